@@ -1,0 +1,124 @@
+"""Mappings, YAML files and `key=value` overrides become validated, frozen configs.
+
+Each `Config` subclass stands beside the class that it configures. An unknown key stops the run and
+the error names the nearest key that exists.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import pydantic
+import yaml
+
+from nexus.atomic import write_text
+from nexus.errors import ConfigError
+
+
+class Config(pydantic.BaseModel):
+    """A frozen, keyword-only, fully validated group of settings."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """Validate a plain mapping.
+
+        Raises:
+            ConfigError: naming each offending key, what was got and what is expected.
+        """
+        try:
+            return cls.model_validate(dict(mapping))
+        except pydantic.ValidationError as error:
+            raise ConfigError(_explain(cls, error)) from None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The settings as plain JSON/YAML-ready values."""
+        return self.model_dump(mode="json")
+
+    def with_changes(self, **changes: Any) -> Self:
+        """A copy with some settings changed, validated again."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return self.from_mapping({**given, **changes})
+
+
+def _explain(cls: type[Config], error: pydantic.ValidationError) -> str:
+    lines = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"]) or cls.__name__
+        if item["type"] == "extra_forbidden":
+            lines.append(_unknown_key(cls, item["loc"]))
+        elif item["type"] == "value_error":
+            lines.append(f"{where}: {item['ctx']['error']}")
+        else:
+            lines.append(
+                f"{where}: got {item['input']!r}; {item['msg'][0].lower()}{item['msg'][1:]}"
+            )
+    head = f"{cls.__name__}: {len(lines)} problem{'s' * (len(lines) > 1)} in the configuration"
+    return "\n  - ".join([head, *lines])
+
+
+def _unknown_key(cls: type[Config], location: tuple[int | str, ...]) -> str:
+    owner: type[pydantic.BaseModel] = cls
+    for part in location[:-1]:
+        field = owner.model_fields.get(str(part))
+        if field and isinstance(field.annotation, type) and issubclass(field.annotation, Config):
+            owner = field.annotation
+    known = sorted(owner.model_fields)
+    key = str(location[-1])
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    where = ".".join(str(part) for part in location)
+    return f"unknown key {where!r}; did you mean {near[0]!r}? (known: {', '.join(known)})"
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or does not hold a mapping.
+    """
+    path = Path(path)
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the configuration file {path}: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: expected `key: value` lines, got {type(value).__name__}")
+    return value
+
+
+def write_yaml(path: str | Path, mapping: Mapping[str, Any]) -> None:
+    """Write a mapping as YAML, atomically, keys in the given order."""
+    write_text(path, yaml.safe_dump(dict(mapping), sort_keys=False, allow_unicode=True))
+
+
+def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
+    """Turn `["optim.lr=3e-4", "model.factorized=false"]` into a nested mapping; values are YAML.
+
+    Raises:
+        ConfigError: an item is not of the form `key=value`.
+    """
+    tree: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"override {item!r}: expected key=value, for example optim.lr=3e-4")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"override {item!r}: the value is not YAML: {error}") from error
+        for part in reversed(key.strip().split(".")):
+            value = {part: value}
+        tree = merge(tree, value)
+    return tree
+
+
+def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `layer` on top; nested mappings are merged, everything else is replaced."""
+    merged = dict(base)
+    for key, value in layer.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(old, value) if both else value
+    return merged
