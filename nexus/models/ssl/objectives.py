@@ -1,0 +1,82 @@
+"""Prediction losses, target normalisation and anti-collapse terms."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+TargetNorm = Literal["none", "layer", "l2"]
+
+
+def normalise_targets(
+    targets: Float[Tensor, "batch tokens dim"], kind: TargetNorm
+) -> Float[Tensor, "batch tokens dim"]:
+    """Targets as the loss sees them: plain, layer-normed without affine, or of unit length."""
+    if kind == "layer":
+        return F.layer_norm(targets, targets.shape[-1:])
+    if kind == "l2":
+        return F.normalize(targets, dim=-1)
+    return targets
+
+
+def normalise_predictions(
+    predictions: Float[Tensor, "batch tokens dim"], kind: TargetNorm
+) -> Float[Tensor, "batch tokens dim"]:
+    """Predictions are left alone except under `l2`, which is the cosine objective on both sides."""
+    return F.normalize(predictions, dim=-1) if kind == "l2" else predictions
+
+
+def token_errors(
+    predictions: Float[Tensor, "batch tokens dim"],
+    targets: Float[Tensor, "batch tokens dim"],
+    loss: Literal["mse", "l1"],
+) -> Float[Tensor, "batch tokens"]:
+    """Mean squared or mean absolute difference of each token, over its dimensions."""
+    difference = predictions.float() - targets.float()
+    return (difference.square() if loss == "mse" else difference.abs()).mean(dim=-1)
+
+
+def variance_covariance(features: Float[Tensor, "samples dim"]) -> Float[Tensor, ""]:
+    """VICReg's variance hinge plus covariance term (arXiv 2105.04906, equations 1 to 4).
+
+    The mean over dimensions of `max(0, 1 - std)`, plus the squared off-diagonal covariances summed
+    and divided by `dim`.
+    """
+    features = features.float()
+    samples, dim = features.shape
+    centred = features - features.mean(dim=0)
+    covariance = centred.T @ centred / max(samples - 1, 1)
+    variance = covariance.diagonal()
+    hinge = F.relu(1.0 - (variance + 1e-4).sqrt()).mean()
+    off_diagonal = covariance.square().sum() - variance.square().sum()
+    return hinge + off_diagonal / dim
+
+
+def sigreg(
+    features: Float[Tensor, "samples dim"],
+    *,
+    directions: int = 64,
+    knots: int = 17,
+    reach: float = 5.0,
+    generator: Generator | None = None,
+) -> Float[Tensor, ""]:
+    """Sketched isotropic-Gaussian regularisation (LeJEPA, arXiv 2511.08544).
+
+    Random unit directions; along each, the Epps-Pulley distance between the empirical
+    characteristic function of the projections and that of a standard normal, weighted by
+    `exp(-t^2 / 2)` and integrated over `t` in `[-reach, reach]` by the trapezoid rule; the mean over directions. The
+    paper's factor `samples` is left out, so that the weight means the same for any batch size.
+    """
+    features = features.float()
+    # Drawn on the CPU, so that a seed gives the same directions on any device.
+    sketch = torch.randn(features.shape[1], directions, generator=generator).to(features.device)
+    projected = features @ F.normalize(sketch, dim=0)
+    t = torch.linspace(-reach, reach, knots, device=features.device)
+    gaussian = torch.exp(-t.square() / 2)
+    angles = projected.unsqueeze(-1) * t
+    real = angles.cos().mean(dim=0) - gaussian
+    imaginary = angles.sin().mean(dim=0)
+    distance = (real.square() + imaginary.square()) * gaussian
+    return torch.trapezoid(distance, t, dim=-1).mean()

@@ -1,0 +1,105 @@
+"""Pixel prediction: the same encoder, masks and predictor, but the targets are pixels.
+
+`raw`: the values of the hidden tubelets. `normalised`: each tubelet minus its mean, over its
+standard deviation (VideoMAE, arXiv 2203.12602). A baseline to compare `VJEPAModel` with.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pydantic
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nexus.models.encoder import (
+    EncoderConfig,
+    VideoEncoder,
+    check_video_shape,
+    check_video_values,
+)
+from nexus.models.predictor import MaskedPredictor, PredictorConfig
+from nexus.models.ssl import collapse
+from nexus.models.ssl.masks import MaskConfig, draw_mask
+from nexus.models.ssl.objectives import sigreg, token_errors, variance_covariance
+from nexus.nn.tubelet import split_tubelets
+
+
+class PixelConfig(EncoderConfig, PredictorConfig, MaskConfig):
+    """All settings of a `PixelModel`."""
+
+    target: Literal["raw", "normalised"] = "raw"
+    loss: Literal["mse", "l1"] = "mse"
+    regularizer: Literal["none", "variance_covariance", "sigreg"] = "none"
+    regularizer_weight: pydantic.NonNegativeFloat = 0.1
+
+
+class PixelModel(nn.Module):
+    """Predicts the pixels of hidden tubelets; answers `loss, metrics = model(video)`."""
+
+    def __init__(self, config: Mapping[str, Any] | PixelConfig) -> None:
+        super().__init__()
+        if not isinstance(config, PixelConfig):
+            config = PixelConfig.from_mapping(config)
+        self.config = config
+        self.context_encoder = VideoEncoder(config)
+        self.predictor = MaskedPredictor(
+            config,
+            grid=config.grid,
+            in_dim=config.encoder_dim,
+            out_dim=config.in_chans * config.tubelet_size * config.patch_size**2,
+            positions=config.positions,
+        )
+
+    def forward(
+        self, video: Float[Tensor, "batch chans frames rows cols"], *, meters: bool = True
+    ) -> tuple[Float[Tensor, ""], dict[str, float]]:
+        """As `VJEPAModel.forward`, with errors in units of the (normalised) pixel values."""
+        config = self.config
+        check_video_shape(video, config)
+        check_video_values(video)
+        grid = self.context_encoder.grid_of(video)
+        mask = draw_mask(config, grid, video.shape[0], tubelet_size=config.tubelet_size)
+        context = self.context_encoder(video, mask.context_layout)
+        predicted = self.predictor(context, mask.context_layout, mask.target_layout)
+        target = mask.target_layout.select(self.pixel_targets(video))
+        prediction_loss = token_errors(predicted, target, config.loss).mean()
+        loss, parts = prediction_loss, {"prediction_loss": prediction_loss}
+        if config.regularizer != "none":
+            term = sigreg if config.regularizer == "sigreg" else variance_covariance
+            parts["regularizer_loss"] = term(context.flatten(0, 1))
+            loss = loss + config.regularizer_weight * parts["regularizer_loss"]
+        metrics = {name: float(value.detach()) for name, value in {"loss": loss, **parts}.items()}
+        if meters:
+            found, share = collapse.measure("context", context, mask.context, grid.tokens)
+            # One encoder: what is said of the context features holds for the target's.
+            twins = {name.replace("context", "target"): found[name] for name in found}
+            metrics.update(found | twins | ({"rank_share": share} if found else {}))
+        return loss, metrics
+
+    def pixel_targets(self, video: Tensor) -> Float[Tensor, "batch tokens values"]:
+        """The values of every tubelet, as configured."""
+        config = self.config
+        tubelets = split_tubelets(video, config.tubelet_size, config.patch_size).detach().float()
+        if config.target == "normalised":
+            mean = tubelets.mean(dim=-1, keepdim=True)
+            deviation = (tubelets.var(dim=-1, keepdim=True) + 1e-6).sqrt()
+            tubelets = (tubelets - mean) / deviation
+        return tubelets
+
+    def update_target(self, step: int | None = None) -> float:
+        """There is no target encoder: nothing moves. Returns 0."""
+        return 0.0
+
+    def evaluation_encoder(self, which: Literal["target", "context"] = "target") -> VideoEncoder:
+        """The one encoder there is."""
+        return self.context_encoder
+
+    def enable_gradient_checkpointing(self, enabled: bool = True) -> None:
+        """As `VJEPAModel.enable_gradient_checkpointing`."""
+        self.context_encoder.stack.checkpointing = enabled
+        self.predictor.stack.checkpointing = enabled
+
+    def compile_stacks(self, **options: Any) -> None:
+        """`torch.compile` the transformer stacks in place; the state dict keeps its names."""
+        for module in (self.context_encoder, self.predictor):
+            module.stack.compile(**options)

@@ -1,0 +1,58 @@
+"""Multi-head attention on PyTorch's fused `scaled_dot_product_attention`."""
+
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+
+class SelfAttention(nn.Module):
+    """Self-attention with one fused query-key-value projection."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        check_heads(dim, num_heads)
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "batch tokens dim"],
+        allowed: Bool[Tensor, "batch 1 tokens tokens"] | None = None,
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """Attend among the tokens; `allowed[b, 0, i, j]`: whether token i may look at token j."""
+        batch, length, dim = tokens.shape
+        qkv = self.qkv(tokens).view(batch, length, 3, self.num_heads, dim // self.num_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        return self.proj(mixed.transpose(1, 2).reshape(batch, length, dim))
+
+
+class CrossAttention(nn.Module):
+    """Queries attend to another sequence."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        check_heads(dim, num_heads)
+        self.num_heads = num_heads
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(
+        self, queries: Float[Tensor, "batch queries dim"], tokens: Float[Tensor, "batch tokens dim"]
+    ) -> Float[Tensor, "batch queries dim"]:
+        """Each query's attention-weighted mixture of the tokens."""
+        batch, count, dim = queries.shape
+        head_dim = dim // self.num_heads
+        query = self.q(queries).view(batch, count, self.num_heads, head_dim).transpose(1, 2)
+        kv = self.kv(tokens).view(batch, tokens.shape[1], 2, self.num_heads, head_dim)
+        key, value = kv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return self.proj(mixed.transpose(1, 2).reshape(batch, count, dim))
+
+
+def check_heads(dim: int, num_heads: int) -> None:
+    """Raise ValueError unless the width divides into the heads."""
+    if num_heads < 1 or dim % num_heads:
+        raise ValueError(f"width {dim} does not divide into {num_heads} attention heads")

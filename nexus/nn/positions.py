@@ -1,0 +1,93 @@
+"""Position embeddings: one vector a place plus one vector a time step (seed, pitfall 8).
+
+Learned tables are interpolated for grids other than the one they were made for:
+- another resolution: the places' table is resized bicubically;
+- a longer clip: the time table is stretched linearly;
+- a shorter clip: the first time steps are used as they are, because a shorter clip at the same
+  frame rate is the beginning of a longer one (this is what a clip-length curriculum needs).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nexus.nn.grid import Grid, TokenLayout
+
+
+class LearnedPositions(nn.Module):
+    """Learned spatial and temporal tables, added together."""
+
+    def __init__(self, grid: Grid, dim: int, *, std: float = 0.02) -> None:
+        super().__init__()
+        self.grid = grid
+        self.spatial = nn.Parameter(torch.empty(1, grid.places, dim))
+        self.temporal = nn.Parameter(torch.empty(1, grid.time, dim))
+        nn.init.trunc_normal_(self.spatial, std=std)
+        nn.init.trunc_normal_(self.temporal, std=std)
+
+    def forward(self, layout: TokenLayout) -> Float[Tensor, "batch tokens dim"]:
+        """The embeddings of a layout's tokens; batch is 1 when the layout is the whole grid."""
+        spatial, temporal = self.tables(layout.grid)
+        if layout.index is None:
+            return (temporal.unsqueeze(2) + spatial.unsqueeze(1)).flatten(1, 2)
+        index = layout.index.to(spatial.device)
+        places = layout.grid.places
+        return temporal[0][index // places] + spatial[0][index % places]
+
+    def tables(self, grid: Grid) -> tuple[Tensor, Tensor]:
+        """`(1, places, dim)` and `(1, time, dim)` tables for a grid, interpolated if need be."""
+        spatial, temporal = self.spatial, self.temporal
+        if (grid.height, grid.width) != (self.grid.height, self.grid.width):
+            dim = spatial.shape[-1]
+            image = spatial.reshape(1, self.grid.height, self.grid.width, dim).permute(0, 3, 1, 2)
+            image = F.interpolate(
+                image.float(), size=(grid.height, grid.width), mode="bicubic", align_corners=False
+            )
+            spatial = image.permute(0, 2, 3, 1).reshape(1, grid.places, dim).to(spatial.dtype)
+        if grid.time < self.grid.time:
+            temporal = temporal[:, : grid.time]
+        elif grid.time > self.grid.time:
+            line = temporal.transpose(1, 2).float()
+            line = F.interpolate(line, size=grid.time, mode="linear", align_corners=True)
+            temporal = line.transpose(1, 2).to(temporal.dtype)
+        return spatial, temporal
+
+
+class SinCosPositions(nn.Module):
+    """Fixed sin-cos tables: a third of the width each for time, row and column.
+
+    Computed for the grid at hand, so any resolution and clip length has its exact positions.
+    """
+
+    def __init__(self, grid: Grid, dim: int) -> None:
+        super().__init__()
+        if dim < 6:
+            raise ValueError(f"sin-cos positions need at least 6 dimensions, got {dim}")
+        self.dim = dim
+        # An anchor that follows the module's device and dtype.
+        self.register_buffer("anchor", torch.zeros(()), persistent=False)
+
+    def forward(self, layout: TokenLayout) -> Float[Tensor, "batch tokens dim"]:
+        """The embeddings of a layout's tokens; batch is 1 when the layout is the whole grid."""
+        grid, anchor = layout.grid, self.anchor
+        index = layout.index
+        if index is None:
+            index = torch.arange(grid.tokens).unsqueeze(0)
+        index = index.to(anchor.device)
+        place = index % grid.places
+        part = self.dim // 6 * 2
+        coordinates = (index // grid.places, place // grid.width, place % grid.width)
+        waves = [_waves(coordinate, part) for coordinate in coordinates]
+        rest = torch.zeros(*index.shape, self.dim - 3 * part, device=anchor.device)
+        return torch.cat([*waves, rest], dim=-1).to(anchor.dtype)
+
+
+def _waves(coordinate: Tensor, dim: int) -> Tensor:
+    """sin and cos of a coordinate at `dim / 2` frequencies from 1 down to 1/10000."""
+    steps = torch.arange(dim // 2, device=coordinate.device, dtype=torch.float32)
+    frequencies = torch.exp(-math.log(10_000.0) * steps / (dim / 2))
+    angles = coordinate.unsqueeze(-1).float() * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
