@@ -50,7 +50,7 @@ def _explain(cls: type[Config], error: pydantic.ValidationError) -> str:
         if item["type"] == "extra_forbidden":
             lines.append(_unknown_key(cls, item["loc"]))
         elif item["type"] == "value_error":
-            lines.append(f"{where}: {item['ctx']['error']}")
+            lines.append(f"{where}: {item.get('ctx', {}).get('error')}")
         else:
             lines.append(
                 f"{where}: got {item['input']!r}; {item['msg'][0].lower()}{item['msg'][1:]}"
@@ -108,9 +108,11 @@ def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ConfigError(f"override {item!r}: the value is not YAML: {error}") from error
-        for part in reversed(key.strip().split(".")):
-            value = {part: value}
-        tree = merge(tree, value)
+        *groups, name = key.strip().split(".")
+        layer: dict[str, Any] = {name: value}
+        for group in reversed(groups):
+            layer = {group: layer}
+        tree = merge(tree, layer)
     return tree
 
 
@@ -119,6 +121,7 @@ def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in layer.items():
         old = merged.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        merged[key] = merge(old, value) if both else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = merge(old, value)
+        merged[key] = value
     return merged

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from nexus.config import Config
 from nexus.errors import VideoShapeError
 from nexus.nn.blocks import LAYER_NORM_EPS, Block, init_weights, scale_residual_branches
+from nexus.nn.eager import eager
 from nexus.nn.grid import Grid, TokenLayout
 from nexus.nn.positions import LearnedPositions, SinCosPositions
 from nexus.nn.stacks import FactorizedStack, JointStack
@@ -194,7 +195,7 @@ def check_video_shape(video: Tensor, config: EncoderConfig) -> None:
         )
 
 
-@torch.compiler.disable
+@eager
 def check_video_values(video: Tensor) -> None:
     """Raise VideoShapeError if a video holds NaN or infinite values."""
     finite = torch.isfinite(video).flatten(1).all(dim=1)

@@ -62,6 +62,8 @@ class SinCosPositions(nn.Module):
     Computed for the grid at hand, so any resolution and clip length has its exact positions.
     """
 
+    anchor: Tensor
+
     def __init__(self, grid: Grid, dim: int) -> None:
         super().__init__()
         if dim < 6:

@@ -1,7 +1,8 @@
 """Stacks of blocks: joint space-time attention, or space and then time (seed, "Factorized").
 
 Both take any set of tokens. A factorized stack on a regular layout is a pair of reshapes; on a
-ragged one the tokens are laid out on the full grid and an attention mask keeps absent places out, exactly.
+ragged one the tokens are laid out on the full grid and an attention mask keeps absent places out,
+exactly.
 """
 
 from collections.abc import Sequence
@@ -60,9 +61,9 @@ class FactorizedStack(nn.Module):
         places = length // frames
         within_step = within_place = None
         if present is not None:
-            present = present.view(batch, frames, places)
-            within_step = _same_presence(present.flatten(0, 1))
-            within_place = _same_presence(present.transpose(1, 2).flatten(0, 1))
+            at = present.view(batch, frames, places)
+            within_step = _same_presence(at.flatten(0, 1))
+            within_place = _same_presence(at.transpose(1, 2).flatten(0, 1))
 
         tokens = tokens.reshape(batch * frames, places, dim)
         tokens = run_blocks(self.spatial, tokens, within_step, self.checkpointing)

@@ -30,7 +30,8 @@ def update(target: nn.Module, online: nn.Module, momentum: float) -> None:
     """In place: `target = momentum * target + (1 - momentum) * online`; buffers are copied."""
     targets: list[Tensor] = list(target.parameters())
     onlines: list[Tensor] = [parameter.detach() for parameter in online.parameters()]
-    torch._foreach_lerp_(targets, onlines, 1.0 - momentum)
+    # One fused pass over all tensors; torch.optim.swa_utils relies on the same function.
+    torch._foreach_lerp_(targets, onlines, 1.0 - momentum)  # pyright: ignore
     for mine, theirs in zip(target.buffers(), online.buffers(), strict=True):
         mine.copy_(theirs)
 

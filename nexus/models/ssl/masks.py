@@ -27,6 +27,7 @@ import torch
 from torch import Generator, Tensor
 
 from nexus.config import Config
+from nexus.nn.eager import eager
 from nexus.nn.grid import Grid, TokenLayout
 
 
@@ -58,8 +59,8 @@ class MaskConfig(Config):
             if not frames_given and self.mask_ratio < self.temporal_mask_ratio - 1e-9:
                 raise ValueError(
                     f"mask_ratio {self.mask_ratio} is the share of all patches hidden and cannot "
-                    f"be below temporal_mask_ratio {self.temporal_mask_ratio}, which hides whole time "
-                    "steps; raise mask_ratio or lower temporal_mask_ratio"
+                    f"be below temporal_mask_ratio {self.temporal_mask_ratio}, which hides whole "
+                    "time steps; raise mask_ratio or lower temporal_mask_ratio"
                 )
         elif frames_given:
             raise ValueError(
@@ -112,7 +113,7 @@ class TokenMask:
         return self.target // self.grid.places > self.last_context_step
 
 
-@torch.compiler.disable
+@eager
 def draw_mask(
     config: MaskConfig,
     grid: Grid,

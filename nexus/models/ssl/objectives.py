@@ -66,8 +66,9 @@ def sigreg(
 
     Random unit directions; along each, the Epps-Pulley distance between the empirical
     characteristic function of the projections and that of a standard normal, weighted by
-    `exp(-t^2 / 2)` and integrated over `t` in `[-reach, reach]` by the trapezoid rule; the mean over directions. The
-    paper's factor `samples` is left out, so that the weight means the same for any batch size.
+    `exp(-t^2 / 2)` and integrated over `t` in `[-reach, reach]` by the trapezoid rule; the mean
+    over directions. The paper's factor `samples` is left out, so that the weight means the same
+    for any batch size.
     """
     features = features.float()
     # Drawn on the CPU, so that a seed gives the same directions on any device.

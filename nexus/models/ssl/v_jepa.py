@@ -39,6 +39,7 @@ from nexus.models.ssl.objectives import (
     token_errors,
     variance_covariance,
 )
+from nexus.nn.eager import eager
 from nexus.nn.grid import TokenLayout
 
 
@@ -101,6 +102,8 @@ class VJEPAModel(nn.Module):
     Raises:
         ConfigError: an unknown key (the nearest known one is named) or an impossible value.
     """
+
+    ema_step: Tensor
 
     def __init__(self, config: Mapping[str, Any] | VJEPAConfig) -> None:
         super().__init__()
@@ -253,7 +256,7 @@ class VJEPAModel(nn.Module):
         picked = TokenLayout(grid, at).select(features)
         return normalise_targets(picked, self.config.target_norm)
 
-    @torch.compiler.disable
+    @eager
     def _follow_optimizer(self) -> None:
         if self._watcher.changed(self.context_encoder):
             self.update_target()
@@ -272,7 +275,7 @@ class VJEPAModel(nn.Module):
         super().__setstate__(state)
         self._settle()
 
-    @torch.compiler.disable
+    @eager
     @torch.no_grad()
     def _metrics(
         self, losses: dict[str, Tensor], out: Prediction, errors: Tensor | None
@@ -296,9 +299,9 @@ class VJEPAModel(nn.Module):
     def target_drift(self) -> float:
         """Distance between target and context parameters, as a share of the latter's length."""
         online = list(self.context_encoder.parameters())
-        apart = torch._foreach_sub(list(self.target_encoder.parameters()), online)
-        norm = torch.stack(torch._foreach_norm(apart)).norm()
-        return float(norm / torch.stack(torch._foreach_norm(online)).norm().clamp(min=1e-12))
+        pairs = zip(self.target_encoder.parameters(), online, strict=True)
+        apart = torch.stack([(mine - theirs).norm() for mine, theirs in pairs]).norm()
+        return float(apart / torch.stack([p.norm() for p in online]).norm().clamp(min=1e-12))
 
 
 @torch.no_grad()
