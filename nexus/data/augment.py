@@ -1,0 +1,250 @@
+"""Pictures to model inputs: one random draw per clip, applied to all of its frames.
+
+uint8 goes in and uint8 comes out; `normalise` makes floats of it on the training device, so that a
+quarter of the bytes travels.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pydantic
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from nexus.config import Config
+from nexus.errors import VideoShapeError
+
+Interpolation = Literal["bilinear", "bicubic"]
+Range = tuple[float, float]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+GRAY_MEAN = (0.449,)  # the mean of ImageNet's three
+GRAY_STD = (0.226,)
+
+# ITU-R BT.601 luma, then the two colour axes: hue is an angle in the plane of the latter.
+_TO_YIQ = torch.tensor(
+    [[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]],
+    dtype=torch.float64,
+)
+
+
+class AugmentConfig(Config):
+    """Random changes of a clip's pictures. The defaults are V-JEPA 2's (crop and flip only).
+
+    - `scale`, `aspect`: the crop's area as a share of the picture, and its width / height.
+    - `flip`: probability of a left-right mirror. Set it to 0 where left and right mean something:
+      direction labels, text, robot actions.
+    - `brightness`, `contrast`, `saturation`: factors are drawn from [1 - x, 1 + x].
+    - `hue`: a turn of up to this share of the colour circle (0 to 0.5).
+    - `grayscale`: probability of losing all colour.
+    - `interpolation`: how crops are resized; always antialiased.
+    """
+
+    scale: Range = (0.3, 1.0)
+    aspect: Range = (3 / 4, 4 / 3)
+    flip: float = pydantic.Field(default=0.5, ge=0, le=1)
+    brightness: float = pydantic.Field(default=0.0, ge=0, le=1)
+    contrast: float = pydantic.Field(default=0.0, ge=0, le=1)
+    saturation: float = pydantic.Field(default=0.0, ge=0, le=1)
+    hue: float = pydantic.Field(default=0.0, ge=0, le=0.5)
+    grayscale: float = pydantic.Field(default=0.0, ge=0, le=1)
+    interpolation: Interpolation = "bilinear"
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> "AugmentConfig":
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"scale: got {self.scale}; expected 0 < low <= high <= 1")
+        if not 0 < self.aspect[0] <= self.aspect[1]:
+            raise ValueError(f"aspect: got {self.aspect}; expected 0 < low <= high")
+        return self
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One draw, ready to be applied (and applied again, to another clip of the same size)."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: bool = False
+    brightness: float = 1.0
+    contrast: float = 1.0
+    saturation: float = 1.0
+    hue: float = 0.0
+
+    @property
+    def changes_colour(self) -> bool:
+        """Whether the colours differ from the original's."""
+        return (self.brightness, self.contrast, self.saturation, self.hue) != (1.0, 1.0, 1.0, 0.0)
+
+
+def draw_augmentation(
+    config: AugmentConfig, height: int, width: int, rng: np.random.Generator
+) -> Augmentation:
+    """Draw one augmentation for a clip whose pictures are `height` x `width` pixels."""
+    top, left, crop_height, crop_width = _draw_crop(config, height, width, rng)
+    factors = [
+        1.0 + spread * rng.uniform(-1, 1) if spread else 1.0
+        for spread in (config.brightness, config.contrast, config.saturation)
+    ]
+    hue = config.hue * rng.uniform(-1, 1) if config.hue else 0.0
+    if config.grayscale and rng.random() < config.grayscale:
+        factors[2], hue = 0.0, 0.0
+    return Augmentation(
+        top,
+        left,
+        crop_height,
+        crop_width,
+        flip=bool(config.flip and rng.random() < config.flip),
+        brightness=factors[0],
+        contrast=factors[1],
+        saturation=factors[2],
+        hue=hue,
+    )
+
+
+def _draw_crop(
+    config: AugmentConfig, height: int, width: int, rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    for _ in range(10):
+        area = height * width * rng.uniform(*config.scale)
+        aspect = math.exp(rng.uniform(math.log(config.aspect[0]), math.log(config.aspect[1])))
+        crop_height, crop_width = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
+        if 0 < crop_height <= height and 0 < crop_width <= width:
+            top = int(rng.integers(height - crop_height, endpoint=True))
+            left = int(rng.integers(width - crop_width, endpoint=True))
+            return top, left, crop_height, crop_width
+    # Nothing fits (a very wide picture, or scale = 1): the largest middle part of allowed aspect.
+    aspect = min(max(width / height, config.aspect[0]), config.aspect[1])
+    crop_height = max(1, min(height, round(width / aspect)))
+    crop_width = max(1, min(width, round(height * aspect)))
+    return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
+
+
+def augment(
+    frames: UInt8[Tensor, "time height width 3"],
+    change: Augmentation,
+    size: tuple[int, int],
+    interpolation: Interpolation = "bilinear",
+) -> UInt8[Tensor, "3 time out_height out_width"]:
+    """Apply one draw to all frames of a clip: crop, resize to `size`, mirror, recolour."""
+    images = frames.permute(0, 3, 1, 2)
+    images = images[
+        :, :, change.top : change.top + change.height, change.left : change.left + change.width
+    ]
+    images = resize(images, size, interpolation)
+    if change.flip:
+        images = images.flip(-1)
+    if change.changes_colour:
+        images = _recolour(images, change)
+    return images.transpose(0, 1)
+
+
+def center_view(
+    frames: UInt8[Tensor, "time height width 3"],
+    size: tuple[int, int],
+    interpolation: Interpolation = "bilinear",
+) -> UInt8[Tensor, "3 time out_height out_width"]:
+    """The evaluation view: resize until the pictures just cover `size`, keep the middle."""
+    height, width = frames.shape[1:3]
+    factor = max(size[0] / height, size[1] / width)
+    cover = (max(size[0], round(height * factor)), max(size[1], round(width * factor)))
+    images = resize(frames.permute(0, 3, 1, 2), cover, interpolation)
+    top, left = (cover[0] - size[0]) // 2, (cover[1] - size[1]) // 2
+    return images[:, :, top : top + size[0], left : left + size[1]].transpose(0, 1)
+
+
+def resize(
+    images: UInt8[Tensor, "batch channels height width"],
+    size: tuple[int, int],
+    interpolation: Interpolation = "bilinear",
+) -> UInt8[Tensor, "batch channels out_height out_width"]:
+    """Resize with antialiasing; to the same size it returns the very same pixels."""
+    if tuple(images.shape[-2:]) == size:
+        return images
+    return F.interpolate(images, size, mode=interpolation, antialias=True)
+
+
+def to_gray(
+    video: UInt8[Tensor, "3 time height width"],
+) -> UInt8[Tensor, "1 time height width"]:
+    """One luma channel (ITU-R BT.601) of RGB."""
+    return _mix(video, _TO_YIQ[:1], torch.zeros(1, dtype=torch.float64), channel=0)
+
+
+def _recolour(
+    images: UInt8[Tensor, "batch 3 height width"], change: Augmentation
+) -> UInt8[Tensor, "batch 3 height width"]:
+    """Brightness, contrast, saturation and hue as one affine map of RGB, rounded once.
+
+    Contrast turns about the mean luma of the whole clip: a mean per frame would make it flicker.
+    """
+    luma = _TO_YIQ[0]
+    turn = 2 * math.pi * change.hue
+    rotate = torch.eye(3, dtype=torch.float64)
+    rotate[1:, 1:] = torch.tensor(
+        [[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]
+    )
+    hue = torch.linalg.inv(_TO_YIQ) @ rotate @ _TO_YIQ
+    grays = luma.expand(3, 3)
+    saturation = change.saturation * torch.eye(3, dtype=torch.float64)
+    saturation = saturation + (1 - change.saturation) * grays
+    matrix = change.brightness * change.contrast * (hue @ saturation)
+    offset = torch.zeros(3, dtype=torch.float64)
+    if change.contrast != 1.0:
+        mean = images.mean(dim=(0, 2, 3), dtype=torch.float32).double() @ luma
+        offset += (1 - change.contrast) * change.brightness * mean
+    return _mix(images, matrix, offset, channel=1)
+
+
+def _mix(images: Tensor, matrix: Tensor, offset: Tensor, *, channel: int) -> Tensor:
+    # Element by element rather than by matmul, whose rounding may depend on a pixel's position:
+    # a still picture has to stay still.
+    red, green, blue = images.float().unbind(channel)
+    mixed = [
+        red * row[0] + green * row[1] + blue * row[2] + shift
+        for row, shift in zip(matrix.tolist(), offset.tolist(), strict=True)
+    ]
+    return torch.stack(mixed, channel).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def normalise(
+    video: UInt8[Tensor, "batch channels time height width"],
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> Float[Tensor, "batch channels time height width"]:
+    """Turn uint8 pixels into float32, `(pixel / 255 - mean) / std` per channel.
+
+    `mean` and `std` are in units of the 0..1 pixel range; by default ImageNet's, for RGB, or their
+    gray counterparts, for one channel.
+
+    Raises:
+        VideoShapeError: not a five-dimensional uint8 video, or statistics that do not fit its
+            channels.
+    """
+    if video.dtype != torch.uint8 or video.ndim != 5:
+        raise VideoShapeError(
+            f"normalise got {video.dtype} of shape {tuple(video.shape)}; expected uint8 "
+            "(batch, channels, time, height, width)"
+        )
+    channels = video.shape[1]
+    known = {3: (IMAGENET_MEAN, IMAGENET_STD), 1: (GRAY_MEAN, GRAY_STD)}
+    mean = known.get(channels, ((), ()))[0] if mean is None else mean
+    std = known.get(channels, ((), ()))[1] if std is None else std
+    if len(mean) != channels or len(std) != channels:
+        raise VideoShapeError(
+            f"normalise got a video of {channels} channels with {len(mean)} means and {len(std)} "
+            "deviations; expected one of each per channel"
+        )
+    # Plain numbers rather than small tensors: those would make a GPU wait for their copies.
+    pixels = video.float()
+    for channel in range(channels):
+        pixels[:, channel].sub_(255.0 * mean[channel]).div_(255.0 * std[channel])
+    return pixels

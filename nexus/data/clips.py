@@ -1,0 +1,255 @@
+"""Which frames make a clip: pure index and time arithmetic, no video file in sight.
+
+At a rate (`fps`), a clip is a grid of times; each time takes the frame that is on screen then:
+
+    frames   |  0  |  1  |  2     |  3  |  4  |      (an uneven, real video)
+    grid        ^        ^        ^         ^
+    clip        0        1        2         4
+
+With a `stride`, a clip is every stride-th frame, whatever the frames' times are.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pydantic
+from jaxtyping import Float64, Int64
+
+from nexus.config import Config
+from nexus.errors import DataError
+
+# Container clocks tick at 1/90000 s or coarser: a microsecond separates rounding from a real step.
+_TICK = 1e-6
+
+
+class ClipTooShortError(DataError):
+    """A video (or the segment of it that is used) cannot fill a clip."""
+
+
+class ClipConfig(Config):
+    """How clips are cut from videos.
+
+    Exactly one mode: `fps` (frames per second of the clip, by time) or `stride` (every stride-th
+    native frame; `fps` stays None). An `fps` above the video's own shows frames more than once.
+
+    - `sampling`: "random" draws the start anew each epoch; "center" takes the middle; "uniform"
+      spreads `clips_per_video` clips evenly from the first to the last possible start.
+    - `clips_per_video`: clips taken from each video in one epoch. Raise it for a small folder of
+      long videos.
+    - `jitter`: each frame moves by up to this share of the frame step (below 0.5, so that frames
+      keep their order).
+    - `reversal`: probability of playing a clip backwards. Off by default, and rarely right: a
+      model that is to predict what happens next is shown effects before causes, and labels such as
+      a direction of motion, opening or closing become wrong.
+    - `pad`: "error" refuses videos that are too short; "repeat_last" fills up with the last frame.
+    """
+
+    num_frames: int = pydantic.Field(default=16, ge=1)
+    fps: float | None = pydantic.Field(default=None, gt=0, allow_inf_nan=False)
+    stride: int = pydantic.Field(default=1, ge=1)
+    sampling: Literal["random", "center", "uniform"] = "random"
+    clips_per_video: int = pydantic.Field(default=1, ge=1)
+    jitter: float = pydantic.Field(default=0.0, ge=0, lt=0.5)
+    reversal: float = pydantic.Field(default=0.0, ge=0, le=1)
+    pad: Literal["error", "repeat_last"] = "error"
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> "ClipConfig":
+        if self.fps is not None and self.stride != 1:
+            raise ValueError(
+                f"got fps={self.fps} and stride={self.stride}; give one of them: fps samples by "
+                "time, stride by native frames"
+            )
+        if self.sampling == "center" and self.clips_per_video != 1:
+            raise ValueError(
+                f"sampling 'center' gives one clip, got clips_per_video={self.clips_per_video}; "
+                "use sampling 'uniform'"
+            )
+        if self.sampling != "random" and (self.jitter or self.reversal):
+            raise ValueError(
+                f"jitter and reversal are random, sampling {self.sampling!r} is not; set both to 0"
+            )
+        return self
+
+    def for_evaluation(self, clips_per_video: int = 1) -> "ClipConfig":
+        """The same frames per clip and the same rate, without any random draw."""
+        return self.with_changes(
+            sampling="uniform", clips_per_video=clips_per_video, jitter=0.0, reversal=0.0
+        )
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """When each frame of a video comes on screen: at a steady rate from 0 s, or by timestamps.
+
+    `timestamps` are seconds in presentation order, not decreasing; None means that frame i comes
+    at `i / fps`.
+
+    Raises:
+        DataError: no frames, a rate that is not positive, or timestamps that run backwards.
+    """
+
+    num_frames: int
+    fps: float
+    timestamps: Float64[np.ndarray, " frames"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 1 or not self.fps > 0:
+            raise DataError(
+                f"got a timeline of {self.num_frames} frames at {self.fps} fps; expected at least "
+                "one frame and a positive rate"
+            )
+        if self.timestamps is not None and np.any(np.diff(self.timestamps) < 0):
+            raise DataError("timestamps run backwards; expected presentation order")
+
+    @classmethod
+    def from_timestamps(cls, timestamps: Float64[np.ndarray, " frames"]) -> "Timeline":
+        """A timeline that follows real presentation times (seconds)."""
+        stamps = np.asarray(timestamps, np.float64)
+        if len(stamps) < 2 or stamps[-1] <= stamps[0]:
+            return cls(len(stamps), 1.0, stamps)
+        return cls(len(stamps), float((len(stamps) - 1) / (stamps[-1] - stamps[0])), stamps)
+
+    def time_of(self, indices: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """When each of these frames comes on screen, in seconds."""
+        return indices / self.fps if self.timestamps is None else self.timestamps[indices]
+
+    def end_of(self, indices: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """When each of these frames leaves the screen; the last one stays an average step."""
+        if self.timestamps is None:
+            return (indices + 1) / self.fps
+        return np.append(self.timestamps[1:], self.timestamps[-1] + 1 / self.fps)[indices]
+
+    def middle_of(self, indices: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """A time at which each frame is on screen for sure, far from both its neighbours."""
+        return (self.time_of(indices) + self.end_of(indices)) / 2
+
+    def count_before(self, times: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        """How many frames come on screen before each time."""
+        if self.timestamps is not None:
+            return np.searchsorted(self.timestamps, times, side="left").astype(np.int64)
+        return np.clip(np.ceil(times * self.fps), 0, self.num_frames).astype(np.int64)
+
+    def shown_at(self, times: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        """The frame that is on screen at each time (the first or last one outside the video)."""
+        return np.clip(self.count_before(times + _TICK) - 1, 0, self.num_frames - 1)
+
+    def span(self, start: float | None = None, end: float | None = None) -> tuple[int, int]:
+        """First and last frame that come on screen in the segment [start, end) seconds.
+
+        Raises:
+            ClipTooShortError: the segment holds no frame.
+        """
+        first, last = 0, self.num_frames - 1
+        if start is not None:
+            first = int(self.count_before(np.array([start - _TICK]))[0])
+        if end is not None:
+            last = min(last, int(self.count_before(np.array([end - _TICK]))[0]) - 1)
+        if last < first:
+            raise ClipTooShortError(
+                f"the segment from {start} to {end} s holds none of the video's {self.num_frames} "
+                "frames; expected start < end, both inside the video"
+            )
+        return first, last
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The frames of one clip in playing order, and when each comes on screen (seconds)."""
+
+    indices: Int64[np.ndarray, " frames"]
+    times: Float64[np.ndarray, " frames"]
+
+
+def choose_clip(
+    timeline: Timeline,
+    config: ClipConfig,
+    rng: np.random.Generator,
+    *,
+    num_frames: int | None = None,
+    number: int = 0,
+    start: float | None = None,
+    end: float | None = None,
+) -> Clip:
+    """Choose the frames of one clip.
+
+    Args:
+        num_frames: clip length; None takes `config.num_frames`.
+        number: which of the video's `clips_per_video` clips (matters for "uniform" only).
+        start, end: the segment [start, end) of the video that may be used, in seconds.
+
+    Raises:
+        ClipTooShortError: the segment cannot fill the clip and `config.pad` is "error".
+    """
+    length = config.num_frames if num_frames is None else num_frames
+    first, last = timeline.span(start, end)
+    if config.fps is None:
+        indices = _by_stride(config, rng, length, number, first, last)
+    else:
+        indices = _by_rate(timeline, config, rng, length, number, first, last, end)
+    indices = np.clip(indices, first, last)
+    if config.reversal and rng.random() < config.reversal:
+        indices = indices[::-1].copy()
+    return Clip(indices, timeline.time_of(indices))
+
+
+def _by_stride(
+    config: ClipConfig, rng: np.random.Generator, length: int, number: int, first: int, last: int
+) -> Int64[np.ndarray, " frames"]:
+    room = (last - first) - (length - 1) * config.stride
+    if room < 0 and config.pad == "error":
+        raise ClipTooShortError(
+            f"{length} frames at stride {config.stride} span {(length - 1) * config.stride + 1} "
+            f"frames, the video has {last - first + 1}; use a shorter clip, a smaller stride, or "
+            "pad=repeat_last"
+        )
+    room = max(room, 0)
+    where = _place(config, rng, number)
+    offset = int(where * (room + 1)) if config.sampling == "random" else int(where * room + 0.5)
+    indices = first + offset + config.stride * np.arange(length, dtype=np.int64)
+    if config.jitter:
+        # Below half a stride, so that neighbours cannot meet.
+        most = min(int(config.jitter * config.stride + 1e-9), (config.stride - 1) // 2)
+        indices += rng.integers(-most, most, size=length, endpoint=True)
+    return indices
+
+
+def _by_rate(
+    timeline: Timeline,
+    config: ClipConfig,
+    rng: np.random.Generator,
+    length: int,
+    number: int,
+    first: int,
+    last: int,
+    end: float | None,
+) -> Int64[np.ndarray, " frames"]:
+    assert config.fps is not None
+    ends = np.array([first, last], np.int64)
+    begin, last_begins = timeline.time_of(ends)
+    finish = float(timeline.end_of(ends)[1])
+    finish = finish if end is None else min(finish, end)
+    needed = (length - 1) / config.fps
+    if needed > finish - begin - _TICK and config.pad == "error":
+        raise ClipTooShortError(
+            f"{length} frames at {config.fps:g} fps need more than {needed:.3f} s, the video has "
+            f"{finish - begin:.3f} s; use a shorter clip, a higher fps, or pad=repeat_last"
+        )
+    # A random start may fall anywhere while the last frame is still on screen: were it bounded by
+    # the moment when that frame appears, the last frame would never be drawn.
+    until = finish if config.sampling == "random" else last_begins
+    room = max(until - begin - needed, 0.0)
+    times = begin + _place(config, rng, number) * room + np.arange(length) / config.fps
+    if config.jitter:
+        times = times + rng.uniform(-config.jitter, config.jitter, length) / config.fps
+    return timeline.shown_at(times)
+
+
+def _place(config: ClipConfig, rng: np.random.Generator, number: int) -> float:
+    """Where the clip starts, as a share of the room for it."""
+    if config.sampling == "random":
+        return rng.random()
+    if config.sampling == "center" or config.clips_per_video == 1:
+        return 0.5
+    return number / (config.clips_per_video - 1)
