@@ -19,7 +19,9 @@ from nexus.errors import ConfigError
 class Config(pydantic.BaseModel):
     """A frozen, keyword-only, fully validated group of settings."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:

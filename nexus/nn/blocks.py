@@ -39,7 +39,7 @@ class DropPath(nn.Module):
             return branch
         keep = 1.0 - self.rate
         shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
-        return branch * torch.empty(shape, device=branch.device).bernoulli_(keep).div_(keep)
+        return branch * branch.new_empty(shape).bernoulli_(keep).div_(keep)
 
 
 class Block(nn.Module):

@@ -6,6 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+SAMPLED_VALUES = 16
+"""Values of each parameter that `StepWatcher` looks at: a step changes them all."""
+
 
 def momentum_at(
     step: int,
@@ -37,25 +40,29 @@ def update(target: nn.Module, online: nn.Module, momentum: float) -> None:
 
 
 class StepWatcher:
-    """Notices that an optimizer has stepped, from the version counters of the parameters.
+    """Notices that an optimizer has stepped, from a sample of the parameters' values.
 
-    Every in-place change of a tensor raises its version, and an optimizer changes its parameters in
-    place. So a bare training loop needs no extra call for the EMA to follow, gradient accumulation
-    and skipped steps cause no update, and evaluation causes none either.
+    So a bare training loop needs no extra call for the EMA to follow, gradient accumulation and
+    skipped steps cause no update, and evaluation causes none either. (The tensors' version counters
+    would not do: PyTorch's fused optimizers do not raise them.)
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self.version = parameter_version(module)
+        self.sample = parameter_sample(module)
 
     def changed(self, module: nn.Module) -> bool:
-        """Whether any parameter has changed since the last `settle`."""
-        return parameter_version(module) != self.version
+        """Whether the parameters have changed since the last `settle`."""
+        return not torch.equal(parameter_sample(module), self.sample)
 
     def settle(self, module: nn.Module) -> None:
         """Take the parameters as they are now as known."""
-        self.version = parameter_version(module)
+        self.sample = parameter_sample(module)
 
 
-def parameter_version(module: nn.Module) -> int:
-    """The sum of the parameters' version counters."""
-    return sum(parameter._version for parameter in module.parameters())
+@torch.no_grad()
+def parameter_sample(module: nn.Module) -> Tensor:
+    """The first few values of every parameter, one after another.
+
+    Biases are among them: they start at zero, so that the smallest step changes them.
+    """
+    return torch.cat([p.detach().reshape(-1)[:SAMPLED_VALUES] for p in module.parameters()])

@@ -27,6 +27,7 @@ import torch
 from torch import Generator, Tensor
 
 from nexus.config import Config
+from nexus.errors import VideoShapeError
 from nexus.nn.eager import eager
 from nexus.nn.grid import Grid, TokenLayout
 
@@ -125,18 +126,14 @@ def draw_mask(
     """Draw the configured mask for a batch of clips.
 
     Raises:
-        ValueError: the grid is too small for the mask (a single time step has no future).
+        VideoShapeError: the clips are too short or too small for the mask.
     """
+    check_fits(config, grid, tubelet_size)
     if config.mask == "tube":
         return tube_mask(grid, batch, visible_places(grid, config.mask_ratio), generator)
     if config.mask == "random":
         visible = _bounded(round((1 - config.mask_ratio) * grid.tokens), grid.tokens - 1)
         return random_mask(grid, batch, visible, generator)
-    if grid.time < 2:
-        raise ValueError(
-            f"mask {config.mask!r} needs at least two time steps, got {grid.time}: use longer "
-            f"clips (more than {tubelet_size} frames) or mask 'tube'"
-        )
     if config.mask == "future_biased":
         early = grid.time - _bounded(round(config.temporal_mask_ratio * grid.time), grid.time - 1)
         return future_biased_mask(
@@ -156,16 +153,43 @@ def draw_mask(
     return future_mask(grid, batch, context, target, visible, future_only, generator)
 
 
+def check_fits(config: MaskConfig, grid: Grid, tubelet_size: int) -> None:
+    """Check that clips of a token grid can be masked as configured.
+
+    Raises:
+        VideoShapeError: naming what is too short or too small.
+    """
+    if config.mask in ("future", "future_biased"):
+        if grid.time < 2:
+            raise VideoShapeError(
+                f"mask {config.mask!r} needs at least two time steps, got {grid.time}: use longer "
+                f"clips (more than {tubelet_size} frames) or mask 'tube'"
+            )
+        if config.mask == "future":
+            future_steps(config, grid, tubelet_size)
+    elif config.mask == "tube" and grid.places < 2:
+        raise VideoShapeError(
+            "mask 'tube' needs at least two places, got frames of a single patch: use larger "
+            "frames or mask 'future'"
+        )
+    elif grid.tokens < 2:
+        raise VideoShapeError(
+            f"mask {config.mask!r} needs at least two tokens, got one: use longer clips"
+        )
+
+
 def future_steps(config: MaskConfig, grid: Grid, tubelet_size: int) -> tuple[int, int]:
     """Time steps of the context and of the target for mask `future`.
 
     Raises:
-        ValueError: frames that are not whole tubelets, or that the clip does not have.
+        VideoShapeError: frames that are not whole tubelets, or that the clip does not have.
     """
     for name in ("context_frames", "future_frames"):
         frames = getattr(config, name)
         if frames is not None and frames % tubelet_size:
-            raise ValueError(f"{name} {frames} is not a multiple of tubelet_size {tubelet_size}")
+            raise VideoShapeError(
+                f"{name} {frames} is not a multiple of tubelet_size {tubelet_size}"
+            )
     future = None if config.future_frames is None else config.future_frames // tubelet_size
     if config.context_frames is not None:
         context = config.context_frames // tubelet_size
@@ -176,7 +200,7 @@ def future_steps(config: MaskConfig, grid: Grid, tubelet_size: int) -> tuple[int
         future = _bounded(round(config.temporal_mask_ratio * grid.time), grid.time - 1)
         context = grid.time - future
     if context < 1 or future < 1 or context + future > grid.time:
-        raise ValueError(
+        raise VideoShapeError(
             f"a clip of {grid.time * tubelet_size} frames cannot give {context * tubelet_size} "
             f"context frames followed by {future * tubelet_size} future frames"
         )

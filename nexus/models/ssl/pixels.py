@@ -5,7 +5,7 @@ standard deviation (VideoMAE, arXiv 2203.12602). A baseline to compare `VJEPAMod
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pydantic
 from jaxtyping import Float
@@ -19,7 +19,7 @@ from nexus.models.encoder import (
 )
 from nexus.models.predictor import MaskedPredictor, PredictorConfig
 from nexus.models.ssl import collapse
-from nexus.models.ssl.masks import MaskConfig, draw_mask
+from nexus.models.ssl.masks import MaskConfig, check_fits, draw_mask
 from nexus.models.ssl.objectives import sigreg, token_errors, variance_covariance
 from nexus.nn.tubelet import split_tubelets
 
@@ -31,6 +31,11 @@ class PixelConfig(EncoderConfig, PredictorConfig, MaskConfig):
     loss: Literal["mse", "l1"] = "mse"
     regularizer: Literal["none", "variance_covariance", "sigreg"] = "none"
     regularizer_weight: pydantic.NonNegativeFloat = 0.1
+
+    @pydantic.model_validator(mode="after")
+    def _can_train(self) -> Self:
+        check_fits(self, self.grid, self.tubelet_size)
+        return self
 
 
 class PixelModel(nn.Module):

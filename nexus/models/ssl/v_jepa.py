@@ -30,7 +30,14 @@ from nexus.models.encoder import (
 )
 from nexus.models.predictor import MaskedPredictor, PredictorConfig
 from nexus.models.ssl import collapse, ema
-from nexus.models.ssl.masks import MaskConfig, TokenMask, draw_mask, future_mask, future_steps
+from nexus.models.ssl.masks import (
+    MaskConfig,
+    TokenMask,
+    check_fits,
+    draw_mask,
+    future_mask,
+    future_steps,
+)
 from nexus.models.ssl.objectives import (
     TargetNorm,
     normalise_predictions,
@@ -66,7 +73,8 @@ class VJEPAConfig(EncoderConfig, PredictorConfig, MaskConfig):
     """False makes a run that collapses: it is there to show what the meters say then."""
 
     @pydantic.model_validator(mode="after")
-    def _trains_something(self) -> Self:
+    def _can_train(self) -> Self:
+        check_fits(self, self.grid, self.tubelet_size)
         regularized = self.regularizer != "none" and self.regularizer_weight > 0
         if self.prediction_weight == 0 and not regularized:
             raise ValueError("prediction_weight 0 without a regularizer leaves nothing to train")
@@ -121,7 +129,7 @@ class VJEPAModel(nn.Module):
         self.target_encoder = copy.deepcopy(self.context_encoder).requires_grad_(False)
         self.register_buffer("ema_step", torch.zeros((), dtype=torch.int64))
         self._watcher = ema.StepWatcher(self.context_encoder)
-        self.register_load_state_dict_post_hook(lambda model, _: model._settle())
+        self.register_load_state_dict_post_hook(_settle_after_loading)
 
     def forward(
         self, video: Float[Tensor, "batch chans frames rows cols"], *, meters: bool = True
@@ -270,11 +278,6 @@ class VJEPAModel(nn.Module):
         self._settle()
         return self
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        # Copies start with version counters of their own.
-        super().__setstate__(state)
-        self._settle()
-
     @eager
     @torch.no_grad()
     def _metrics(
@@ -302,6 +305,10 @@ class VJEPAModel(nn.Module):
         pairs = zip(self.target_encoder.parameters(), online, strict=True)
         apart = torch.stack([(mine - theirs).norm() for mine, theirs in pairs]).norm()
         return float(apart / torch.stack([p.norm() for p in online]).norm().clamp(min=1e-12))
+
+
+def _settle_after_loading(model: VJEPAModel, _: Any) -> None:
+    model._settle()
 
 
 @torch.no_grad()
