@@ -1,8 +1,26 @@
 """Shape annotations are checked while the tests run; one thread keeps small models fast."""
 
+import os
+
+import pytest
 import torch
 from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)
 install_import_hook("nexus.nn", "beartype.beartype")
 install_import_hook("nexus.models", "beartype.beartype")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say which tests were skipped where a skip counts as a failure (see below)."""
+    if os.environ.get("CI") and terminalreporter.stats.get("skipped"):
+        terminalreporter.write_line("CI is set: a skipped test counts as a failure", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    """In CI a test that did not run has not passed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if os.environ.get("CI") and skipped and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,166 @@
+"""The `nexus` command: its commands, its exit codes, and what becomes of an error.
+
+Exit codes: 0 done; 1 an error that the message explains; 2 the command line is wrong; 130 stopped
+by Ctrl-C. Commands import what they need when they run, so that `nexus --help` does not wait for
+torch.
+"""
+
+import errno
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from nexus.cli import checking, console, features, results, training
+from nexus.errors import NexusError
+
+_MACHINE_ERRORS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+    errno.EMFILE,
+}
+"""System errors that the user, not a developer, can do something about."""
+
+START, OWN, LATER = "Start here", "Your own videos", "Results"
+
+
+def _examples(*lines: str) -> str:
+    """An epilog; an empty line keeps each example on a line of its own."""
+    return "\n\n".join(["[bold]Examples[/bold]", *(f"  {line}" for line in lines)])
+
+
+def _description(command: Callable[..., None]) -> str:
+    """A docstring with each paragraph on one line, for the terminal to wrap."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        results.version()
+        raise typer.Exit
+
+
+def _top(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+    debug: console.Debug = False,
+) -> None:
+    """Train a V-JEPA encoder on your own videos, see whether it is healthy, and measure it."""
+
+
+def _build() -> typer.Typer:
+    settings = {"help_option_names": ["-h", "--help"]}
+    app = typer.Typer(
+        name="nexus",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings=settings,
+        epilog=_examples(
+            "nexus demo",
+            "nexus check videos/",
+            "nexus pretrain videos/ --out runs/first",
+            "nexus pretrain --help",
+        ),
+    )
+    app.callback()(_top)
+
+    def add(name: str, command: Callable[..., None], panel: str, *lines: str) -> None:
+        made = app.command(
+            name,
+            help=_description(command),
+            epilog=_examples(*lines),
+            rich_help_panel=panel,
+            no_args_is_help=name not in ("demo", "version"),
+            context_settings=settings,
+        )
+        made(command)
+
+    add("demo", training.demo, START, "nexus demo", "nexus demo --out elsewhere --seed 1")
+    add(
+        "check",
+        checking.check,
+        OWN,
+        "nexus check videos/",
+        "nexus check list.csv --min-frames 32 --json problems.json",
+    )
+    add(
+        "pretrain",
+        training.pretrain,
+        OWN,
+        "nexus pretrain videos/ --out runs/first",
+        "nexus pretrain videos/ --out runs/first --resume",
+        "nexus pretrain list.csv --out runs/two --label action training.steps=20000 optim.lr=3e-4",
+        "nexus pretrain toy --out runs/toy",
+    )
+    add(
+        "probe",
+        features.probe,
+        OWN,
+        "nexus probe runs/first --data labels.csv --label action",
+        "nexus probe runs/first --label action --kind attentive --seeds 5",
+    )
+    add(
+        "embed",
+        features.embed,
+        OWN,
+        "nexus embed runs/first videos/ --out features.parquet",
+        "nexus embed runs/first videos/ --out tokens.npz --pooling tokens --fps 8 --overlap 0.5",
+    )
+    add("report", results.report, LATER, "nexus report runs/first")
+    add("version", results.version, LATER, "nexus version")
+    study = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", context_settings=settings)
+    study.callback()(results.study)
+    study.command(
+        "toy",
+        help=_description(results.study_toy),
+        epilog=_examples(
+            "nexus study toy --out runs/study-toy",
+            "nexus study toy --out runs/quick --seeds 1 --steps 200",
+        ),
+        context_settings=settings,
+    )(results.study_toy)
+    app.add_typer(study, name="study", rich_help_panel=LATER)
+    return app
+
+
+app = _build()
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (default: this process's) and return its exit code."""
+    console.forget_debug()
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="nexus")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
+    except NexusError as error:
+        console.show_error(error)
+        return 1
+    except OSError as error:
+        if error.errno not in _MACHINE_ERRORS:
+            raise
+        console.show_error(error)
+        return 1
+    except KeyboardInterrupt:
+        return console.INTERRUPTED
+    return 0
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(run())

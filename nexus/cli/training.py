@@ -1,0 +1,106 @@
+"""`nexus demo` and `nexus pretrain`: the commands that train."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nexus.cli import console
+
+if TYPE_CHECKING:
+    from nexus.jobs import RunResult
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the videos, the run and the page.")] = Path(
+        "demo"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the toy world and of the run.")] = 0,
+    debug: console.Debug = False,
+) -> None:
+    """Make a small world of moving shapes, train on it, probe it, write a page.
+
+    Needs no data and no GPU. The page compares the trained encoder with an untrained one and with
+    raw pixels.
+    """
+    from nexus import jobs
+
+    _finish(jobs.demo(out, seed=seed))
+
+
+def pretrain(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A folder of videos, a .csv or .jsonl list, or the word [bold]toy[/bold].",
+            show_default=False,
+        ),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Changes to the recipe, for example training.steps=20000 model.img_size=64.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the run; made if need be.", show_default=False)
+    ],
+    recipe: Annotated[
+        str, typer.Option(help="Name of a recipe that comes with nexus, or a .yaml file.")
+    ] = "small",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out from its last checkpoint.")
+    ] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the run; default: the recipe's.")
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(help="Column of the list to probe the features with; default: every one."),
+    ] = None,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Only train: no diagnosis, no probe, no page.")
+    ] = False,
+    debug: console.Debug = False,
+) -> None:
+    """Train an encoder on videos, say whether it is healthy, write RUN/report.html.
+
+    Broken files are left out, counted and named. Ctrl-C saves a checkpoint and prints the command
+    to go on. Every key of the recipe can be changed on the command line; RUN/recipe.yaml shows
+    them all.
+    """
+    from nexus import jobs
+
+    result = jobs.pretrain(
+        data,
+        out,
+        recipe=recipe,
+        overrides=tuple(overrides or ()),
+        resume=resume,
+        seed=seed,
+        label=label,
+        report=not no_report,
+        command=given_command(),
+    )
+    _finish(result)
+
+
+def given_command() -> str:
+    """The command line as it was typed, ready to be pasted."""
+    return shlex.join(["nexus", *sys.argv[1:]])
+
+
+def _finish(result: "RunResult") -> None:
+    """Print how a run ended; an interrupted one exits with 130 (the loop said how to go on)."""
+    out = console.output()
+    if result.summary:
+        out.print(result.summary, markup=False)
+    if result.report:
+        out.print(f"Report: {result.report}", markup=False)
+    if result.status == "interrupted":
+        raise typer.Exit(console.INTERRUPTED)
