@@ -1,0 +1,77 @@
+"""One picture of a run for a README: what the features see beside what they are worth."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure, SubFigure
+
+from nexus.atomic import atomic_path
+from nexus.report import canvas
+from nexus.report.intervals import draw_intervals, legend_above
+from nexus.report.read import ProbeRow, ReportError, read_run
+from nexus.report.strips import Film, films
+
+
+def save_overview(
+    run: str | Path, png: str | Path, *, clips: int = 2, tasks: int = 2, dpi: int = 150
+) -> Path:
+    """Draw film strips with their feature colours and, beside them, the probe intervals as a PNG.
+
+    A part that the run does not hold is left out of the picture. The first `tasks` tasks of the
+    probe table are drawn.
+
+    Raises:
+        ReportError: not a run directory, or a run with neither colours nor probes.
+    """
+    files = read_run(run)
+    strips = films(files.colours, clips, columns=6) if files.colours else []
+    rows = files.probes.rows if files.probes else ()
+    names = list(dict.fromkeys((row.task, row.metric) for row in rows))[:tasks]
+    panels = [[row for row in rows if (row.task, row.metric) == name] for name in names]
+    if not strips and not panels:
+        raise ReportError(
+            f"{run} holds neither results/pca.npz nor results/probes.json, so there is nothing to "
+            f"draw; run `nexus probe {run}` first"
+        )
+    with canvas.style():
+        width = (6.4 if strips else 0) + (5.6 if panels else 0)
+        figure = Figure(figsize=(width, 4.6), layout="constrained", facecolor="white")
+        if strips and panels:
+            halves = figure.subfigures(1, 2, width_ratios=(6.4, 5.6), wspace=0.03, squeeze=False)
+            _draw_strips(halves[0, 0], strips)
+            _draw_panels(halves[0, 1], panels)
+        elif strips:
+            _draw_strips(figure, strips)
+        else:
+            _draw_panels(figure, panels)
+        # Through a buffer: matplotlib adds `.png` to a temporary name that does not end so.
+        buffer = BytesIO()
+        figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
+    with atomic_path(png) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+    return Path(png)
+
+
+def _draw_strips(figure: Figure | SubFigure, strips: list[Film]) -> None:
+    figure.suptitle("Frames, and what the features see", x=0.01, ha="left", weight="bold", size=11)
+    axes = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
+    for axis, film in zip(axes, strips, strict=True):
+        axis.set_axis_off()
+        axis.set_anchor("W")
+        axis.imshow(np.concatenate([_row(film.frames), _row(film.overlay)]))
+
+
+def _row(images: np.ndarray, gap: int = 5) -> np.ndarray:
+    """Pictures side by side on white, a white gap after each and below."""
+    padded = np.pad(images, ((0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
+    return np.concatenate(list(padded), axis=1)
+
+
+def _draw_panels(figure: Figure | SubFigure, panels: list[list[ProbeRow]]) -> None:
+    figure.suptitle("What they are worth", x=0.01, ha="left", weight="bold", size=11)
+    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for axis, rows in zip(axes, panels, strict=True):
+        draw_intervals(axis, rows)
+        axis.set_title(rows[0].task, weight="normal")
+    legend_above(figure, axes[0])

@@ -1,0 +1,219 @@
+"""The curves of a run: loss, health, schedules, throughput, error by how far ahead it lies.
+
+Each function answers a `Picture` or None where the run holds nothing to draw.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from nexus.report import canvas
+from nexus.report.read import Horizon, Journal
+from nexus.report.tables import significant
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An inline image, its caption, and what a listener hears in its place."""
+
+    title: str
+    image: Markup
+    alt: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a chart: a journal column, its name and its colour."""
+
+    column: str
+    label: str
+    colour: str = canvas.BLUE
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Some journal columns on one axis."""
+
+    name: str
+    title: str
+    unit: str
+    curves: tuple[Curve, ...]
+    caption: str = ""
+    from_zero: bool = True
+    percent: bool = False
+    thresholds: tuple[tuple[str, str], ...] = ()
+    smooth: bool = False
+
+
+LOSS = Chart(
+    "loss",
+    "Training loss",
+    "loss (no unit)",
+    (
+        Curve("loss", "total"),
+        Curve("prediction_loss", "prediction", canvas.ORANGE),
+        Curve("regularizer_loss", "anti-collapse term", canvas.GREEN),
+    ),
+    "Thick: moving mean. A low loss alone proves nothing: a collapsed encoder has the lowest.",
+    smooth=True,
+)
+RATE = Chart("lr", "Learning rate", "learning rate", (Curve("lr", "learning rate"),))
+SCHEDULES = (
+    Chart("decay", "Weight decay", "weight decay", (Curve("weight_decay", "weight decay"),)),
+    Chart(
+        "momentum",
+        "Momentum of the target encoder",
+        "momentum τ",
+        (Curve("momentum", "momentum"),),
+        from_zero=False,
+    ),
+    Chart(
+        "gradient",
+        "Gradient norm",
+        "norm, before clipping",
+        (Curve("grad_norm", "gradient norm"),),
+        smooth=True,
+    ),
+    Chart("length", "Clip length", "frames per clip", (Curve("num_frames", "frames"),)),
+)
+THROUGHPUT = (
+    Chart(
+        "speed",
+        "Throughput",
+        "clips per second",
+        (Curve("clips_per_second", "clips/s"),),
+        smooth=True,
+    ),
+    Chart(
+        "wait",
+        "Time spent waiting for data",
+        "share of step time, %",
+        (Curve("data_wait", "data wait", canvas.ORANGE),),
+        percent=True,
+        smooth=True,
+    ),
+)
+
+
+def draw(
+    chart: Chart,
+    journal: Journal,
+    thresholds: Mapping[str, float] | None = None,
+    spans: Sequence[tuple[float, float, str]] = (),
+) -> Picture | None:
+    """A chart over the steps of a journal; None when none of its columns was logged.
+
+    `thresholds` are drawn where the chart names them; `spans` (first step, last step, status) are
+    shaded in the colour of their status.
+    """
+    present = [curve for curve in chart.curves if journal.has(curve.column)]
+    if not present:
+        return None
+    factor = 100 if chart.percent else 1
+    with canvas.style():
+        figure, axis = canvas.canvas()
+        _shade(axis, spans)
+        told = []
+        for curve in present:
+            values = factor * journal.column(curve.column)
+            _line(axis, journal.steps, values, curve, chart.smooth)
+            told.append(f"{curve.label} {_story(journal.steps, values)}")
+        lowest = min(np.nanmin(factor * journal.column(curve.column)) for curve in present)
+        _limits(axis, chart, thresholds or {}, lowest)
+        axis.set_title(chart.title)
+        axis.set_xlabel("optimizer step")
+        axis.set_ylabel(chart.unit)
+        axis.set_xlim(0, max(1.0, float(journal.steps[-1])) * 1.015)
+        axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        if len(present) > 1:
+            axis.legend(loc="best", ncols=len(present))
+        alt = f"{chart.title} against the optimizer step: {'; '.join(told)}."
+        return Picture(chart.title, canvas.to_svg(figure, chart.name, alt), alt, chart.caption)
+
+
+def horizon(table: Horizon) -> Picture | None:
+    """Prediction error by how far ahead the predicted patch lies, beside the trivial predictors."""
+    rows = sorted(table.rows, key=lambda row: row.steps_ahead)
+    if not rows:
+        return None
+    timed = all(row.seconds_ahead is not None for row in rows)
+    ahead = [row.seconds_ahead if timed else row.steps_ahead for row in rows]
+    with canvas.style():
+        figure, axis = canvas.canvas()
+        lines = (
+            ("the mean feature", [row.mean_error for row in rows], canvas.GREY, "--", "^"),
+            ("copy of the last frame", [row.copy_error for row in rows], canvas.ORANGE, "--", "s"),
+            ("this model", [row.error for row in rows], canvas.BLUE, "-", "o"),
+        )
+        for label, values, colour, line, marker in lines:
+            numbers = [np.nan if value is None else value for value in values]
+            if np.isfinite(numbers).any():
+                axis.plot(
+                    np.array(ahead, dtype=float), numbers, line, color=colour, marker=marker,
+                    markersize=5, label=label,
+                )  # fmt: skip
+        axis.set_ylim(bottom=0)
+        axis.set_title("Prediction error by how far ahead")
+        axis.set_xlabel("seconds ahead" if timed else "token time steps ahead")
+        axis.set_ylabel("prediction error")
+        if len(ahead) <= 12:
+            axis.set_xticks(np.array(ahead, dtype=float), [significant(a or 0) for a in ahead])
+        axis.legend(loc="best")
+        alt = "Prediction error by how far ahead it lies: " + "; ".join(
+            f"{significant(a or 0)} {'s' if timed else 'steps'} ahead {significant(row.error)}"
+            for a, row in zip(ahead, rows, strict=True)
+        )
+        caption = f"Unit of the error: {table.unit}." if table.unit else ""
+        return Picture("Prediction by horizon", canvas.to_svg(figure, "horizon", alt), alt, caption)
+
+
+def _line(axis: Axes, x: np.ndarray, y: np.ndarray, curve: Curve, smoothed: bool) -> None:
+    places, mean, low, high = canvas.thin(x, y)
+    marker = "o" if np.isfinite(mean).sum() == 1 else ""
+    if not smoothed or len(mean) < 12:
+        axis.plot(places, mean, color=curve.colour, marker=marker, label=curve.label)
+        return
+    if len(places) < len(x):
+        axis.fill_between(places, low, high, color=curve.colour, alpha=0.18, linewidth=0)
+    else:
+        axis.plot(places, mean, color=curve.colour, alpha=0.35, linewidth=0.9)
+    axis.plot(places, canvas.smooth(mean), color=curve.colour, label=curve.label)
+
+
+def _limits(axis: Axes, chart: Chart, thresholds: Mapping[str, float], lowest: float) -> None:
+    known = [(key, text) for key, text in chart.thresholds if key in thresholds]
+    unit = "\u202f%" if chart.percent else ""
+    low, high = axis.get_ylim()
+    for key, text in known:
+        value = thresholds[key] * (100 if chart.percent else 1)
+        axis.axhline(value, color=canvas.BAD, linewidth=1, linestyle=(0, (4, 3)))
+        axis.annotate(
+            f"{text} {significant(value)}{unit}", (1, value), xycoords=("axes fraction", "data"),
+            xytext=(-2, 3), textcoords="offset points", ha="right", fontsize=8.5, color=canvas.BAD,
+        )  # fmt: skip
+        low, high = min(low, value), max(high, value)
+    if chart.from_zero and lowest >= 0:
+        low = 0
+    axis.set_ylim(low, high + 0.08 * (high - low))
+
+
+def _shade(axis: Axes, spans: Sequence[tuple[float, float, str]]) -> None:
+    for first, last, status in spans:
+        colour = canvas.BAD if status == "collapsed" else canvas.WARN
+        axis.axvspan(first, last, color=colour, alpha=0.14, linewidth=0)
+
+
+def _story(steps: np.ndarray, values: np.ndarray) -> str:
+    good = np.isfinite(values)
+    first, last = values[good][0], values[good][-1]
+    from_step, to_step = steps[good][0], steps[good][-1]
+    return (
+        f"from {significant(first)} at step {from_step:,.0f} "
+        f"to {significant(last)} at step {to_step:,.0f}"
+    )
