@@ -1,0 +1,299 @@
+"""Which videos there are, what they hold and what is wrong with the rest."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from nexus.data.index import InspectionIndex, signature
+from nexus.data.inspection import Facts, Inspection
+from nexus.data.inspection_pool import InspectionPool
+from nexus.data.pyav import PyAVDecoder
+from nexus.data.sources import Entry, find_entries
+from nexus.errors import DataError
+
+_ROUNDING = 1e-6  # seconds
+_SAVE_EVERY = 500  # checks, so that an interrupted scan of a large folder is not lost
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong or unusual with one file. `fatal`: the file is not used.
+
+    Kinds: "missing", "empty_file", "unreadable", "truncated", "no_video_stream", "too_short",
+    "variable_frame_rate", "odd" (see the reason) and, while training, "decode_failed".
+    """
+
+    path: str
+    kind: str
+    reason: str
+    fatal: bool
+
+    def to_mapping(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {
+            "path": self.path,
+            "kind": self.kind,
+            "reason": self.reason,
+            "fatal": self.fatal,
+        }
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """One usable video, or one segment of a video.
+
+    Args:
+        path: absolute path of the file, or of a directory of pictures.
+        key: its name within the source; unique.
+        kind: "video" or "frames" (a directory of pictures).
+        num_frames: frames of the whole file, as many as decoders give timestamps for.
+        fps: average frames a second.
+        duration: seconds that are used (of the segment, if it is one).
+        height, width: pixels, upright.
+        codec: FFmpeg's name of it, or the pictures' extension.
+        variable_frame_rate: whether frame intervals differ by more than rounding explains.
+        labels: what a list file says about it.
+        split: "train", "validation" or "test", when a list file says so.
+        start, end: the usable part in seconds after the first frame; None: from the start, to the
+            end. `end` is also set for a file whose last frames do not decode.
+    """
+
+    path: Path
+    key: str
+    kind: Literal["video", "frames"]
+    num_frames: int
+    fps: float
+    duration: float
+    height: int
+    width: int
+    codec: str
+    variable_frame_rate: bool
+    labels: dict[str, str]
+    split: str | None = None
+    start: float | None = None
+    end: float | None = None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {**vars(self), "path": str(self.path), "labels": dict(self.labels)}
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The usable videos of a source, in a fixed order, and the problems of its files."""
+
+    source: str
+    records: tuple[VideoRecord, ...]
+    problems: tuple[Problem, ...]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def total_seconds(self) -> float:
+        """How long all usable videos are together."""
+        return math.fsum(record.duration for record in self.records)
+
+    def select(self, split: str | None = None) -> "Catalog":
+        """The records of one split (all of them if None); problems stay with the whole.
+
+        Raises:
+            DataError: no record belongs to the split; names the splits that there are.
+        """
+        if split is None:
+            return self
+        chosen = tuple(record for record in self.records if record.split == split)
+        if not chosen:
+            known = sorted({str(record.split or "none") for record in self.records})
+            raise DataError(
+                f"{self.source}: no videos in the split {split!r}; there are: {', '.join(known)}"
+            )
+        return replace(self, records=chosen)
+
+    def label_values(self, column: str) -> list[str]:
+        """The different values of a label, sorted.
+
+        Raises:
+            DataError: no record has this label; names the labels that there are.
+        """
+        values = {record.labels[column] for record in self.records if column in record.labels}
+        if not values:
+            known = sorted({name for record in self.records for name in record.labels})
+            raise DataError(
+                f"{self.source}: no video has a label {column!r}; "
+                f"labels: {', '.join(known) or 'none'}"
+            )
+        return sorted(values)
+
+    def summary(self) -> dict[str, Any]:
+        """Counts and distributions for a report; JSON-ready.
+
+        `videos`, `seconds`; `problems` (files by kind), `unusable` (files);
+        `splits`, `resolutions`, `frame_rates`, `codecs` (records by value, most frequent first);
+        `duration_quantiles` in seconds: min, q25, median, q75, max (empty without videos).
+        """
+        durations = [record.duration for record in self.records]
+        names = ("min", "q25", "median", "q75", "max")
+        points = np.quantile(durations, [0, 0.25, 0.5, 0.75, 1]).tolist() if durations else []
+        return {
+            "source": self.source,
+            "videos": len(self.records),
+            "seconds": self.total_seconds,
+            "unusable": len({problem.path for problem in self.problems if problem.fatal}),
+            "problems": _ranked(problem.kind for problem in self.problems),
+            "duration_quantiles": dict(zip(names, points, strict=False)),
+            "splits": _ranked(record.split or "none" for record in self.records),
+            "resolutions": _ranked(f"{record.width}x{record.height}" for record in self.records),
+            "frame_rates": _ranked(f"{round(record.fps, 2):g}" for record in self.records),
+            "codecs": _ranked(record.codec for record in self.records),
+        }
+
+    def to_mapping(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {
+            "source": self.source,
+            "records": [record.to_mapping() for record in self.records],
+            "problems": [problem.to_mapping() for problem in self.problems],
+        }
+
+
+def _ranked(values) -> dict[str, int]:
+    counts = Counter(values)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def scan(
+    source: str | Path | Sequence[str | Path],
+    *,
+    index_dir: Path | None = None,
+    min_frames: int = 1,
+    frames_fps: float = 10.0,
+    progress: Callable[[int, int], None] | None = None,
+    workers: int = 2,
+) -> Catalog:
+    """Find and check all videos of a source. A bad file becomes a `Problem`, never an error.
+
+    Args:
+        source: a folder (searched recursively; hidden files are left out), a .csv/.tsv/.jsonl list
+            (column `path` or `video`, relative to the list; optional `split`, `start`, `end` in
+            seconds; every other column is a label), a video file, a directory of pictures, or
+            several of these.
+        index_dir: where check results are kept between scans; None: nowhere.
+        min_frames: records with fewer frames are "too_short".
+        frames_fps: frames a second of directories of pictures.
+        progress: called with (files checked, files to check).
+        workers: checking processes; 0 checks in this process.
+
+    Raises:
+        DataError: the source does not exist, cannot be read or names no video at all, or a list
+            has rows that cannot be understood (named with their line numbers).
+    """
+    entries = find_entries(source)
+    inspections = _inspect_files(entries, InspectionIndex(index_dir), workers, progress)
+    records: list[VideoRecord] = []
+    problems: dict[Problem, None] = {}
+    for entry in entries:
+        inspection = inspections[entry.path]
+        for finding in inspection.findings:
+            problem = Problem(str(entry.path), finding.kind, finding.reason, finding.fatal)
+            problems.setdefault(problem)
+        if inspection.facts is None:
+            continue
+        record, notes = _record_of(entry, inspection.facts, frames_fps)
+        frames = _usable_frames(record)
+        if frames < max(1, min_frames):
+            reason = (
+                f"{frames} frame{'s' * (frames != 1)}; at least {max(1, min_frames)} are needed"
+            )
+            if entry.start is not None or entry.end is not None:
+                reason = f"segment {entry.key}: {reason}"
+            notes.append(Problem(str(entry.path), "too_short", reason, True))
+        else:
+            records.append(record)
+        for problem in notes:
+            problems.setdefault(problem)
+    name = str(source) if isinstance(source, (str, Path)) else f"{len(source)} paths"
+    return Catalog(name, tuple(records), tuple(problems))
+
+
+def _inspect_files(
+    entries: Sequence[Entry],
+    index: InspectionIndex,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> dict[Path, Inspection]:
+    paths = list(dict.fromkeys(entry.path for entry in entries))
+    signatures = {path: signature(path) for path in paths}
+    results: dict[Path, Inspection] = {}
+    for path in paths:
+        known = index.get(path, signatures[path])
+        if known is not None:
+            results[path] = known
+
+    def done(path: Path, inspection: Inspection, lasting: bool) -> None:
+        results[path] = inspection
+        if lasting:
+            index.put(path, signatures[path], inspection)
+        if len(results) % _SAVE_EVERY == 0:
+            index.save()
+        if progress is not None:
+            progress(len(results), len(paths))
+
+    if progress is not None:
+        progress(len(results), len(paths))
+    try:
+        InspectionPool(workers).inspect_all([p for p in paths if p not in results], done)
+    finally:
+        index.save()
+    return results
+
+
+def _record_of(entry: Entry, facts: Facts, frames_fps: float) -> tuple[VideoRecord, list[Problem]]:
+    """The record of an entry; a segment is cut to what the file holds (and says so)."""
+    fps = facts.fps if facts.fps is not None else frames_fps
+    duration = facts.duration if facts.duration is not None else facts.num_frames / fps
+    notes = []
+    start, end = entry.start, entry.end
+    if end is not None and end > duration + 1.5 / fps:
+        reason = f"the segment ends at {end:g} s, the video at {duration:.2f} s; cut there"
+        notes.append(Problem(str(entry.path), "odd", reason, False))
+        end = duration
+    stop = duration if end is None else min(end, duration)
+    if end is None:
+        end = facts.usable_until
+    record = VideoRecord(
+        path=entry.path,
+        key=entry.key,
+        kind="frames" if facts.kind == "frames" else "video",
+        num_frames=facts.num_frames,
+        fps=fps,
+        duration=max(0.0, stop - (start or 0.0)),
+        height=facts.height,
+        width=facts.width,
+        codec=facts.codec,
+        variable_frame_rate=facts.variable_frame_rate,
+        labels=dict(entry.labels),
+        split=entry.split,
+        start=start,
+        end=end,
+    )
+    return record, notes
+
+
+def _usable_frames(record: VideoRecord) -> int:
+    if record.start is None and record.end is None:
+        return record.num_frames
+    if record.variable_frame_rate:
+        times = PyAVDecoder().timestamps(record.path)
+    else:
+        times = np.arange(record.num_frames) / record.fps
+    start, end = record.start or 0.0, math.inf if record.end is None else record.end
+    return int(np.sum((times >= start - _ROUNDING) & (times < end - _ROUNDING)))
+
+
+__all__ = ["Catalog", "Problem", "VideoRecord", "scan"]

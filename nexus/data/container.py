@@ -1,0 +1,220 @@
+"""Video files opened with FFmpeg (through PyAV): one stream chosen, its packets scanned."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from nexus.data.timeline import MISSING, PacketScan
+from nexus.errors import DataError
+
+# Text files that send FFmpeg to other files: a list of videos is given to nexus itself, as CSV.
+_PLAYLISTS = {"concat", "hls", "dash", "imf", "image2", "image2pipe", "sdp", "tty"}
+
+_NOT_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+
+
+class NoVideoError(DataError):
+    """The file can be opened, but holds no video stream."""
+
+
+class DamagedError(DataError):
+    """The stream cannot be decoded past some point."""
+
+
+@dataclass(frozen=True, eq=False)
+class OpenVideo:
+    """An open file and the one video stream that nexus reads from it."""
+
+    path: Path
+    container: InputContainer
+    stream: VideoStream
+
+    @property
+    def tick(self) -> Fraction:
+        """Seconds a tick of the stream's timestamps."""
+        return self.stream.time_base or Fraction(1, 1000)
+
+    @property
+    def rate(self) -> Fraction | None:
+        """The frame rate that the container states or FFmpeg guesses."""
+        return self.stream.average_rate or self.stream.guessed_rate
+
+    @property
+    def stores_pts(self) -> bool:
+        """Whether the format writes when a frame is shown, not only the order of decoding."""
+        return self.container.format.name != "avi"
+
+
+@contextmanager
+def open_video(path: str | Path, *, threads: int = 1) -> Iterator[OpenVideo]:
+    """Open a video file; the stream is the default one, cover pictures are not video.
+
+    Raises:
+        NoVideoError: no stream of the file is a video.
+        DataError: the file is missing or FFmpeg cannot open it.
+    """
+    path = Path(path).absolute()
+    try:
+        # Only local files: a playlist in disguise must not reach for the network. An absolute
+        # path keeps a colon in the name from being read as a protocol.
+        container = av.open(
+            str(path), metadata_errors="replace", container_options={"protocol_whitelist": "file"}
+        )
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (FFmpegError, OSError) as error:
+        raise DataError(f"{path}: cannot be opened as video ({_words(error)})") from error
+    with container:
+        if not set(container.format.name.split(",")).isdisjoint(_PLAYLISTS):
+            raise DataError(f"{path}: a list of other files ({container.format.name}), not a video")
+        stream = _choose_stream(path, container)
+        stream.codec_context.thread_count = threads
+        stream.thread_type = "SLICE" if threads == 1 else "AUTO"
+        yield OpenVideo(path, container, stream)
+
+
+def video_streams(container: InputContainer) -> list[VideoStream]:
+    """The streams of a file that are videos (cover pictures and thumbnails are not)."""
+    return [s for s in container.streams.video if not s.disposition & _NOT_VIDEO]
+
+
+def _choose_stream(path: Path, container: InputContainer) -> VideoStream:
+    videos = video_streams(container)
+    if not videos:
+        others = sorted({_describe(stream) for stream in container.streams})
+        raise NoVideoError(f"{path}: no video stream; holds only {', '.join(others) or 'nothing'}")
+    stream = next((s for s in videos if s.disposition & Disposition.default), videos[0])
+    if stream.codec_context is None:
+        raise DataError(f"{path}: FFmpeg has no decoder for this video's codec")
+    return stream
+
+
+def _describe(stream) -> str:
+    if stream.type == "video":
+        return "a cover picture"
+    codec = stream.codec_context.name if stream.codec_context else "unknown codec"
+    return f"{stream.type} ({codec})"
+
+
+def scan_packets(video: OpenVideo) -> PacketScan:
+    """Read all packets of the stream from the current position on, without decoding."""
+    rows: list[tuple[int, int, int, bool, bool, bool, bool]] = []
+    error = None
+    # The older codec that sends references which are never shown as packets of their own.
+    shows_all = video.stream.codec_context.codec.name not in {"vp8", "libvpx"}
+    try:
+        for packet in video.container.demux(video.stream):
+            if packet.size == 0:
+                continue
+            rows.append(
+                (
+                    MISSING if packet.pts is None else packet.pts,
+                    MISSING if packet.dts is None else packet.dts,
+                    packet.duration or 0,
+                    packet.is_keyframe,
+                    packet.is_discard,
+                    packet.is_corrupt,
+                    not (shows_all or bytes(packet)[0] & 0x10),
+                )
+            )
+    except (FFmpegError, OSError) as failure:
+        error = _words(failure)
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 7
+    numbers = [np.array(column, dtype=np.int64) for column in columns[:3]]
+    flags = [np.array(column, dtype=bool) for column in columns[3:]]
+    return PacketScan(*numbers, *flags, error=error)
+
+
+def frames_from_here(video: OpenVideo, *, not_after: int | None = None) -> Iterator[VideoFrame]:
+    """Decode from the next keyframe on; frames shown before that keyframe are left out.
+
+    Args:
+        video: positioned by `seek` or freshly opened.
+        not_after: give up at once if the next keyframe is shown later than this (ticks).
+
+    Raises:
+        DamagedError: after the last good frame, if packets or frames are damaged or do not decode.
+    """
+    started, floor = False, None
+    trouble: str | None = None
+    try:
+        for packet in video.container.demux(video.stream):
+            if _is_flush(packet):
+                break
+            if packet.size == 0:
+                continue
+            if not started:
+                if not packet.is_keyframe or packet.is_corrupt:
+                    continue
+                started, floor = True, packet.pts
+                if not_after is not None and (floor is None or floor > not_after):
+                    return
+            if packet.is_corrupt:
+                trouble = "its data is incomplete"
+                break
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    raise DamagedError("its data is damaged")
+                if floor is None or frame.pts is None or frame.pts >= floor:
+                    yield frame
+    except (FFmpegError, OSError) as error:
+        trouble = _words(error)
+    if started:
+        yield from _flush(video, floor)
+    if trouble:
+        raise DamagedError(trouble)
+
+
+def _flush(video: OpenVideo, floor: int | None) -> Iterator[VideoFrame]:
+    try:
+        late = video.stream.codec_context.decode(None)
+    except (FFmpegError, OSError) as error:
+        raise DamagedError(_words(error)) from error
+    for frame in late:
+        if frame.is_corrupt:
+            raise DamagedError("its data is damaged")
+        if floor is None or frame.pts is None or frame.pts >= floor:
+            yield frame
+
+
+def good_frames(video: OpenVideo) -> Iterator[VideoFrame]:
+    """Every frame of a freshly opened file that decodes undamaged; what does not is left out."""
+    waiting = True
+    try:
+        for packet in video.container.demux(video.stream):
+            if packet.size == 0 and not _is_flush(packet):
+                continue
+            if packet.is_corrupt:
+                waiting = True
+            elif packet.is_keyframe:
+                waiting = False
+            if waiting and not _is_flush(packet):
+                continue
+            try:
+                decoded = packet.decode()
+            except (FFmpegError, OSError):
+                waiting = True
+                continue
+            yield from (frame for frame in decoded if not frame.is_corrupt)
+    except (FFmpegError, OSError):
+        return  # the file ends in rubbish: what came before counts
+
+
+def _is_flush(packet: Packet) -> bool:
+    return packet.size == 0 and packet.pts is None and packet.dts is None
+
+
+def _words(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return text[0].lower() + text[1:] if text else type(error).__name__

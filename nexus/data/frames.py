@@ -1,0 +1,172 @@
+"""A directory of pictures, read as a video with a given frame rate."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from nexus.data.protocol import StreamInfo
+from nexus.data.timeline import MAX_TOLERANCE
+from nexus.errors import DataError
+
+IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Sort key under which `frame_2` comes before `frame_10`."""
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts] + [(-2, name)]
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """The pictures directly in `folder`, in natural order; hidden files are not pictures.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = [
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".")
+                and Path(entry.name).suffix.lower() in IMAGE_EXTENSIONS
+                and entry.is_file()
+            ]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
+    return [Path(folder) / name for name in sorted(names, key=natural_order)]
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Height and width of one picture as it is shown (after EXIF rotation); reads its header only.
+
+    Raises:
+        DataError: the file is not a readable picture.
+    """
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: not a readable picture ({error})") from error
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """One picture, upright, as uint8 (height, width, 3) RGB; 16-bit grey is reduced to 8 bits.
+
+    Raises:
+        DataError: the file is not a readable picture.
+    """
+    try:
+        with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.mode == "I" or image.mode.startswith("I;16"):
+                grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
+                return np.repeat(grey[:, :, None], 3, axis=2)
+            return np.asarray(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: not a readable picture ({error})") from error
+
+
+class FrameFolder:
+    """Reads directories of pictures; answers the `Decoder` protocol.
+
+    Args:
+        fps: frames a second at which the pictures are meant to be shown.
+
+    Raises:
+        ValueError: `fps` is not positive.
+    """
+
+    name = "frames"
+
+    def __init__(self, fps: float = 10.0):
+        if not fps > 0:
+            raise ValueError(f"fps: expected a positive number, got {fps!r}")
+        self.fps = fps
+        self._listed: tuple[str, int, list[Path]] | None = None
+
+    def probe(self, path: str | Path) -> StreamInfo:
+        """What the folder holds; reads one picture's header.
+
+        Raises:
+            DataError: the folder cannot be read or holds no readable picture.
+        """
+        images = self._images(path)
+        height, width = picture_size(images[0])
+        return StreamInfo(
+            num_frames=len(images),
+            fps=self.fps,
+            duration=len(images) / self.fps,
+            height=height,
+            width=width,
+            codec=images[0].suffix.lower().lstrip("."),
+            pixel_format="rgb24",
+        )
+
+    def timestamps(self, path: str | Path) -> np.ndarray:
+        """float64 (frames,): picture `i` is shown at `i / fps` seconds.
+
+        Raises:
+            DataError: the folder cannot be read or holds no picture.
+        """
+        return np.arange(len(self._images(path)), dtype=np.float64) / self.fps
+
+    def frames(self, path: str | Path, times: np.ndarray) -> np.ndarray:
+        """The pictures on screen at the given times.
+
+        Args:
+            path: the folder.
+            times: float64 (n,), seconds after the first picture, any order, repeats allowed.
+
+        Returns:
+            uint8 (n, height, width, 3), RGB.
+
+        Raises:
+            DataError: a picture cannot be read or has another size than the others (both named),
+                or a time lies after the end.
+            ValueError: `times` is not a list of finite, non-negative numbers.
+        """
+        images = self._images(path)
+        times = np.asarray(times, dtype=np.float64)
+        if times.ndim != 1 or not np.all(np.isfinite(times)) or np.any(times < -MAX_TOLERANCE):
+            raise ValueError(f"times: expected a list of finite seconds >= 0, got {times!r}")
+        if times.size == 0:
+            return np.empty((0, *picture_size(images[0]), 3), dtype=np.uint8)
+        if times.max() > (len(images) + 1) / self.fps:
+            raise DataError(
+                f"{path}: asked for the picture at {times.max():.3f} s, but the last one ends at "
+                f"{len(images) / self.fps:.3f} s; has the folder changed since it was indexed?"
+            )
+        starts = np.arange(len(images)) / self.fps
+        index = np.searchsorted(starts, times + min(MAX_TOLERANCE, 0.5 / self.fps), "right") - 1
+        wanted, place = np.unique(index, return_inverse=True)
+        return _stack([images[i] for i in wanted])[place]
+
+    def _images(self, path: str | Path) -> list[Path]:
+        try:
+            changed = Path(path).stat().st_mtime_ns
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        if self._listed is None or self._listed[:2] != (str(path), changed):
+            self._listed = (str(path), changed, list_images(path))
+        images = self._listed[2]
+        if not images:
+            raise DataError(f"{path}: holds no pictures ({', '.join(sorted(IMAGE_EXTENSIONS))})")
+        return images
+
+
+def _stack(paths: Sequence[Path]) -> np.ndarray:
+    pictures = [read_picture(path) for path in paths]
+    for path, picture in zip(paths, pictures, strict=True):
+        if picture.shape != pictures[0].shape:
+            (height, width, _), (first_height, first_width, _) = picture.shape, pictures[0].shape
+            raise DataError(
+                f"{path}: {width}x{height}, but {paths[0].name} is {first_width}x{first_height}; "
+                "the pictures of one folder must have one size"
+            )
+    return np.stack(pictures)

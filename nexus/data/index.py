@@ -1,0 +1,94 @@
+"""The results of file checks kept on disk, so that a second scan of the same files is quick."""
+
+import json
+import warnings
+from pathlib import Path
+
+from nexus.atomic import write_text
+from nexus.data.frames import list_images
+from nexus.data.inspection import Inspection
+from nexus.errors import DataError
+
+FORMAT = 1
+"""Raise this when checks find more than they used to: older results are then not used."""
+
+Signature = tuple[int, int]
+
+
+def signature(path: Path) -> Signature | None:
+    """Size and time of last change of a file (of a directory: of all its pictures).
+
+    None if it cannot be read, and so cannot be remembered either.
+    """
+    try:
+        status = path.stat()
+        if not path.is_dir():
+            return status.st_size, status.st_mtime_ns
+        parts = [image.stat() for image in list_images(path)]
+    except (OSError, DataError):
+        return None
+    newest = max([part.st_mtime_ns for part in parts], default=status.st_mtime_ns)
+    return sum(part.st_size for part in parts) + len(parts), newest
+
+
+class InspectionIndex:
+    """Check results by absolute path, valid while size and time of last change stay the same.
+
+    One JSON file, replaced atomically. A file that cannot be understood is rebuilt, with a warning.
+
+    Args:
+        folder: where the index lives; None keeps it in memory only.
+    """
+
+    def __init__(self, folder: str | Path | None):
+        self.path = None if folder is None else Path(folder) / "videos.json"
+        self._results: dict[str, tuple[Signature, Inspection]] = {}
+        self._changed = False
+        if self.path is not None and self.path.exists():
+            self._load(self.path)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def get(self, path: Path, now: Signature | None) -> Inspection | None:
+        """The remembered result, if the file still has the signature `now`."""
+        then, inspection = self._results.get(str(path), (None, None))
+        return inspection if now is not None and now == then else None
+
+    def put(self, path: Path, now: Signature | None, inspection: Inspection) -> None:
+        """Remember a result; a file without a signature is not remembered."""
+        if now is not None:
+            self._results[str(path)] = (now, inspection)
+            self._changed = True
+
+    def save(self) -> None:
+        """Write what is new, atomically.
+
+        Raises:
+            OSError: the index folder cannot be written.
+        """
+        if self.path is None or not self._changed:
+            return
+        files = {
+            path: {"size": size, "mtime_ns": changed, **inspection.to_mapping()}
+            for path, ((size, changed), inspection) in self._results.items()
+        }
+        # ASCII escapes keep file names that are not valid Unicode.
+        write_text(self.path, json.dumps({"format": FORMAT, "files": files}))
+        self._changed = False
+
+    def _load(self, path: Path) -> None:
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            if stored["format"] != FORMAT:
+                return
+            for name, entry in stored["files"].items():
+                known = (entry["size"], entry["mtime_ns"])
+                self._results[name] = (known, Inspection.from_mapping(entry))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self._results.clear()
+            warnings.warn(
+                f"the video index {path} cannot be read ({error}); all files are checked again",
+                UserWarning,
+                stacklevel=3,
+            )

@@ -1,0 +1,218 @@
+"""The check of one file: what it holds, and what is wrong with it, in plain words."""
+
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from nexus.data.container import NoVideoError
+from nexus.data.frames import list_images, picture_size, read_picture
+from nexus.data.headers import cut_short, describe_content
+from nexus.data.timeline import Timeline
+from nexus.data.trial import Trial, try_decoding
+from nexus.errors import DataError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong or unusual with a file. `fatal`: the file cannot be used at all."""
+
+    kind: str
+    reason: str
+    fatal: bool
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a usable file holds.
+
+    Times in seconds, sizes in pixels, upright. `num_frames` is what decoders list; those from
+    `usable_until` on do not decode, though the file announces them (None: all do). `fps` and
+    `duration` are of the usable part; pictures have none of their own.
+    """
+
+    kind: str
+    num_frames: int
+    fps: float | None
+    duration: float | None
+    height: int
+    width: int
+    codec: str
+    variable_frame_rate: bool = False
+    usable_until: float | None = None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The result of one check: facts (None if the file is unusable) and findings."""
+
+    facts: Facts | None
+    findings: tuple[Finding, ...] = ()
+
+    def to_mapping(self) -> dict[str, Any]:
+        """JSON-ready values; `from_mapping` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """Read what `to_mapping` wrote.
+
+        Raises:
+            KeyError: a part is missing.
+            TypeError: a part has another layout.
+        """
+        facts = mapping["facts"]
+        findings = tuple(Finding(**finding) for finding in mapping["findings"])
+        return cls(None if facts is None else Facts(**facts), findings)
+
+    @classmethod
+    def failed(cls, kind: str, reason: str) -> Self:
+        """The result for a file that cannot be used."""
+        return cls(None, (Finding(kind, reason, True),))
+
+
+def inspect(path: str | Path) -> Inspection:
+    """Check one video file or one directory of pictures; a bad file is a result, not an error."""
+    path = Path(path)
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            return _inspect_pictures(path)
+        if not stat.S_ISREG(status.st_mode):
+            return Inspection.failed("unreadable", "not a regular file")
+        if status.st_size == 0:
+            return Inspection.failed("empty_file", "the file is empty (0 bytes)")
+        return _inspect_video(path)
+    except FileNotFoundError:
+        gone = "a link to a file that does not exist" if path.is_symlink() else "no such file"
+        return Inspection.failed("missing", gone)
+    except NoVideoError as error:
+        return Inspection.failed("no_video_stream", _bare(path, error))
+    except DataError as error:
+        return Inspection.failed("unreadable", _bare(path, error))
+    except OSError as error:
+        return Inspection.failed("unreadable", f"cannot be read: {error.strerror or error}")
+
+
+def _bare(path: Path, error: Exception) -> str:
+    return str(error).removeprefix(f"{path.absolute()}: ").removeprefix(f"{path}: ")
+
+
+def _inspect_video(path: Path) -> Inspection:
+    missing = cut_short(path)
+    try:
+        trial = try_decoding(path)
+    except NoVideoError:
+        raise
+    except DataError as error:
+        if missing:
+            return Inspection.failed("truncated", f"the file is cut short: {missing}")
+        return Inspection.failed("unreadable", f"{_bare(path, error)}: {describe_content(path)}")
+    if trial.timeline is None:
+        kind = "truncated" if missing else "unreadable"
+        return Inspection.failed(kind, f"no frame decodes: {missing or trial.trouble}")
+    usable = trial.timeline.first(trial.usable)
+    facts = Facts(
+        kind="video",
+        num_frames=len(trial.timeline),
+        fps=usable.fps,
+        duration=usable.duration,
+        height=trial.looks.sizes[0][0],
+        width=trial.looks.sizes[0][1],
+        codec=trial.announced.codec,
+        variable_frame_rate=usable.variable_frame_rate,
+        usable_until=usable.duration if len(usable) < len(trial.timeline) else None,
+    )
+    return Inspection(facts, tuple(_findings(trial, usable, missing)))
+
+
+def _findings(trial: Trial, usable: Timeline, missing: str | None) -> Iterator[Finding]:
+    announced, listed = trial.announced, len(trial.timeline or ())
+    decoded = len(usable) - trial.lost
+    short = _ends_early(trial, usable, missing)
+    if short or missing or len(usable) < listed:
+        says = f"the header announces {short}, " if short else ""
+        of = "" if short else f" of {listed} frames" if decoded < listed else " frames"
+        why = f"; {missing}" if missing else ""
+        yield Finding(
+            "truncated",
+            f"the file is cut short: {says}{decoded}{of} decode (the first {usable.duration:.2f} s)"
+            f"{why}; what decodes is used",
+            False,
+        )
+    elif usable.variable_frame_rate:
+        steps = usable.seconds[1:] - usable.seconds[:-1]
+        yield Finding(
+            "variable_frame_rate",
+            f"frames last between {1000 * steps.min():.0f} and {1000 * steps.max():.0f} ms "
+            f"({usable.fps:.2f} a second on average); clips are cut by timestamp",
+            False,
+        )
+    if not short and announced.frames and trial.found < announced.frames:
+        yield _odd(f"the header announces {announced.frames} frames, {trial.found} decode")
+    if trial.lost:
+        yield _odd(
+            f"{trial.lost} of {len(usable)} frames do not decode ({trial.trouble}); "
+            "clips that need them fail"
+        )
+    if usable.by_order:
+        yield _odd(
+            "it does not say reliably when its frames are shown, so each request decodes it "
+            "from the start; re-encode it if loading is slow"
+        )
+    if len(trial.looks.sizes) > 1:
+        sizes = ", ".join(f"{width}x{height}" for height, width in trial.looks.sizes)
+        yield _odd(f"the frame size changes within the video ({sizes}); clips across it fail")
+    if announced.streams > 1:
+        yield _odd(f"{announced.streams} video streams; the default one is used")
+    if abs(announced.pixel_aspect - 1) > 0.01:
+        yield _odd(
+            f"pixels are not square (aspect {announced.pixel_aspect:.3f}); frames are not stretched"
+        )
+    if trial.looks.interlaced:
+        yield _odd("interlaced: moving edges may look like combs")
+
+
+def _ends_early(trial: Trial, usable: Timeline, missing: str | None) -> str | None:
+    """What the header announces, in words, if the frames end well before that."""
+    announced = trial.announced
+    absolute_end = float(int(usable.pts[-1]) * usable.tick) + usable.duration - usable.seconds[-1]
+    gap = (announced.seconds or 0.0) - max(usable.duration, absolute_end)
+    if announced.frames is not None and announced.frames > trial.found:
+        # Fewer frames over the full time are dropped frames, not a cut.
+        if missing or announced.seconds is None or gap > 2 / usable.fps:
+            return f"{announced.frames} frames"
+    elif gap > max(0.5, 3 / usable.fps):
+        return f"{announced.seconds:.2f} s"
+    return None
+
+
+def _odd(reason: str) -> Finding:
+    return Finding("odd", reason, False)
+
+
+def _inspect_pictures(path: Path) -> Inspection:
+    images = list_images(path)
+    if not images:
+        return Inspection.failed("no_video_stream", "the directory holds no pictures")
+    sizes = [_named(path, image, picture_size) for image in images]
+    for image, size in zip(images, sizes, strict=True):
+        if size != sizes[0]:
+            return Inspection.failed(
+                "odd",
+                f"{image.name} is {size[1]}x{size[0]}, but {images[0].name} is "
+                f"{sizes[0][1]}x{sizes[0][0]}; the pictures of one folder must have one size",
+            )
+    for image in {images[0], images[-1]}:
+        _named(path, image, read_picture)
+    height, width = sizes[0]
+    codec = images[0].suffix.lower().lstrip(".")
+    return Inspection(Facts("frames", len(images), None, None, height, width, codec))
+
+
+def _named(folder: Path, image: Path, read):
+    try:
+        return read(image)
+    except DataError as error:
+        raise DataError(f"{folder}: {image.name}: {_bare(image, error)}") from error

@@ -1,0 +1,281 @@
+"""The default decoder: PyAV (FFmpeg), exact by timestamp, one forward pass a request.
+
+Frames come out upright (rotation and mirroring that the file asks for are applied), as 8-bit RGB
+of the size that the stream is coded in: pixels that are not square are not stretched, high bit
+depths are reduced to 8, grey is repeated over the channels, transparency is dropped.
+"""
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from nexus.data.container import (
+    DamagedError,
+    OpenVideo,
+    frames_from_here,
+    good_frames,
+    open_video,
+    scan_packets,
+)
+from nexus.data.orientation import Orientation
+from nexus.data.protocol import StreamInfo
+from nexus.data.timeline import Timeline, timeline_from_frames, timeline_from_packets
+from nexus.errors import DataError
+
+_CACHED_FRAMES = 2_000_000  # timelines kept in memory, counted in frames (16 MB)
+
+
+_HELD_BACK = 32  # frames; no codec reorders more
+
+
+class MissedError(Exception):
+    """Undamaged decoding did not meet a frame that the packets announce."""
+
+
+class PyAVDecoder:
+    """Decodes video files with PyAV.
+
+    Args:
+        threads: FFmpeg threads for one file; loaders parallelise over workers instead.
+    """
+
+    name = "pyav"
+
+    def __init__(self, threads: int = 1):
+        self.threads = threads
+        self._timelines: OrderedDict[tuple[str, int, int], Timeline] = OrderedDict()
+        self._counted: dict[tuple[str, int, int], Timeline] = {}
+        self._lock = threading.Lock()
+
+    def __reduce__(self):
+        return PyAVDecoder, (self.threads,)
+
+    def probe(self, path: str | Path) -> StreamInfo:
+        """What the file holds; decodes one frame.
+
+        Raises:
+            DataError: the file cannot be opened, holds no video, or nothing in it decodes.
+        """
+        timeline = self.timeline(path)
+        with open_video(path, threads=self.threads) as video:
+            frame = next(good_frames(video), None)
+            if frame is None:
+                raise DataError(f"{path}: no frame decodes")
+            height, width = orientation_of(frame).size(frame.height, frame.width)
+            return StreamInfo(
+                num_frames=len(timeline),
+                fps=timeline.fps,
+                duration=timeline.duration,
+                height=height,
+                width=width,
+                codec=video.stream.codec_context.codec.canonical_name,
+                pixel_format=frame.format.name,
+                pixel_aspect=float(video.stream.sample_aspect_ratio or 1),
+                variable_frame_rate=timeline.variable_frame_rate,
+            )
+
+    def timestamps(self, path: str | Path) -> np.ndarray:
+        """float64 (frames,): when each frame is shown, seconds after the first, increasing.
+
+        Raises:
+            DataError: the file cannot be opened, holds no video, or nothing in it decodes.
+        """
+        return self.timeline(path).seconds
+
+    def frames(self, path: str | Path, times: np.ndarray) -> np.ndarray:
+        """The frames on screen at the given times.
+
+        Args:
+            path: the video file.
+            times: float64 (n,), seconds after the first frame, any order, repeats allowed.
+
+        Returns:
+            uint8 (n, height, width, 3), RGB.
+
+        Raises:
+            DataError: naming the file and what happened: a frame is damaged, a time lies after the
+                end, the file is gone or unreadable, or its frames differ in size.
+            ValueError: `times` is not a list of finite, non-negative numbers.
+        """
+        path, times = Path(path), np.asarray(times, dtype=np.float64)
+        if times.size == 0:
+            info = self.probe(path)
+            return np.empty((0, info.height, info.width, 3), dtype=np.uint8)
+        key = _fingerprint(path)
+        try:
+            return self._decode(path, self._counted.get(key) or self.timeline(path), times)
+        except MissedError:
+            # The decoder shows other frames than the packets announce: count frames instead.
+            self._counted[key] = timeline_by_decoding(path, threads=self.threads)
+            return self._decode(path, self._counted[key], times)
+
+    def timeline(self, path: str | Path) -> Timeline:
+        """When each frame is shown, from the packets (cached); decodes only if they do not tell.
+
+        Raises:
+            DataError: the file cannot be opened, holds no video, or nothing in it decodes.
+        """
+        key = _fingerprint(path)
+        with self._lock:
+            if key in self._timelines:
+                self._timelines.move_to_end(key)
+                return self._timelines[key]
+        timeline = read_timeline(path, threads=self.threads)
+        with self._lock:
+            self._timelines[key] = timeline
+            total = sum(len(known) for known in self._timelines.values())
+            while total > _CACHED_FRAMES and len(self._timelines) > 1:
+                total -= len(self._timelines.popitem(last=False)[1])
+        return timeline
+
+    def _decode(self, path: Path, timeline: Timeline, times: np.ndarray) -> np.ndarray:
+        try:
+            wanted, place = np.unique(timeline.index_at(times), return_inverse=True)
+            with open_video(path, threads=self.threads) as video:
+                if timeline.by_order:
+                    found = _by_order(video, wanted)
+                else:
+                    found = frames_by_time(video, timeline, wanted)
+                return _collect(found, len(wanted))[place]
+        except DataError as error:
+            text = str(error)
+            named = text if str(path) in text else f"{path}: {text}"
+            raise DataError(named) from error
+
+
+def read_timeline(path: str | Path, *, threads: int = 1) -> Timeline:
+    """When each frame is shown, from demuxing alone where the container tells it.
+
+    Raises:
+        DataError: the file cannot be opened, holds no video, or nothing in it decodes.
+    """
+    with open_video(path, threads=threads) as video:
+        scan = scan_packets(video)
+        timeline = timeline_from_packets(scan, video.tick, stores_pts=video.stores_pts)
+    return timeline or timeline_by_decoding(path, threads=threads)
+
+
+def timeline_by_decoding(path: str | Path, *, threads: int = 1) -> Timeline:
+    """When each frame is shown, from decoding the whole file.
+
+    Raises:
+        DataError: the file cannot be opened, holds no video, or nothing in it decodes.
+    """
+    with open_video(path, threads=threads) as video:
+        stamps = [(frame.pts, frame.dts, frame.duration or 0) for frame in good_frames(video)]
+        if not stamps:
+            raise DataError(f"{path}: no frame decodes")
+        return timeline_from_frames(stamps, video.tick, video.rate)
+
+
+def orientation_of(frame: VideoFrame) -> Orientation:
+    """How the file asks for this frame to be turned."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    matrix = None if data is None else np.frombuffer(data, dtype=np.int32).tolist()
+    return Orientation.from_display_matrix(matrix)
+
+
+def _by_order(video: OpenVideo, wanted: np.ndarray) -> Iterator[VideoFrame]:
+    goals = iter(wanted.tolist())
+    goal = next(goals)
+    for number, frame in enumerate(good_frames(video)):
+        if number == goal:
+            yield frame
+            goal = next(goals, None)
+            if goal is None:
+                return
+    raise DataError(f"{video.path}: frame {goal} does not decode any more; has the file changed?")
+
+
+def frames_by_time(
+    video: OpenVideo, timeline: Timeline, wanted: np.ndarray
+) -> Iterator[VideoFrame]:
+    """Decode the frames at increasing positions of a (not `by_order`) timeline.
+
+    Raises:
+        DataError: a frame is damaged.
+        MissedError: the decoder, undamaged, shows other frames than the timeline says.
+    """
+    second = round(1 / timeline.tick)
+    for entry, part in timeline.runs(wanted):
+        goals = timeline.pts[wanted[part]].tolist()
+        fresh = part.start == 0 and entry <= timeline.keyframes[0]
+        # Some formats land after the frame that was asked for: step back until it comes up.
+        starts = [None] if fresh else [entry, entry - second, entry - 5 * second]
+        try:
+            for start in starts:
+                if not goals or (start is not None and not _seek(video, start)):
+                    break
+                for frame in _meet(video, goals):
+                    yield frame
+                    goals = goals[1:]
+            if goals and not fresh:
+                with open_video(video.path) as again:
+                    for frame in _meet(again, goals):
+                        yield frame
+                        goals = goals[1:]
+        except DamagedError as error:
+            when = float((goals[0] - int(timeline.pts[0])) * timeline.tick)
+            raise DataError(
+                f"{video.path}: the frame at {when:.3f} s cannot be decoded ({error})"
+            ) from error
+        if goals:
+            raise MissedError
+
+
+def _seek(video: OpenVideo, pts: int) -> bool:
+    try:
+        video.container.seek(pts, stream=video.stream, backward=True)
+    except (FFmpegError, OSError):
+        return False
+    return True
+
+
+def _meet(video: OpenVideo, goals: list[int]) -> Iterator[VideoFrame]:
+    """Decode forward and yield the frames whose pts are `goals`, until one fails to come up."""
+    number = 0
+    frames = frames_from_here(video, not_after=goals[0])
+    for frame in frames:
+        if frame.pts is None or frame.pts > goals[number]:
+            # Damage, if that is why, is reported within the frames that a decoder holds back.
+            deque(islice(frames, _HELD_BACK), maxlen=0)
+            return
+        if frame.pts == goals[number]:
+            yield frame
+            number += 1
+            if number == len(goals):
+                return
+
+
+def _collect(frames: Iterator[VideoFrame], count: int) -> np.ndarray:
+    pictures: np.ndarray | None = None
+    reformatter = VideoReformatter()  # one for all frames: it keeps its conversion tables
+    for number, frame in enumerate(frames):
+        rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        picture = orientation_of(frame).apply(rgb)
+        if pictures is None:
+            pictures = np.empty((count, *picture.shape), dtype=np.uint8)
+        if picture.shape != pictures.shape[1:]:
+            was, now = pictures.shape[1:3], picture.shape[:2]
+            raise DataError(
+                f"the frame size changes within the video, from {was[1]}x{was[0]} "
+                f"to {now[1]}x{now[0]}; one size is needed: re-encode it"
+            )
+        pictures[number] = picture
+    assert pictures is not None
+    return pictures
+
+
+def _fingerprint(path: str | Path) -> tuple[str, int, int]:
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    return str(path), status.st_mtime_ns, status.st_size

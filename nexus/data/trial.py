@@ -1,0 +1,169 @@
+"""A trial decoding of one video file: do its frames come out as its packets announce?
+
+The first and the last group of pictures are decoded the way training decodes them. If they do not
+match the packets, the whole file is decoded once and the good frames are counted.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+
+from nexus.data.container import (
+    DamagedError,
+    OpenVideo,
+    frames_from_here,
+    good_frames,
+    open_video,
+    scan_packets,
+    video_streams,
+)
+from nexus.data.pyav import MissedError, frames_by_time, orientation_of
+from nexus.data.timeline import Timeline, timeline_from_frames, timeline_from_packets
+from nexus.errors import DataError
+
+_MAX_GROUP = 1500  # frames of one group of pictures that are decoded at most
+_MAX_FULL = 50_000  # longer files are never decoded as a whole
+_REORDERED = 16  # so many frames may still come out after the first one that is lost at a cut end
+
+
+@dataclass
+class Looks:
+    """What the decoded frames look like. Sizes are (height, width), upright, each once."""
+
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    interlaced: bool = False
+
+    def at(self, frame: VideoFrame) -> None:
+        """Take note of a frame."""
+        size = orientation_of(frame).size(frame.height, frame.width)
+        if size not in self.sizes:
+            self.sizes.append(size)
+        self.interlaced |= frame.interlaced_frame
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What the file says about itself before anything is decoded (None: it does not say)."""
+
+    frames: int | None
+    seconds: float | None
+    streams: int
+    codec: str
+    pixel_aspect: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The outcome.
+
+    `timeline` is what decoders use; only its first `usable` frames decode, `lost` frames among
+    those do not either. `found` packets hold data that can be decoded, by their flags.
+    """
+
+    announced: Announced
+    found: int
+    looks: Looks
+    timeline: Timeline | None
+    usable: int = 0
+    lost: int = 0
+    trouble: str | None = None
+
+
+def try_decoding(path: Path) -> Trial:
+    """Scan and decode; a file in which nothing decodes gives a trial without timeline.
+
+    Raises:
+        NoVideoError: the file holds no video stream.
+        DataError: the file cannot be opened.
+    """
+    with open_video(path) as video:
+        scan = scan_packets(video)
+        timeline = timeline_from_packets(scan, video.tick, stores_pts=video.stores_pts)
+        trial = Trial(_announced(video), int(scan.decodable().sum()), Looks(), timeline)
+    trouble = scan.error
+    if timeline is not None:
+        try:
+            _try_ends(path, timeline, trial.looks)
+            return replace(trial, usable=len(timeline), trouble=trouble)
+        except MissedError:
+            trouble = "its frames are not shown when its packets say"
+        except DataError as error:
+            trouble = str(error).removeprefix(f"{path}: ")
+        if len(scan) > _MAX_FULL:
+            return replace(trial, usable=len(timeline), trouble=trouble)
+    return _count(path, replace(trial, trouble=trouble))
+
+
+def _announced(video: OpenVideo) -> Announced:
+    stream, container = video.stream, video.container
+    seconds = None
+    if stream.duration:
+        seconds = float(stream.duration * video.tick)
+    elif "DURATION" in stream.metadata:
+        seconds = _clock(stream.metadata["DURATION"])
+    elif container.duration and len(container.streams) == 1:
+        seconds = container.duration / av.time_base
+    return Announced(
+        frames=stream.frames or None,
+        seconds=seconds,
+        streams=len(video_streams(container)),
+        codec=stream.codec_context.codec.canonical_name,
+        pixel_aspect=float(stream.sample_aspect_ratio or 1),
+    )
+
+
+def _clock(text: str) -> float | None:
+    """Seconds of a Matroska tag like 00:01:02.500000000."""
+    try:
+        hours, minutes, seconds = (float(part) for part in text.strip("\0 ").split(":"))
+    except ValueError:
+        return None
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def _try_ends(path: Path, timeline: Timeline, looks: Looks) -> None:
+    second_key = timeline.keyframes[1] if len(timeline.keyframes) > 1 else np.inf
+    with open_video(path) as video:
+        head = []
+        try:
+            for frame in frames_from_here(video):
+                if frame.pts is None or frame.pts >= second_key or len(head) == _MAX_GROUP:
+                    break
+                head.append(frame.pts)
+                looks.at(frame)
+        except DamagedError as error:
+            raise DataError(f"a frame near the start does not decode ({error})") from error
+    shown = [pts for pts in head if pts >= timeline.pts[0]]
+    if not shown or shown != timeline.pts[: len(shown)].tolist() or head != shown:
+        raise MissedError
+    last_key = int(np.searchsorted(timeline.pts, timeline.keyframes[-1]))
+    last_group = np.arange(max(last_key, len(shown)), len(timeline))
+    if 0 < len(last_group) <= _MAX_GROUP:
+        with open_video(path) as video:
+            for frame in frames_by_time(video, timeline, last_group):
+                looks.at(frame)
+
+
+def _count(path: Path, trial: Trial) -> Trial:
+    stamps = []
+    with open_video(path) as video:
+        for frame in good_frames(video):
+            stamps.append((frame.pts, frame.dts, frame.duration or 0))
+            trial.looks.at(frame)
+        if not stamps:
+            return replace(trial, timeline=None)
+        counted = timeline_from_frames(stamps, video.tick, video.rate)
+    announced = trial.timeline
+    if announced is None:
+        return replace(trial, timeline=counted, usable=len(counted))
+    good = np.array([-1 if pts is None else pts for pts, _, _ in stamps], dtype=np.int64)
+    lost = np.flatnonzero(~np.isin(announced.pts, good))
+    if lost.size == 0:
+        return replace(trial, usable=len(announced))
+    late = int(np.sum(good > announced.pts[lost[0]]))
+    if lost[0] > 0 and late <= min(_REORDERED, lost[0]):
+        return replace(trial, usable=int(lost[0]))
+    return replace(trial, usable=len(announced), lost=len(lost))
