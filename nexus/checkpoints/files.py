@@ -1,0 +1,226 @@
+"""Checkpoint folders: written whole or not at all, found again from a run's path, loaded strictly.
+
+    RUN/checkpoints/
+        latest.json             {"step": 200, "folder": "step_00000200"}
+        step_00000200/
+            model.safetensors   every parameter and buffer, context and target encoder alike
+            config.json         {"kind", "config", "step", ...}: enough to build the model again
+            state.pt            what else a resume needs: tensors and plain values only
+
+A folder appears under its final name only when all its files are on the disk; `latest.json` moves
+after that. A process killed at any moment leaves the previous checkpoint or the new one, and
+perhaps a hidden leftover that `discard_leftovers` removes.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nexus.atomic import write_json
+from nexus.checkpoints.weights import load_weights, save_weights
+from nexus.errors import CheckpointError, ConfigError
+from nexus.models.ssl import build_model
+
+MODEL_FILE, CONFIG_FILE, STATE_FILE = "model.safetensors", "config.json", "state.pt"
+LATEST_FILE = "latest.json"
+FOLDER_NAME = re.compile(r"step_(\d{8,})")
+LEFTOVER_PREFIX = ".leftover-"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What `config.json` says about a checkpoint."""
+
+    kind: str
+    config: Mapping[str, Any]
+    step: int
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Facts that are not needed to build the model: recipe, version, ..."""
+
+    def to_mapping(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {
+            "kind": self.kind,
+            "config": dict(self.config),
+            "step": self.step,
+            **self.extra,
+        }
+
+
+def save_checkpoint(
+    root: str | Path, model: nn.Module, card: ModelCard, state: Mapping[str, Any], *, keep: int = 3
+) -> Path:
+    """Write `root/step_XXXXXXXX`, point `latest.json` at it and drop all but the last `keep`.
+
+    Args:
+        root: the run's `checkpoints` folder; made if need be.
+        model: its state dict is stored under its own names.
+        card: what `load_checkpoint_model` needs to build the model again.
+        state: tensors, numbers, strings and (nested) dicts, lists and tuples of them.
+        keep: how many checkpoints stay, at least 1.
+
+    Returns:
+        The checkpoint's folder.
+    """
+    root = Path(root)
+    root.mkdir(parents=True, exist_ok=True)
+    temporary = root / f"{LEFTOVER_PREFIX}{secrets.token_hex(4)}"
+    temporary.mkdir()
+    try:
+        save_weights(temporary / MODEL_FILE, model)
+        (temporary / CONFIG_FILE).write_text(json.dumps(card.to_mapping(), indent=2) + "\n")
+        torch.save(dict(state), temporary / STATE_FILE)
+        for file in (*temporary.iterdir(), temporary):
+            _sync(file)
+        folder = root / f"step_{card.step:08d}"
+        # A run that was killed before `latest.json` moved comes to the same step twice.
+        _remove(folder)
+        temporary.rename(folder)
+        _sync(root)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    write_json(root / LATEST_FILE, {"step": card.step, "folder": folder.name})
+    older = [step for step in _steps(root) if step <= card.step]
+    for step in older[:-keep]:
+        _remove(root / f"step_{step:08d}")
+    return folder
+
+
+def latest_checkpoint(root: str | Path) -> Path | None:
+    """The newest complete checkpoint in a run's `checkpoints` folder, if there is one.
+
+    Raises:
+        CheckpointError: `latest.json` names a folder that is not there.
+    """
+    root = Path(root)
+    try:
+        folder = root / json.loads((root / LATEST_FILE).read_text())["folder"]
+    except FileNotFoundError:
+        steps = _steps(root)
+        return root / f"step_{steps[-1]:08d}" if steps else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"cannot read {root / LATEST_FILE}: {error}; delete it to go by the folders' names"
+        ) from error
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{root / LATEST_FILE} points to {folder.name}, which is not there; delete it to go by "
+            "the folders' names"
+        )
+    return folder
+
+
+def resolve_checkpoint(path: str | Path) -> Path:
+    """The checkpoint that a path means: a checkpoint's own folder, or the latest one of a run.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        what = "is a file" if path.exists() else "does not exist"
+        raise CheckpointError(f"{path} {what}; expected a run's folder or a checkpoint's folder")
+    if (path / CONFIG_FILE).exists():
+        return path
+    for root in (path / "checkpoints", path):
+        if root.is_dir() and (found := latest_checkpoint(root)):
+            return found
+    raise CheckpointError(
+        f"{path} holds no checkpoint; expected {CONFIG_FILE} and {MODEL_FILE} in it, or a run with "
+        "checkpoints/step_*"
+    )
+
+
+def read_card(path: str | Path) -> ModelCard:
+    """What kind of model a run or checkpoint holds, and from which step.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or its `config.json` is damaged.
+    """
+    file = resolve_checkpoint(path) / CONFIG_FILE
+    try:
+        content = json.loads(file.read_text())
+        kind, config, step = content.pop("kind"), content.pop("config"), content.pop("step")
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise CheckpointError(
+            f"cannot read {file}: {error!r}; expected a mapping with kind, config and step"
+        ) from error
+    return ModelCard(kind=kind, config=config, step=step, extra=content)
+
+
+def load_checkpoint_model(path: str | Path, *, device: str | torch.device = "cpu") -> nn.Module:
+    """Build the model of a run or checkpoint and load its weights strictly; in eval mode.
+
+    Raises:
+        CheckpointError: there is no checkpoint, it is damaged, or its tensors do not fit the model
+            that its `config.json` describes (the message lists them).
+    """
+    folder = resolve_checkpoint(path)
+    card = read_card(folder)
+    try:
+        model = build_model(card.kind, card.config)
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{folder / CONFIG_FILE} describes a model that this version cannot build: {error}"
+        ) from error
+    load_weights(model, folder / MODEL_FILE)
+    return model.to(device).eval()
+
+
+def load_state(path: str | Path) -> dict[str, Any]:
+    """What a resume needs beside the weights, as it was given to `save_checkpoint`; on the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds more than tensors and plain values.
+    """
+    file = Path(path) / STATE_FILE
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # what torch raises for a damaged archive is not one type
+        raise CheckpointError(
+            f"cannot read {file}: {error}; the weights beside it may still be whole"
+        ) from error
+
+
+def discard_leftovers(root: str | Path) -> int:
+    """Remove what killed processes left half-written; returns how many folders and files."""
+    root = Path(root)
+    leftovers = [*root.glob(f"{LEFTOVER_PREFIX}*"), *root.glob(f".{LATEST_FILE}.*.tmp")]
+    for path in leftovers:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return len(leftovers)
+
+
+def _steps(root: Path) -> list[int]:
+    if not root.is_dir():
+        return []
+    matches = (FOLDER_NAME.fullmatch(folder.name) for folder in root.iterdir())
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint so that no half of it is ever seen under its name."""
+    if folder.exists():
+        leftover = folder.with_name(f"{LEFTOVER_PREFIX}{secrets.token_hex(4)}")
+        folder.rename(leftover)
+        shutil.rmtree(leftover)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

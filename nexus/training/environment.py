@@ -1,0 +1,81 @@
+"""Where a run happened: versions and hardware, for the record."""
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from nexus.errors import ConfigError
+from nexus.training.rng import kept_rng
+
+
+def describe_environment() -> dict[str, str | int | None]:
+    """Versions, processor and accelerator of this process."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "nexus": nexus_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "cores": _usable_cores(),
+        "gpu": gpu,
+    }
+
+
+def nexus_version() -> str:
+    """The installed version, `unknown` when nexus is used straight from a source folder."""
+    try:
+        return metadata.version("nexus-vjepa")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes the GPU if there is one.
+
+    Raises:
+        ConfigError: `cuda` was asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "training.device=cuda, but PyTorch sees no GPU here; use training.device=auto, or a "
+            "PyTorch build and a driver that support the GPU"
+        )
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+@contextmanager
+def kept_settings() -> Iterator[None]:
+    """Put the process' random generators and thread count back afterwards.
+
+    Denormal numbers are flushed to zero from here on: on the CPU they slow a step down severalfold.
+    """
+    threads = torch.get_num_threads()
+    torch.set_flush_denormal(True)
+    try:
+        with kept_rng():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,126 @@
+"""From a catalog to the micro-batches of a step, with the bad files counted on the way."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nexus.atomic import write_json
+from nexus.data.catalog import Catalog
+from nexus.data.dataset import ClipDataset
+from nexus.data.decode import choose_decoder
+from nexus.data.failures import FailureLedger
+from nexus.data.loader import Batch, ClipLoader
+from nexus.training.curriculum import ClipLength
+from nexus.training.recipe import Recipe
+
+
+def training_part(catalog: Catalog, split: str | None) -> Catalog:
+    """The part of a catalog that is trained on: its `split`, or all of it if it has no splits.
+
+    Raises:
+        DataError: the catalog has splits, but not this one.
+    """
+    has_splits = any(record.split is not None for record in catalog.records)
+    return catalog.select(split if has_splits else None)
+
+
+def describe_data(catalog: Catalog) -> dict[str, Any]:
+    """Source, videos, seconds and, for each label, how many videos have each value."""
+    labels: dict[str, Counter[str]] = {}
+    for record in catalog.records:
+        for column, value in record.labels.items():
+            labels.setdefault(column, Counter())[value] += 1
+    return {
+        "source": catalog.source,
+        "videos": len(catalog.records),
+        "seconds": round(catalog.total_seconds, 3),
+        "labels": {column: dict(sorted(counts.items())) for column, counts in labels.items()},
+    }
+
+
+class Feed:
+    """Hands out micro-batches and keeps the list of files that could not be used.
+
+    Args:
+        recipe: batch size, clip length, augmentation, workers.
+        catalog: what the scan found.
+        problems_file: where the list of bad files is kept.
+        say: prints a message for the user.
+        pin_memory: page-locked batches, for training on a GPU.
+
+    Raises:
+        DataError: nothing to train on.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        catalog: Catalog,
+        *,
+        problems_file: Path,
+        say: Callable[[str], None],
+        pin_memory: bool = False,
+    ) -> None:
+        data, training = recipe.data, recipe.training
+        self.videos = part = training_part(catalog, data.split)
+        self.ledger = FailureLedger(len(part.records), limit=data.max_bad_files)
+        self.ledger.add(catalog.problems, stage="check")
+        dataset = ClipDataset(
+            part,
+            data.clip,
+            data.augment,
+            recipe.model_settings.image_sides,
+            decoder=choose_decoder(data.decoder),
+            cache=data.cache,
+            channels=recipe.model_settings.in_chans,
+        )
+        self.loader = ClipLoader(
+            dataset,
+            batch_size=training.batch_size,
+            seed=training.seed,
+            num_workers=data.num_workers,
+            frames_at=ClipLength(recipe.frames_table, training.accumulation),
+            pin_memory=pin_memory,
+        )
+        self._problems_file, self._say = problems_file, say
+
+    def take(self, count: int) -> list[Batch]:
+        """The next `count` micro-batches; files that failed on the way are listed and counted.
+
+        Raises:
+            DataError: too many files have failed.
+        """
+        batches = [next(self.loader) for _ in range(count)]
+        failures = [problem for batch in batches for problem in batch.failures]
+        if failures:
+            known = set(self.ledger.failed_files)
+            self.ledger.add(failures)
+            self.write_problems()
+            for path in self.ledger.failed_files:
+                if path not in known:
+                    reason = next(p.reason for p in failures if p.path == path)
+                    self._say(f"left out {path}: {reason}")
+            self.ledger.raise_if_too_many()
+        return batches
+
+    def write_problems(self) -> None:
+        """Write the list of bad files to the run's folder."""
+        write_json(self._problems_file, self.ledger.rows())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position in the data and the failures so far."""
+        return {"loader": self.loader.state_dict(), "ledger": self.ledger.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`.
+
+        Raises:
+            DataError: the videos are not those of that state.
+        """
+        self.loader.load_state_dict(state["loader"])
+        self.ledger.load_state_dict(state["ledger"])
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self.loader.close()

@@ -1,0 +1,77 @@
+"""The journal of a run: one JSON object a logged step, and the same numbers for TensorBoard."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+TIMING_FIELDS = ("seconds", "clips_per_second", "data_wait")
+"""Fields that measure the machine; everything else of a journal is the same in a repeated run."""
+
+
+class Journal:
+    """Appends to `journal.jsonl` and, if asked, to a TensorBoard event file."""
+
+    def __init__(self, path: str | Path, *, tensorboard: Path | None = None) -> None:
+        """Open a journal at its end.
+
+        Args:
+            path: the JSONL file.
+            tensorboard: folder for event files; none: no TensorBoard.
+        """
+        self._file = Path(path).open("ab")  # noqa: SIM115 - closed by `close`
+        self._tensorboard = tensorboard
+        self._writer: SummaryWriter | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._file.tell()
+
+    def rewind(self, size: int) -> bool:
+        """Cut the file back to `size` bytes: what follows a checkpoint will be written again.
+
+        Returns:
+            Whether the file was at least that long.
+        """
+        there = self._file.seek(0, os.SEEK_END)
+        self._file.truncate(min(size, there))
+        self._file.seek(0, os.SEEK_END)
+        return there >= size
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append one logged step; a number that is not finite becomes null."""
+        self._file.write(json.dumps({k: _plain(v) for k, v in row.items()}).encode() + b"\n")
+        self._file.flush()
+        if self._tensorboard is not None:
+            self._write_scalars(self._tensorboard, row)
+
+    def sync(self) -> None:
+        """Make sure that what was written survives a power cut."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the files."""
+        self._file.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write_scalars(self, folder: Path, row: Mapping[str, Any]) -> None:
+        if self._writer is None:
+            # Imported only when asked for: it costs a second of start-up.
+            from torch.utils.tensorboard.writer import SummaryWriter
+
+            # What an interrupted run wrote after its last checkpoint is hidden from here on.
+            self._writer = SummaryWriter(str(folder), purge_step=row["step"])
+        for name, value in row.items():
+            if name != "step" and isinstance(_plain(value), int | float):
+                self._writer.add_scalar(name, value, row["step"])
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,125 @@
+"""`train`: open the run's folder, start or restore, run the loop, write down how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from nexus.checkpoints.files import discard_leftovers, latest_checkpoint
+from nexus.data.catalog import Catalog
+from nexus.models.ssl.collapse import Diagnosis
+from nexus.training.environment import describe_environment, kept_settings
+from nexus.training.feed import describe_data
+from nexus.training.interrupts import EXIT_CODE, Interrupts
+from nexus.training.progress import Screen
+from nexus.training.recipe import Recipe
+from nexus.training.run_directory import RunDirectory, how_to_continue
+from nexus.training.threads import calibrate, candidates
+from nexus.training.trainer import Status, Trainer
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended."""
+
+    out: Path
+    status: Status
+    steps_done: int
+    steps_total: int
+    checkpoint: Path
+    train_seconds: float
+    """Seconds in the loop, those before a resume included."""
+    clips_seen: int
+    skipped_steps: int
+    health: Diagnosis
+    last_row: Mapping[str, Any]
+    """The journal's last row; empty when nothing was logged."""
+
+    @property
+    def exit_code(self) -> int:
+        """What a command should return: 0, or 130 after an interruption."""
+        return 0 if self.status == "finished" else EXIT_CODE
+
+
+def train(
+    recipe: Recipe,
+    catalog: Catalog,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    command: str = "",
+    console: Console | None = None,
+) -> TrainResult:
+    """Train a model into a run directory; saves and returns early on Ctrl-C or SIGTERM.
+
+    Process-wide settings (random generators, thread count) are put back afterwards.
+
+    Args:
+        recipe: what to compute.
+        catalog: the videos; its training split is used, if it has splits.
+        out: the run's folder, new or, with `resume`, that of an earlier run.
+        resume: go on from the run's last checkpoint (from the start if it has none yet). On the
+            CPU the weights and the journal come out bit for bit as without the interruption.
+        command: the command line that was given, for the record and for the hint how to go on.
+        console: where progress goes; default: standard error.
+
+    Raises:
+        TrainingError: `out` holds a run already, or none to resume, or one with another recipe;
+            too many steps in a row without finite numbers; a collapse under the `stop` policy.
+        DataError: no usable videos, or too many files that cannot be read.
+        CheckpointError: the checkpoint to resume from is damaged.
+    """
+    run = RunDirectory(out)
+    with run.lock(), kept_settings(), Interrupts() as interrupts:
+        if resume:
+            run.reopen(recipe)
+        else:
+            run.check_free()
+        screen = Screen(
+            console or Console(stderr=True), log_file=run.log_file, steps=recipe.training.steps
+        )
+        with screen, Trainer(recipe, catalog, run, screen) as trainer:
+            discard_leftovers(run.checkpoints)
+            trainer.restore(latest_checkpoint(run.checkpoints) if resume else None)
+            facts = {"command": command, "environment": describe_environment()}
+            run.start(recipe, {**facts, "data": describe_data(trainer.feed.videos), **trainer.describe()})
+            with run.failures_recorded():
+                settle_threads(trainer, run)
+                status = trainer.run(interrupts)
+            run.finish(status)
+            if status == "interrupted":
+                screen.say(
+                    f"{interrupts.requested}: saved at step {trainer.step} of "
+                    f"{recipe.training.steps}. To go on:\n  {how_to_continue(run.info['command'])}"
+                )
+            return _result(trainer, status)
+
+
+def settle_threads(trainer: Trainer, run: RunDirectory) -> None:
+    """Set the number of CPU threads: as the run had it before, as the recipe says, or by trying."""
+    wanted = run.info["threads"] or trainer.recipe.training.threads
+    if wanted != "auto":
+        torch.set_num_threads(wanted)
+    elif trainer.device.type == "cpu" and trainer.recipe.training.steps:
+        found = calibrate(trainer.rehearse, candidates(torch.get_num_threads()))
+        trainer.screen.say(f"using {found}")
+    run.update({"threads": torch.get_num_threads()})
+
+
+def _result(trainer: Trainer, status: Status) -> TrainResult:
+    assert trainer.checkpoint is not None, "a run saves before it returns"
+    return TrainResult(
+        out=trainer.directory.root,
+        status=status,
+        steps_done=trainer.step,
+        steps_total=trainer.recipe.training.steps,
+        checkpoint=trainer.checkpoint,
+        train_seconds=trainer.pace.seconds,
+        clips_seen=trainer.pace.clips,
+        skipped_steps=trainer.skips.total,
+        health=trainer.health.verdict,
+        last_row=trainer.last_row,
+    )

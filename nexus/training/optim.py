@@ -1,0 +1,89 @@
+"""AdamW and its two parameter groups."""
+
+from typing import Self
+
+import pydantic
+import torch
+from torch import nn
+
+from nexus.config import Config
+from nexus.training.schedules import learning_rate, weight_decay
+
+
+class OptimConfig(Config):
+    """Optimizer, its schedules and clipping; steps are optimizer steps."""
+
+    lr: float = pydantic.Field(default=1e-3, gt=0)
+    """Peak learning rate, reached at the end of the warm-up."""
+    final_lr: float = pydantic.Field(default=1e-6, ge=0)
+    warmup_steps: pydantic.NonNegativeInt = 0
+    weight_decay: float = pydantic.Field(default=0.04, ge=0)
+    weight_decay_end: float | None = pydantic.Field(default=None, ge=0)
+    """Weight decay at the end of the run (half a cosine); none: constant."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = pydantic.Field(default=1e-8, gt=0)
+    clip_grad: float | None = pydantic.Field(default=1.0, gt=0)
+    """Largest norm of the whole gradient; none: no clipping."""
+
+    @pydantic.model_validator(mode="after")
+    def _betas_in_range(self) -> Self:
+        if not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise ValueError(f"betas must lie in [0, 1), got {list(self.betas)}")
+        return self
+
+
+def is_decayed(module: nn.Module, leaf: str, parameter: nn.Parameter) -> bool:
+    """Whether weight decay acts on `module.<leaf>`: on weight matrices and kernels only.
+
+    Everything else is left alone: biases, norms and scales (one-dimensional), and bare parameters
+    such as position tables, mask and query tokens (not called `weight`), embeddings.
+    """
+    return parameter.ndim >= 2 and leaf.endswith("weight") and not isinstance(module, nn.Embedding)
+
+
+def parameter_groups(model: nn.Module) -> tuple[list[str], list[str]]:
+    """The names of the trainable parameters (with decay, without), in the model's order."""
+    with_decay, without = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            owner, _, leaf = name.rpartition(".")
+            wanted = is_decayed(model.get_submodule(owner), leaf, parameter)
+            (with_decay if wanted else without).append(name)
+    return with_decay, without
+
+
+def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
+    """AdamW over the trainable parameters, in the two groups of `parameter_groups`."""
+    parameters = dict(model.named_parameters())
+    groups = [
+        {"params": [(name, parameters[name]) for name in names], "decays": decays}
+        for names, decays in zip(parameter_groups(model), (True, False), strict=True)
+        if names
+    ]
+    optimizer = torch.optim.AdamW(groups, betas=config.betas, eps=config.eps, fused=True)
+    set_rates(optimizer, lr=config.lr, weight_decay=config.weight_decay)
+    return optimizer
+
+
+def rates_at(config: OptimConfig, step: int, *, steps: int) -> dict[str, float]:
+    """`lr` and `weight_decay` of a step in [0, steps)."""
+    start, end = config.weight_decay, config.weight_decay_end
+    return {
+        "lr": learning_rate(
+            step,
+            steps=steps,
+            peak=config.lr,
+            warmup_steps=config.warmup_steps,
+            final=config.final_lr,
+        ),
+        "weight_decay": weight_decay(
+            step, steps=steps, start=start, end=start if end is None else end
+        ),
+    }
+
+
+def set_rates(optimizer: torch.optim.Optimizer, *, lr: float, weight_decay: float) -> None:
+    """Set the rates of the step that comes next; the group without decay stays without."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+        group["weight_decay"] = weight_decay if group["decays"] else 0.0

@@ -1,0 +1,163 @@
+"""A recipe: everything that decides what a training run computes, in one validated mapping."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import pydantic
+import yaml
+
+from nexus.config import Config, merge, parse_overrides, read_yaml
+from nexus.data.augment import AugmentConfig
+from nexus.data.cache import CacheConfig
+from nexus.data.clips import ClipConfig
+from nexus.errors import ConfigError
+from nexus.models.ssl import PixelConfig, VJEPAConfig, model_config
+from nexus.training.curriculum import check_table
+from nexus.training.health import OnCollapse
+from nexus.training.optim import OptimConfig
+from nexus.training.step import Precision
+
+
+class DataConfig(Config):
+    """How clips are taken from the videos; picture size and clip length come from the model."""
+
+    split: str | None = "train"
+    """Which split is trained on, where the catalog has splits; null: everything."""
+    clip: ClipConfig = ClipConfig()
+    """`clip.num_frames` follows `model.num_frames` unless a curriculum sets the length."""
+    augment: AugmentConfig | None = AugmentConfig()
+    """Null: no augmentation, only resizing and a centre crop."""
+    decoder: Literal["auto", "pyav", "torchcodec"] = "auto"
+    cache: CacheConfig = CacheConfig()
+    """Keeping decoded frames pays where decoding costs more than the training step."""
+    num_workers: pydantic.NonNegativeInt = 0
+    """Processes that decode ahead; 0: in the training process."""
+    max_bad_files: float = pydantic.Field(default=0.05, ge=0, le=1)
+    """Share of unusable files above which the run stops and names them."""
+
+
+class TrainingConfig(Config):
+    """Length, batches, numerics, logging and checkpoints; a step is one optimizer step."""
+
+    steps: pydantic.NonNegativeInt = 1000
+    """0 saves the untrained model: the random-init arm of a comparison."""
+    batch_size: pydantic.PositiveInt = 32
+    """Clips a forward pass."""
+    accumulation: pydantic.PositiveInt = 1
+    """Forward passes a step; a step sees `batch_size * accumulation` clips."""
+    curriculum: tuple[tuple[pydantic.NonNegativeInt, pydantic.PositiveInt], ...] = ()
+    """Rows of (first step, frames a clip); empty: always `model.num_frames`."""
+    precision: Precision = "fp32"
+    seed: pydantic.NonNegativeInt = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: pydantic.PositiveInt | Literal["auto"] = "auto"
+    """CPU threads; auto: tried out at the start (a resumed run keeps what it had)."""
+    compile: bool = False
+    gradient_checkpointing: bool = False
+    log_every: pydantic.PositiveInt = 10
+    checkpoint_every: pydantic.PositiveInt = 500
+    keep_checkpoints: pydantic.PositiveInt = 2
+    tensorboard: bool = True
+    on_collapse: OnCollapse = "warn"
+    collapse_patience: pydantic.PositiveInt = 3
+    """Logged steps in a row that must agree before the verdict on health changes."""
+    max_skipped_steps: pydantic.NonNegativeInt = 10
+    """Steps in a row without finite numbers that are tolerated."""
+
+
+class Recipe(Config):
+    """A training run, but for the data and the folder that it writes to."""
+
+    name: str
+    kind: Literal["vjepa", "pixels"] = "vjepa"
+    model: dict[str, Any]
+    """The keys of `VJEPAConfig` or `PixelConfig`, completed with their defaults. `ema_steps`
+    follows `training.steps` unless it is given."""
+    data: DataConfig = DataConfig()
+    optim: OptimConfig = OptimConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @pydantic.field_validator("model")
+    @classmethod
+    def _complete_model(cls, model: dict[str, Any], info: pydantic.ValidationInfo) -> Any:
+        if "kind" not in info.data:
+            return model
+        try:
+            complete = model_config(info.data["kind"], model).to_mapping()
+        except ConfigError as error:
+            raise ValueError(str(error).partition("\n  - ")[2]) from None
+        if "ema_steps" not in model:
+            complete.pop("ema_steps", None)
+        return complete
+
+    @pydantic.field_validator("data", mode="before")
+    @classmethod
+    def _complete_clip(cls, data: Any, info: pydantic.ValidationInfo) -> Any:
+        if isinstance(data, DataConfig):
+            data = data.model_dump(exclude_unset=True)
+        if not isinstance(data, Mapping) or "model" not in info.data:
+            return data
+        return merge({"clip": {"num_frames": info.data["model"]["num_frames"]}}, data)
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.training.curriculum:
+            check_table(self.training.curriculum, tubelet_size=self.model["tubelet_size"])
+        elif self.data.clip.num_frames != self.model["num_frames"]:
+            raise ValueError(
+                f"data.clip.num_frames is {self.data.clip.num_frames} and model.num_frames is "
+                f"{self.model['num_frames']}; leave the former out, or set training.curriculum"
+            )
+        return self
+
+    @property
+    def model_settings(self) -> VJEPAConfig | PixelConfig:
+        """The model's validated settings."""
+        follow = {"ema_steps": max(1, self.training.steps)} if self.kind == "vjepa" else {}
+        return model_config(self.kind, {**follow, **self.model})
+
+    @property
+    def frames_table(self) -> tuple[tuple[int, int], ...]:
+        """The curriculum, of a single row where none is set."""
+        return self.training.curriculum or ((0, self.data.clip.num_frames),)
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with nexus."""
+    folder = resources.files("nexus") / "recipes"
+    names = (entry.name for entry in folder.iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+def load_recipe(
+    name_or_path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()
+) -> Recipe:
+    """A recipe by its name (`seed`, `small`) or from a YAML file, with changes on top.
+
+    Args:
+        overrides: `["optim.lr=3e-4", ...]` or the nested mapping that such a list means.
+
+    Raises:
+        ConfigError: no such recipe, or a key or value that does not fit (the nearest known key is
+            named).
+    """
+    changes = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
+    return Recipe.from_mapping(merge(_read(name_or_path), changes))
+
+
+def _read(name_or_path: str | Path) -> dict[str, Any]:
+    text = str(name_or_path)
+    if text.endswith((".yaml", ".yml")) or len(Path(text).parts) > 1:
+        return {"name": Path(text).stem, **read_yaml(text)}
+    file: Traversable = resources.files("nexus") / "recipes" / f"{text}.yaml"
+    if not file.is_file():
+        near = difflib.get_close_matches(text, recipe_names(), n=1, cutoff=0.0)
+        raise ConfigError(
+            f"no recipe is called {text!r}; did you mean {near[0]!r}? Known: "
+            f"{', '.join(recipe_names())}; a path to a .yaml file works too"
+        )
+    return {"name": text, **yaml.safe_load(file.read_text(encoding="utf-8"))}

@@ -1,0 +1,237 @@
+"""One run in the making: the loop over its steps, and everything that a step leaves behind."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import torch
+
+from nexus.checkpoints.files import MODEL_FILE, ModelCard, load_state, save_checkpoint
+from nexus.checkpoints.weights import load_weights
+from nexus.data.catalog import Catalog
+from nexus.data.loader import Batch
+from nexus.models.ssl import build_model
+from nexus.models.ssl.collapse import DoctorConfig
+from nexus.training.environment import choose_device, nexus_version
+from nexus.training.feed import Feed
+from nexus.training.health import HealthWatch, SkipWatch
+from nexus.training.interrupts import Interrupts
+from nexus.training.journal import Journal
+from nexus.training.optim import build_optimizer, rates_at, set_rates
+from nexus.training.progress import Pace, Screen
+from nexus.training.recipe import Recipe
+from nexus.training.rng import kept_rng, rng_state, seed_everything, set_rng_state
+from nexus.training.run_directory import RunDirectory
+from nexus.training.step import StepResult, TrainStep
+
+Status = Literal["finished", "interrupted"]
+
+
+class Trainer:
+    """One run: its model, data and records, and the loop over its steps."""
+
+    def __init__(self, recipe: Recipe, catalog: Catalog, run: RunDirectory, screen: Screen) -> None:
+        settings = recipe.training
+        self.recipe, self.directory, self.screen = recipe, run, screen
+        self.device = choose_device(settings.device)
+        seed_everything(settings.seed)
+        self.model = build_model(recipe.kind, recipe.model_settings.to_mapping())
+        self.model.to(self.device).train()
+        self.model.enable_gradient_checkpointing(settings.gradient_checkpointing)
+        if settings.compile:
+            self.model.compile_stacks()
+        self.optimizer = build_optimizer(self.model, recipe.optim)
+        self.take_step = TrainStep(
+            self.model,
+            self.optimizer,
+            precision=settings.precision,
+            clip_grad=recipe.optim.clip_grad,
+            device=self.device,
+        )
+        self.feed = Feed(
+            recipe,
+            catalog,
+            problems_file=run.problems_file,
+            say=screen.say,
+            pin_memory=self.device.type == "cuda",
+        )
+        self.health = HealthWatch(
+            patience=settings.collapse_patience, on_collapse=settings.on_collapse
+        )
+        self.skips = SkipWatch(limit=settings.max_skipped_steps)
+        self.journal = Journal(
+            run.journal_file, tensorboard=run.tensorboard if settings.tensorboard else None
+        )
+        self.pace = Pace()
+        self.step = 0
+        self.checkpoint: Path | None = None
+        self.last_row: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.feed.close()
+        self.journal.close()
+
+    def run(self, interrupts: Interrupts) -> Status:
+        """Take steps until the run is done or has to stop; the last one is always saved.
+
+        Raises:
+            TrainingError: see `SkipWatch.count` and `HealthWatch.raise_if_stopped`.
+            DataError: too many files cannot be read.
+        """
+        settings = self.recipe.training
+        self.pace.start()
+        while self.step < settings.steps and not (interrupts.requested or self.health.stops):
+            with self.pace.waiting():
+                batches = self.feed.take(settings.accumulation)
+            rates = rates_at(self.recipe.optim, self.step, steps=settings.steps)
+            set_rates(self.optimizer, **rates)
+            logged = self.is_logged(self.step + 1)
+            result = self.take_step([batch.video for batch in batches], self.step, meters=logged)
+            self.step += 1
+            self.account(result)
+            if logged:
+                self.log(batches, result, rates)
+            if self.step % settings.checkpoint_every == 0:
+                self.save()
+        self.save()
+        self.health.raise_if_stopped(self.step)
+        return "finished" if self.step == settings.steps else "interrupted"
+
+    def is_logged(self, step: int) -> bool:
+        """Whether the journal gets a row after this many steps: the first, the last, every nth."""
+        settings = self.recipe.training
+        return step in (1, settings.steps) or step % settings.log_every == 0
+
+    def account(self, result: StepResult) -> None:
+        """Count what a step did."""
+        self.pace.count(result.clips)
+        self.screen.move(self.step)
+        self.skips.count(self.step, loss=result.loss, skipped=not result.finite)
+
+    def log(self, batches: list[Batch], result: StepResult, rates: Mapping[str, float]) -> None:
+        """Write a row to the journal, look at the health, tell the person who watches."""
+        news = self.health.read(self.step, result.metrics) if result.applied else None
+        self.last_row = {
+            "step": self.step,
+            "epoch": batches[-1].epoch,
+            **result.metrics,
+            "loss": result.loss,
+            **rates,
+            "momentum": result.momentum,
+            "grad_norm": result.grad_norm,
+            "num_frames": batches[-1].video.shape[2],
+            "skipped_steps": self.skips.total,
+            "health": self.health.verdict.status,
+            "health_reason": self.health.verdict.reason,
+            **self.pace.read(),
+        }
+        self.journal.write(self.last_row)
+        self.screen.show(self.last_row)
+        if news:
+            self.screen.say(news)
+
+    def save(self) -> None:
+        """Write a checkpoint of this step, unless there is one."""
+        if self.checkpoint and self.checkpoint.name == f"step_{self.step:08d}":
+            return
+        self.journal.sync()
+        card = ModelCard(
+            kind=self.recipe.kind,
+            config=self.model.config.to_mapping(),
+            step=self.step,
+            extra={"recipe": self.recipe.name, "nexus": nexus_version()},
+        )
+        self.checkpoint = save_checkpoint(
+            self.directory.checkpoints,
+            self.model,
+            card,
+            self.state_dict(),
+            keep=self.recipe.training.keep_checkpoints,
+        )
+        self.directory.update(self.counts())
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resume needs beside the model's weights."""
+        return {
+            "step": self.step,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.take_step.scaler.state_dict(),
+            "feed": self.feed.state_dict(),
+            "health": self.health.state_dict(),
+            "skips": self.skips.state_dict(),
+            "pace": self.pace.state_dict(),
+            "journal_bytes": self.journal.size,
+            "rng": rng_state(),
+        }
+
+    def restore(self, checkpoint: Path | None) -> None:
+        """Go back to the moment after a checkpoint was saved; none: to the start of the run.
+
+        Raises:
+            CheckpointError: the checkpoint is damaged.
+            DataError: the videos are not those that the run was started with.
+        """
+        self.feed.write_problems()
+        if checkpoint is None:
+            self.journal.rewind(0)
+            return
+        state = load_state(checkpoint)
+        self.feed.load_state_dict(state["feed"])
+        load_weights(self.model, checkpoint / MODEL_FILE)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.take_step.scaler.load_state_dict(state["scaler"])
+        self.health.load_state_dict(state["health"])
+        self.skips.load_state_dict(state["skips"])
+        self.pace.load_state_dict(state["pace"])
+        if not self.journal.rewind(state["journal_bytes"]):
+            self.screen.say(
+                f"{self.directory.journal_file} is shorter than when the checkpoint was saved: "
+                "some of its rows are lost"
+            )
+        self.step, self.checkpoint = state["step"], checkpoint
+        set_rng_state(state["rng"])
+        self.screen.say(f"going on from {checkpoint} at step {self.step}")
+
+    def describe(self) -> dict[str, Any]:
+        """The model and how it is trained, for `run.json`."""
+        encoder = self.model.context_encoder
+        return {
+            "recipe": self.recipe.name,
+            "seed": self.recipe.training.seed,
+            "device": self.device.type,
+            "precision": self.recipe.training.precision,
+            "model": {
+                "kind": self.recipe.kind,
+                "parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+                "encoder_parameters": sum(p.numel() for p in encoder.parameters()),
+            },
+            "health_thresholds": DoctorConfig().to_mapping(),
+            "steps_total": self.recipe.training.steps,
+            **self.counts(),
+        }
+
+    def rehearse(self) -> None:
+        """Forward and backward of a random batch, as in a step, that leaves no trace."""
+        settings, model = self.recipe.training, self.model.config
+        shape = (settings.batch_size, model.in_chans, self.recipe.frames_table[0][1])
+        with kept_rng():
+            video = torch.randint(256, (*shape, *model.image_sides), dtype=torch.uint8)
+            self.take_step.backward(video, meters=False)
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def counts(self) -> dict[str, Any]:
+        """How far the run has come, for `run.json`."""
+        return {
+            "steps_done": self.step,
+            "train_seconds": round(self.pace.seconds, 3),
+            "clips_seen": self.pace.clips,
+        }

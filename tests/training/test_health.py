@@ -1,0 +1,97 @@
+import math
+
+import pytest
+
+from nexus.errors import TrainingError
+from nexus.training.health import HealthWatch, SkipWatch
+
+
+def meters(spread, rank=20.0):
+    both = {"spread": spread, "rank": rank}
+    readings = {f"{who}_{what}": v for what, v in both.items() for who in ("context", "target")}
+    return {**readings, "rank_share": rank / 96}
+
+
+HEALTHY, COLLAPSING, COLLAPSED = meters(0.6), meters(0.1), meters(0.01)
+
+
+def watch(readings, **settings):
+    health = HealthWatch(**settings)
+    return health, [health.read(step, reading) for step, reading in enumerate(readings, start=1)]
+
+
+def test_a_healthy_run_is_silent():
+    health, news = watch([HEALTHY] * 10)
+    assert health.verdict.status == "healthy"
+    assert not any(news)
+
+
+def test_one_odd_batch_changes_nothing():
+    health, news = watch([HEALTHY, COLLAPSED, COLLAPSED, HEALTHY, COLLAPSED, HEALTHY])
+    assert health.verdict.status == "healthy"
+    assert not any(news)
+
+
+def test_three_readings_in_a_row_raise_the_alarm_once_and_in_plain_words():
+    health, news = watch([HEALTHY, *[COLLAPSED] * 5])
+    assert health.verdict.status == "collapsed"
+    assert [i for i, line in enumerate(news) if line] == [3]
+    assert news[3].startswith("step 4: the representation is collapsed: ")
+    assert "feature energy" in news[3]
+
+
+def test_recovery_is_told_too():
+    health, news = watch([*[COLLAPSING] * 3, *[HEALTHY] * 3])
+    assert "collapsing" in news[2] and "back" in news[5]
+    assert health.verdict.status == "healthy"
+
+
+def test_the_verdicts_reason_follows_the_latest_reading():
+    health, _ = watch([meters(0.6), meters(0.5)])
+    assert "50%" in health.verdict.reason
+
+
+def test_missing_meters_do_not_change_the_verdict():
+    health, news = watch([HEALTHY, {}, {}, {}, {}])
+    assert health.verdict.status == "healthy" and not any(news)
+
+
+def test_warn_goes_on_and_stop_stops():
+    warned, _ = watch([COLLAPSED] * 3)
+    warned.raise_if_stopped(3)
+    stopping, _ = watch([COLLAPSED] * 3, on_collapse="stop")
+    assert stopping.stops
+    with pytest.raises(TrainingError, match="step 3: the representation has collapsed"):
+        stopping.raise_if_stopped(3)
+    mild, _ = watch([COLLAPSING] * 5, on_collapse="stop")
+    assert not mild.stops
+
+
+def test_health_goes_on_from_its_state():
+    readings = [HEALTHY, COLLAPSED, COLLAPSED, COLLAPSED, HEALTHY]
+    whole, expected = watch(readings)
+    first, news = watch(readings[:3])
+    second = HealthWatch()
+    second.load_state_dict(first.state_dict())
+    news += [second.read(step, readings[step - 1]) for step in (4, 5)]
+    assert news == expected and any(news)
+    assert second.state_dict() == whole.state_dict()
+
+
+def test_skips_in_a_row_stop_the_run_and_name_the_step_and_the_losses():
+    skips = SkipWatch(limit=2)
+    skips.count(1, loss=0.5, skipped=False)
+    skips.count(2, loss=math.nan, skipped=True)
+    skips.count(3, loss=math.inf, skipped=True)
+    with pytest.raises(TrainingError, match=r"step 4: .* 3 times in a row.*0\.5, nan, inf, nan"):
+        skips.count(4, loss=math.nan, skipped=True)
+
+
+def test_a_good_step_forgives_but_the_total_stays():
+    skips = SkipWatch(limit=1)
+    for step in range(10):
+        skips.count(step, loss=1.0, skipped=step % 2 == 0)
+    assert (skips.total, skips.in_a_row) == (5, 0)
+    again = SkipWatch(limit=1)
+    again.load_state_dict(skips.state_dict())
+    assert again.state_dict() == skips.state_dict()
