@@ -1,7 +1,8 @@
 """`nexus check`: what is in a folder or list of videos, and which files are no good."""
 
+import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from nexus.atomic import write_json
+from nexus.atomic import write_text
 from nexus.cli import console
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ def check(
     ],
     min_frames: Annotated[
         int, typer.Option(min=1, help="Frames a clip needs; shorter videos are named as too short.")
-    ] = 16,
-    json: Annotated[
+    ] = 8,
+    json_file: Annotated[
         Path | None,
         typer.Option("--json", help="Also write every video and every problem to this file."),
     ] = None,
@@ -48,9 +49,10 @@ def check(
     with console.progress("reading videos") as report:
         catalog = scan(data, min_frames=min_frames, progress=report)
     show(catalog, console.output())
-    if json:
-        write_json(json, catalog.to_mapping())
-        console.messages().print(f"Written to {json}", markup=False)
+    if json_file:
+        # ASCII escapes keep file names that are not valid Unicode.
+        write_text(json_file, json.dumps(catalog.to_mapping(), indent=2) + "\n")
+        console.messages().print(f"Written to {json_file}", markup=False)
     if not catalog.records or (strict and catalog.problems):
         raise typer.Exit(1)
 
@@ -59,25 +61,25 @@ def show(catalog: "Catalog", out: Console) -> None:
     """Print the summary of a catalog and the table of its problems."""
     from nexus.report.tables import duration
 
-    records = catalog.records
+    facts = catalog.summary()
     summary = Table.grid(padding=(0, 2))
     summary.add_column(style="dim")
     summary.add_column(overflow="fold")
-    summary.add_row("source", _plain(str(catalog.source)))
-    summary.add_row("usable videos", f"{len(records)}, {duration(catalog.total_seconds)} in all")
-    if records:
-        frames = sorted(record.num_frames for record in records)
-        middle = frames[len(frames) // 2]
-        summary.add_row("frames", f"{frames[0]} to {frames[-1]}, half of them up to {middle}")
-        summary.add_row("resolutions", _tally(f"{r.width}x{r.height}" for r in records))
-        summary.add_row("frames a second", _tally(f"{r.fps:.4g}" for r in records))
-        summary.add_row("formats", _tally(r.codec or r.kind for r in records))
-    splits = [record.split for record in records if record.split]
-    if splits:
-        summary.add_row("splits", _tally(splits))
-    for column in sorted({name for record in records for name in record.labels}):
-        values = [r.labels[column] for r in records if r.labels.get(column)]
-        summary.add_row(f"label {_plain(column)}", _plain(_tally(values)))
+    summary.add_row("source", _plain(facts["source"]))
+    summary.add_row("usable videos", f"{facts['videos']}, {duration(facts['seconds'])} in all")
+    if catalog.records:
+        lengths = facts["duration_quantiles"]
+        shortest, middle, longest = (duration(lengths[n]) for n in ("min", "median", "max"))
+        spread = f"{shortest} to {longest}, half of them up to {middle}"
+        summary.add_row("length", f"{shortest} each" if shortest == longest else spread)
+        summary.add_row("resolution", _tally(facts["resolutions"]))
+        summary.add_row("frames a second", _tally(facts["frame_rates"]))
+        summary.add_row("format", _tally(facts["codecs"]))
+    if any(record.split for record in catalog.records):
+        summary.add_row("split", _tally(facts["splits"]))
+    for column in sorted({name for record in catalog.records for name in record.labels}):
+        values = Counter(r.labels[column] for r in catalog.records if r.labels.get(column))
+        summary.add_row(f"label {_plain(column)}", _plain(_tally(dict(values.most_common()))))
     out.print(summary)
     _show_problems(catalog, out)
 
@@ -86,33 +88,35 @@ def _show_problems(catalog: "Catalog", out: Console) -> None:
     if not catalog.problems:
         out.print("\nNo problems found.", style="green")
         return
-    table = Table(box=None, padding=(0, 2), header_style="bold")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("file", overflow="fold")
     table.add_column("problem")
     table.add_column("used?")
     table.add_column("why", overflow="fold")
+    base = Path(catalog.source).absolute()
+    base = base if base.is_dir() else base.parent
     for problem in sorted(catalog.problems, key=lambda problem: (not problem.fatal, problem.path)):
+        path = Path(problem.path)
         table.add_row(
-            _plain(problem.path),
+            _plain(str(path.relative_to(base) if path.is_relative_to(base) else path)),
             problem.kind.replace("_", " "),
             "[red]no[/red]" if problem.fatal else "yes",
             _plain(problem.reason),
         )
-    left_out = sum(problem.fatal for problem in catalog.problems)
-    odd = len(catalog.problems) - left_out
+    files = {problem.path for problem in catalog.problems}
+    left_out = catalog.summary()["unusable"]
     out.print()
     out.print(table)
-    out.print(f"\n{left_out} left out, {odd} remarked on but used.")
+    out.print(f"\n{left_out} left out, {len(files) - left_out} used in spite of a remark.")
     if not catalog.records:
         out.print("Nothing usable is left.", style="bold red")
 
 
-def _tally(values: Iterable[str]) -> str:
-    """`640x480 (12), 320x240 (3), and 2 more`, the most frequent first."""
-    counts = Counter(values)
+def _tally(counts: Mapping[str, int]) -> str:
+    """`640x480 (12), 320x240 (3), and 2 more`; `counts` come most frequent first."""
     if len(counts) == 1:
         return next(iter(counts))
-    parts = [f"{value} ({count})" for value, count in counts.most_common(MOST_VALUES)]
+    parts = [f"{value} ({count})" for value, count in list(counts.items())[:MOST_VALUES]]
     rest = len(counts) - len(parts)
     return ", ".join(parts) + (f", and {rest} more" if rest else "")
 

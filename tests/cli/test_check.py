@@ -1,0 +1,106 @@
+"""`nexus check` on real files, good and bad."""
+
+import json
+
+import av
+import numpy as np
+import pytest
+
+from nexus.cli.main import run
+from nexus.data.toy import ToyConfig, encode_mp4
+
+LENGTHS = {"good.mp4": 12, "sub/gr\u00fcn und blau.mp4": 12, "short.mp4": 3}
+
+
+def clip(frames):
+    rng = np.random.default_rng(frames)
+    video = rng.integers(0, 255, (frames, 32, 48, 3), dtype=np.uint8)
+    return encode_mp4(video, ToyConfig(fps=8.0))
+
+
+def sound():
+    import io
+
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=8000)
+        samples = np.zeros((1, 8000), np.float32)
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("check") / "videos"
+    (folder / "sub").mkdir(parents=True)
+    for name, frames in LENGTHS.items():
+        (folder / name).write_bytes(clip(frames))
+    (folder / "nothing.mp4").touch()
+    (folder / "letter.mp4").write_text("dear all, [red]this is no video[/red]\n" * 40)
+    (folder / "song.mp4").write_bytes(sound())
+    return folder
+
+
+def lines_about(printed, name):
+    return [line for line in printed.splitlines() if line.startswith(name)]
+
+
+def test_it_says_what_is_usable_and_names_every_bad_file(folder, capsys, tmp_path):
+    found = tmp_path / "found.json"
+    assert run(["check", str(folder), "--json", str(found)]) == 0
+    printed = capsys.readouterr().out
+    [usable] = lines_about(printed, "usable videos")
+    assert usable.split()[2:] == ["2,", "3.0", "s", "in", "all"]
+    assert lines_about(printed, "resolution")[0].split()[-1] == "48x32"
+    assert lines_about(printed, "frames a second")[0].split()[-1] == "8"
+    for name, kind in {
+        "nothing.mp4": "empty file",
+        "letter.mp4": "unreadable",
+        "song.mp4": "no video stream",
+        "short.mp4": "too short",
+    }.items():
+        [line] = lines_about(printed, name)
+        assert kind in line
+        assert " no " in line
+    assert "4 left out, 0 used in spite of a remark." in printed
+    content = json.loads(found.read_text())
+    assert {record["key"] for record in content["records"]} == {
+        "good.mp4",
+        "sub/gr\u00fcn und blau.mp4",
+    }
+    assert len(content["problems"]) == 4
+
+
+def test_strict_makes_any_problem_an_error(folder, capsys, tmp_path):
+    assert run(["check", str(folder), "--strict"]) == 1
+    good = folder / "good.mp4"
+    assert run(["check", str(good), "--strict"]) == 0
+    assert "No problems found." in capsys.readouterr().out
+
+
+def test_the_clip_length_decides_what_is_too_short(folder, capsys):
+    assert run(["check", str(folder), "--min-frames", "3"]) == 0
+    assert lines_about(capsys.readouterr().out, "short.mp4") == []
+    assert run(["check", str(folder), "--min-frames", "13"]) == 1
+    assert "Nothing usable is left." in capsys.readouterr().out
+
+
+def test_labels_and_splits_of_a_list_are_counted(folder, capsys, tmp_path):
+    rows = ["path,split,action"]
+    rows += [f"{folder / 'good.mp4'},train,[run]", f"{folder / 'nothing.mp4'},test,sit"]
+    listing = tmp_path / "list.csv"
+    listing.write_text("\n".join(rows) + "\n")
+    assert run(["check", str(listing)]) == 0
+    printed = capsys.readouterr().out
+    assert lines_about(printed, "split")[0].split()[-1] == "train"
+    assert lines_about(printed, "label action")[0].split()[-1] == "[run]"
+
+
+def test_a_source_that_is_not_there_is_one_message(capsys, tmp_path):
+    assert run(["check", str(tmp_path / "nowhere")]) == 1
+    shown = capsys.readouterr()
+    assert "nowhere" in shown.err
+    assert "Traceback" not in shown.err

@@ -1,0 +1,234 @@
+"""Every command and every code block in README.md, CONTRIBUTING.md and docs/ is run.
+
+A document's blocks run one after another in one folder, as a reader would run them, on a few tiny
+videos and with tiny settings. What is changed for that stands in the tables below, nowhere else.
+"""
+
+import contextlib
+import csv
+import io
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydantic
+import pytest
+
+from nexus.cli.main import app, run
+from nexus.config import Config
+from nexus.data.toy import ToyConfig, write_toy_world
+from nexus.models.ssl import VJEPAConfig
+from nexus.training.recipe import Recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+
+TINY = [
+    "training.steps=2",
+    "training.batch_size=4",
+    "training.threads=1",
+    "data.num_workers=0",
+]
+"""Appended to every `nexus pretrain`, and given as overrides to every `nexus.pretrain`."""
+
+TINY_WORLD = ToyConfig(
+    train_clips=12, validation_clips=6, test_clips=6, tasks={"speed": 1.0}, size=32, num_frames=16
+)
+
+IN_PYTHON = {
+    'out="runs/second")': f'out="runs/second", overrides={TINY!r})',
+    'overrides=["training.steps=400", "optim.lr=1e-3"]': f'overrides=["optim.lr=1e-3", *{TINY!r}]',
+    "torch.randn(4, 3, 16, 224, 224)": "torch.randn(1, 3, 16, 224, 224)",
+    "config = ToyConfig(": "config = ToyConfig(train_clips=12, validation_clips=6, test_clips=6, ",
+}
+"""Changes to Python blocks; each must be of use somewhere."""
+
+NOT_HERE = {
+    "source .venv/bin/activate": "the test's own environment has nexus",
+    "pip install -e .": "tests install nothing",
+}
+ONLY_PARSED = {
+    "nexus demo": "takes minutes",
+    "nexus study toy": "takes hours",
+}
+STARTS_WITH = {
+    "reading-the-report.md": ["runs/first", "runs/labelled"],
+    "resume-and-checkpoints.md": ["runs/first"],
+}
+"""Runs that a document takes for granted."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, its text, and the line that it starts on."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks_of(document):
+    text = document.read_text(encoding="utf-8")
+    return [
+        Block(match[1], match[2], text[: match.start()].count("\n") + 1)
+        for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    ]
+
+
+def commands_of(block):
+    joined = block.text.replace("\\\n", " ")
+    return [line.strip() for line in joined.splitlines() if line.strip() and line[0] != "#"]
+
+
+def pretrain(*arguments):
+    assert run(["pretrain", *arguments, *TINY]) == 0
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A folder with `videos/`, `list.csv` and two finished runs."""
+    folder = tmp_path_factory.mktemp("reader")
+    listing = write_toy_world(folder / "videos", TINY_WORLD, seed=0)
+    with listing.open() as file:
+        rows = [
+            {"path": f"videos/{row['path']}", "split": row["split"], "action": row["speed"]}
+            for row in csv.DictReader(file)
+        ]
+    listing.unlink()
+    with (folder / "list.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    with contextlib.chdir(folder):
+        pretrain("videos/", "--out", "runs/first")
+        pretrain("list.csv", "--out", "runs/labelled", "--label", "action")
+    return folder
+
+
+@pytest.fixture
+def reader(prepared, tmp_path, monkeypatch):
+    """A copy of the prepared folder to work in; runs only where a document counts on them."""
+
+    def enter(document):
+        shutil.copytree(prepared / "videos", tmp_path / "videos")
+        shutil.copy(prepared / "list.csv", tmp_path)
+        for name in STARTS_WITH.get(document.name, []):
+            shutil.copytree(prepared / name, tmp_path / name)
+        monkeypatch.chdir(tmp_path)
+
+    return enter
+
+
+def run_command(line, monkeypatch):
+    if line in NOT_HERE:
+        return
+    words = shlex.split(line)
+    if words[0] == "make":
+        done = subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return
+    assert words[0] == "nexus", f"no rule how to test {line!r}"
+    if any(line.startswith(slow) for slow in ONLY_PARSED):
+        words.append("--help")
+    elif words[1] == "pretrain" and "--help" not in words:
+        words += TINY
+    monkeypatch.setattr(sys, "argv", words)
+    assert run(words[1:]) == 0, line
+
+
+def run_python(text):
+    for old, new in IN_PYTHON.items():
+        text = text.replace(old, new)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(text, "block", "exec"), {"__name__": "__main__"})
+    wanted = re.findall(r"^print\(.*\)  # -> (.*)$", text, re.MULTILINE)
+    if wanted:
+        assert printed.getvalue().splitlines() == wanted
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_block_runs(document, reader, monkeypatch):
+    reader(document)
+    for block in blocks_of(document):
+        if block.language == "bash":
+            for line in commands_of(block):
+                run_command(line, monkeypatch)
+        elif block.language == "python":
+            run_python(block.text)
+        else:
+            assert block.language in ("text", "csv"), f"{document.name}:{block.line}"
+
+
+def test_the_tables_above_are_of_use():
+    everything = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    for text in [*IN_PYTHON, *NOT_HERE, *ONLY_PARSED]:
+        assert text in everything, text
+    assert set(STARTS_WITH) <= {path.name for path in DOCUMENTS}
+
+
+def test_the_seeds_snippet_stands_as_it_is():
+    [block] = [b for b in blocks_of(ROOT / "README.md") if "VJEPAModel" in b.text]
+    for line in (
+        "from nexus.models.ssl import VJEPAModel",
+        '    "ema_momentum": 0.996\n}',
+        "model = VJEPAModel(config)\n"
+        "video = torch.randn(4, 3, 16, 224, 224)  # (B, C, T, H, W)\n"
+        "loss, metrics = model(video)\n",
+    ):
+        assert line in block.text
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    # The picture in the README is the only thing made elsewhere; it has to be there all the same.
+    for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+        assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_named_commands_and_options_exist(document):
+    text = document.read_text(encoding="utf-8")
+    known = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for target in re.findall(r"`make ([\w-]+)`", text):
+        assert target in known, target
+    import typer.main
+
+    commands = typer.main.get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
+    for name in re.findall(r"`nexus (\w+)", text):
+        assert name in commands, name
+    options = {"--resume", "--help", "--debug"}
+    for command in commands.values():
+        for parameter in command.params:
+            options.update(parameter.opts)
+    for option in re.findall(r"`(--[\w-]+)", text):
+        assert option in options, option
+
+
+def keys_of(config):
+    """Dotted keys of a config class, groups included."""
+    keys = set()
+    for name, field in config.model_fields.items():
+        keys.add(name)
+        for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(part, type) and issubclass(part, Config):
+                keys |= {f"{name}.{key}" for key in keys_of(part)}
+    return keys
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_named_keys_of_the_recipe_exist(document):
+    known = keys_of(Recipe) | {f"model.{key}" for key in keys_of(VJEPAConfig)}
+    text = document.read_text(encoding="utf-8")
+    for key in re.findall(r"(?<![\w./])((?:data|model|optim|training)\.[a-z_.]*[a-z_])", text):
+        assert key in known, key
+
+
+def test_the_keys_are_found():
+    found = keys_of(Recipe)
+    assert {"data.clip.fps", "data.augment.flip", "training.steps"} <= found
+    assert issubclass(Config, pydantic.BaseModel)
