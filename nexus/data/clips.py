@@ -80,7 +80,7 @@ class ClipConfig(Config):
 
 
 @dataclass(frozen=True)
-class Timeline:
+class FrameTimes:
     """When each frame of a video comes on screen: at a steady rate from 0 s, or by timestamps.
 
     `timestamps` are seconds in presentation order, not decreasing; None means that frame i comes
@@ -97,19 +97,21 @@ class Timeline:
     def __post_init__(self) -> None:
         if self.num_frames < 1 or not self.fps > 0:
             raise DataError(
-                f"got a timeline of {self.num_frames} frames at {self.fps} fps; expected at least "
+                f"got {self.num_frames} frames at {self.fps} fps; expected at least "
                 "one frame and a positive rate"
             )
         if self.timestamps is not None and np.any(np.diff(self.timestamps) < 0):
             raise DataError("timestamps run backwards; expected presentation order")
 
     @classmethod
-    def from_timestamps(cls, timestamps: Float64[np.ndarray, " frames"]) -> "Timeline":
-        """A timeline that follows real presentation times (seconds)."""
+    def from_timestamps(cls, timestamps: Float64[np.ndarray, " frames"]) -> "FrameTimes":
+        """Real presentation times (seconds); to the microsecond steady ones become a rate."""
         stamps = np.asarray(timestamps, np.float64)
         if len(stamps) < 2 or stamps[-1] <= stamps[0]:
             return cls(len(stamps), 1.0, stamps)
-        return cls(len(stamps), float((len(stamps) - 1) / (stamps[-1] - stamps[0])), stamps)
+        fps = float((len(stamps) - 1) / (stamps[-1] - stamps[0]))
+        steady = np.all(np.abs(stamps - np.arange(len(stamps)) / fps) < _TICK)
+        return cls(len(stamps), fps, None if steady else stamps)
 
     def time_of(self, indices: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
         """When each of these frames comes on screen, in seconds."""
@@ -121,9 +123,13 @@ class Timeline:
             return (indices + 1) / self.fps
         return np.append(self.timestamps[1:], self.timestamps[-1] + 1 / self.fps)[indices]
 
-    def middle_of(self, indices: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-        """A time at which each frame is on screen for sure, far from both its neighbours."""
-        return (self.time_of(indices) + self.end_of(indices)) / 2
+    def asking_for(self, indices: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """Times at which to ask a decoder for these frames.
+
+        At a steady rate the middle of each frame's time, which no rounding moves to a neighbour;
+        otherwise the timestamps themselves (what follows a frame may be a damaged one).
+        """
+        return (indices + 0.5) / self.fps if self.timestamps is None else self.timestamps[indices]
 
     def count_before(self, times: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
         """How many frames come on screen before each time."""
@@ -163,7 +169,7 @@ class Clip:
 
 
 def choose_clip(
-    timeline: Timeline,
+    timeline: FrameTimes,
     config: ClipConfig,
     rng: np.random.Generator,
     *,
@@ -216,7 +222,7 @@ def _by_stride(
 
 
 def _by_rate(
-    timeline: Timeline,
+    timeline: FrameTimes,
     config: ClipConfig,
     rng: np.random.Generator,
     length: int,

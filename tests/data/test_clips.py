@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nexus.data.clips import ClipConfig, ClipTooShortError, Timeline, choose_clip
+from nexus.data.clips import ClipConfig, ClipTooShortError, FrameTimes, choose_clip
 from nexus.errors import DataError
 
 
@@ -30,10 +30,10 @@ uneven = st.lists(st.floats(0.01, 0.3), min_size=1, max_size=40).map(
 
 @given(st.integers(1, 60), st.floats(1, 120), st.integers(0, 2**32))
 def test_a_regular_timeline_is_the_timestamp_one(num_frames, fps, seed):
-    regular = Timeline(num_frames, fps)
-    stamped = Timeline(num_frames, fps, np.arange(num_frames) / fps)
+    regular = FrameTimes(num_frames, fps)
+    stamped = FrameTimes(num_frames, fps, np.arange(num_frames) / fps)
     frames = np.arange(num_frames)
-    for method in ("time_of", "end_of", "middle_of"):
+    for method in ("time_of", "end_of"):
         np.testing.assert_allclose(
             getattr(regular, method)(frames), getattr(stamped, method)(frames)
         )
@@ -44,15 +44,15 @@ def test_a_regular_timeline_is_the_timestamp_one(num_frames, fps, seed):
 
 @given(uneven, st.floats(0, 12))
 def test_the_frame_on_screen_is_the_last_one_that_came(stamps, time):
-    timeline = Timeline.from_timestamps(stamps)
+    timeline = FrameTimes.from_timestamps(stamps)
     assert timeline.shown_at(np.array([time]))[0] == shown_slowly(stamps, time)
     frames = np.arange(len(stamps))
-    np.testing.assert_array_equal(timeline.shown_at(timeline.middle_of(frames)), frames)
+    np.testing.assert_array_equal(timeline.shown_at(timeline.asking_for(frames)), frames)
 
 
 @given(uneven, st.floats(2, 40), st.integers(1, 12), st.integers(0, 2**32))
 def test_clips_at_a_rate_follow_uneven_timestamps(stamps, fps, length, seed):
-    timeline = Timeline.from_timestamps(stamps)
+    timeline = FrameTimes.from_timestamps(stamps)
     config = ClipConfig(num_frames=length, fps=fps)
     finish = timeline.end_of(np.array([len(stamps) - 1]))[0]
     if (length - 1) / fps > finish - 1e-6:
@@ -64,7 +64,7 @@ def test_clips_at_a_rate_follow_uneven_timestamps(stamps, fps, length, seed):
     start = rng(seed).random() * (finish - (length - 1) / fps)
     expected = [shown_slowly(stamps, start + i / fps) for i in range(length)]
     assert clip.indices.tolist() == expected
-    np.testing.assert_array_equal(clip.times, stamps[expected])
+    np.testing.assert_allclose(clip.times, stamps[expected], rtol=0, atol=1e-6)
 
 
 @given(
@@ -73,7 +73,7 @@ def test_clips_at_a_rate_follow_uneven_timestamps(stamps, fps, length, seed):
 )  # fmt: skip
 def test_strided_clips_stay_inside_and_in_order(num_frames, length, stride, jitter, seed):
     config = ClipConfig(num_frames=length, stride=stride, jitter=jitter)
-    timeline = Timeline(num_frames, 25.0)
+    timeline = FrameTimes(num_frames, 25.0)
     if (length - 1) * stride >= num_frames:
         with pytest.raises(ClipTooShortError, match=f"the video has {num_frames}"):
             choose_clip(timeline, config, rng(seed))
@@ -91,7 +91,7 @@ def test_strided_clips_stay_inside_and_in_order(num_frames, length, stride, jitt
     "config", [ClipConfig(num_frames=4, stride=2), ClipConfig(num_frames=4, fps=5)]
 )
 def test_random_starts_reach_every_frame_about_equally_often(config):
-    timeline = Timeline(12, 10.0)  # 7 frames a clip leave starts 0..5; at 5 fps also half a step
+    timeline = FrameTimes(12, 10.0)  # 7 frames a clip leave starts 0..5; at 5 fps also half a step
     starts = [choose_clip(timeline, config, rng(seed)).indices[0] for seed in range(3000)]
     counts = np.bincount(starts, minlength=6)
     assert len(counts) == 6 and counts.min() > 400 and counts.max() < 600
@@ -101,16 +101,16 @@ def test_random_starts_reach_every_frame_about_equally_often(config):
 
 def test_jitter_moves_frames():
     config = ClipConfig(num_frames=8, stride=5, jitter=0.4)
-    clips = [choose_clip(Timeline(60, 25.0), config, rng(seed)) for seed in range(20)]
+    clips = [choose_clip(FrameTimes(60, 25.0), config, rng(seed)) for seed in range(20)]
     assert {int(step) for clip in clips for step in np.diff(clip.indices)} >= {1, 3, 5, 7, 9}
     at_rate = ClipConfig(num_frames=8, fps=5, jitter=0.4)
-    clips = [choose_clip(Timeline(60, 25.0), at_rate, rng(seed)) for seed in range(20)]
+    clips = [choose_clip(FrameTimes(60, 25.0), at_rate, rng(seed)) for seed in range(20)]
     assert all(np.all(np.diff(clip.indices) >= 0) for clip in clips)
     assert any(np.any(np.diff(clip.indices) != 5) for clip in clips)
 
 
 def test_center_and_uniform_clips_by_hand():
-    timeline = Timeline(20, 10.0)
+    timeline = FrameTimes(20, 10.0)
     center = ClipConfig(num_frames=4, stride=2, sampling="center")  # 7 of 20 frames: room 13
     assert choose_clip(timeline, center, rng()).indices.tolist() == [7, 9, 11, 13]
     spread = ClipConfig(num_frames=4, stride=2, sampling="uniform", clips_per_video=3)
@@ -124,7 +124,7 @@ def test_center_and_uniform_clips_by_hand():
 def test_evaluation_clips_ignore_the_generator():
     config = ClipConfig(num_frames=4, fps=5, jitter=0.3, reversal=0.5).for_evaluation(2)
     assert (config.sampling, config.clips_per_video, config.fps) == ("uniform", 2, 5)
-    clips = [choose_clip(Timeline(20, 10.0), config, rng(seed), number=1) for seed in range(5)]
+    clips = [choose_clip(FrameTimes(20, 10.0), config, rng(seed), number=1) for seed in range(5)]
     assert {tuple(clip.indices) for clip in clips} == {(13, 15, 17, 19)}
 
 
@@ -136,7 +136,7 @@ def test_segments_are_respected(start, length, by_rate, seed):
     inside = [i for i, stamp in enumerate(stamps) if start - 1e-6 <= stamp < end - 1e-6]
     try:
         clip = choose_clip(
-            Timeline.from_timestamps(stamps), config, rng(seed), start=start, end=end
+            FrameTimes.from_timestamps(stamps), config, rng(seed), start=start, end=end
         )
     except ClipTooShortError:
         assert len(inside) < 9 if not by_rate else length < 0.4 + 0.05 + 2e-6
@@ -147,11 +147,11 @@ def test_segments_are_respected(start, length, by_rate, seed):
 def test_an_empty_segment_is_refused_even_with_padding():
     config = ClipConfig(num_frames=2, pad="repeat_last")
     with pytest.raises(ClipTooShortError, match="holds none"):
-        choose_clip(Timeline(10, 10.0), config, rng(), start=5.0, end=6.0)
+        choose_clip(FrameTimes(10, 10.0), config, rng(), start=5.0, end=6.0)
 
 
 def test_padding_repeats_the_last_frame_and_says_so_in_its_times():
-    timeline = Timeline(3, 10.0)
+    timeline = FrameTimes(3, 10.0)
     for mode in ({"stride": 1}, {"fps": 10.0}):
         with pytest.raises(ClipTooShortError, match="pad=repeat_last"):
             choose_clip(timeline, ClipConfig(num_frames=5, **mode), rng())
@@ -166,12 +166,14 @@ def test_reversal_is_off_by_default_and_reverses_times_too():
     plain = ClipConfig(num_frames=4, stride=2)
     backwards = plain.with_changes(reversal=1.0)
     for seed in range(5):
-        forward = choose_clip(Timeline(30, 10.0), plain, rng(seed))
-        reverse = choose_clip(Timeline(30, 10.0), backwards, rng(seed))
+        forward = choose_clip(FrameTimes(30, 10.0), plain, rng(seed))
+        reverse = choose_clip(FrameTimes(30, 10.0), backwards, rng(seed))
         assert reverse.indices.tolist() == forward.indices.tolist()[::-1]
         assert np.all(np.diff(reverse.times) < 0)
     half = plain.with_changes(reversal=0.5)
-    signs = [np.diff(choose_clip(Timeline(30, 10.0), half, rng(s)).indices)[0] for s in range(400)]
+    signs = [
+        np.diff(choose_clip(FrameTimes(30, 10.0), half, rng(s)).indices)[0] for s in range(400)
+    ]
     assert 140 < sum(sign < 0 for sign in signs) < 260
 
 
@@ -179,12 +181,12 @@ def test_reversal_is_off_by_default_and_reverses_times_too():
 @given(st.integers(2, 200), st.sampled_from([10.0, 25.0, 30000 / 1001, 60.0]))
 def test_the_native_rate_takes_every_frame_once(num_frames, fps):
     config = ClipConfig(num_frames=num_frames, fps=fps, sampling="center")
-    clip = choose_clip(Timeline(num_frames, fps), config, rng())
+    clip = choose_clip(FrameTimes(num_frames, fps), config, rng())
     assert clip.indices.tolist() == list(range(num_frames))
 
 
 def test_num_frames_overrides_the_config():
-    clip = choose_clip(Timeline(30, 10.0), ClipConfig(num_frames=4), rng(), num_frames=8)
+    clip = choose_clip(FrameTimes(30, 10.0), ClipConfig(num_frames=4), rng(), num_frames=8)
     assert len(clip.indices) == 8
 
 
@@ -203,9 +205,18 @@ def test_contradictory_settings_are_refused(settings, message):
         ClipConfig(**settings)
 
 
+def test_steady_timestamps_become_a_rate_and_uneven_ones_stay():
+    steady = FrameTimes.from_timestamps(np.arange(90) * 1001 / 30000)
+    assert steady.timestamps is None and abs(steady.fps - 30000 / 1001) < 1e-9
+    np.testing.assert_allclose(steady.asking_for(np.arange(90)) * steady.fps % 1, 0.5)
+    for uneven in (np.arange(90) / 30 + 0.5, np.round(np.arange(90) / 30, 3)):
+        times = FrameTimes.from_timestamps(uneven)
+        np.testing.assert_array_equal(times.asking_for(np.arange(90)), uneven)
+
+
 def test_impossible_timelines_are_refused():
     with pytest.raises(DataError, match="0 frames"):
-        Timeline.from_timestamps(np.array([]))
+        FrameTimes.from_timestamps(np.array([]))
     with pytest.raises(DataError, match="backwards"):
-        Timeline.from_timestamps(np.array([0.0, 0.2, 0.1]))
-    assert Timeline.from_timestamps(np.array([0.5])).span() == (0, 0)
+        FrameTimes.from_timestamps(np.array([0.0, 0.2, 0.1]))
+    assert FrameTimes.from_timestamps(np.array([0.5])).span() == (0, 0)

@@ -1,0 +1,227 @@
+"""Videos to samples: one clip decoded and augmented, a pure function of (seed, epoch, number)."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64, UInt8
+from torch import Tensor
+
+from nexus.data import augment as views
+from nexus.data.augment import AugmentConfig
+from nexus.data.cache import CacheConfig, CacheEntry, FrameCache
+from nexus.data.catalog import Catalog, Problem, VideoRecord
+from nexus.data.clips import ClipConfig, ClipTooShortError, FrameTimes, choose_clip
+from nexus.data.decode import choose_decoder, decoder_for
+from nexus.data.protocol import Decoder
+from nexus.errors import DataError
+
+_CHUNK_BYTES = 128_000_000  # a long video is decoded for the cache in pieces of this size
+_KNOWN_TIMES = 16384  # videos whose timestamps are remembered
+_SAMPLES = 1  # the kind of random stream; the order of an epoch is another one (see loader.py)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip: pixels in the model's layout, and when each frame comes on screen (seconds)."""
+
+    video: UInt8[Tensor, "channels time height width"]
+    times: Float64[np.ndarray, " time"]
+    record_index: int
+
+
+class ClipDataset:
+    """Clips of a catalog's videos.
+
+    Clip n belongs to record `n // clips_per_video`. Nothing is drawn from a shared random stream:
+    the same (seed, epoch, n) gives the same bits in any process, in any order, cached or not.
+
+    Args:
+        catalog: what the scan found usable.
+        clip: how clips are cut.
+        augment: random changes; None gives the evaluation view (resized, middle cropped).
+        img_size: height and width of the pictures, pixels.
+        decoder: how video files are read; None chooses.
+        cache: where decoded frames are kept.
+        channels: 3 for RGB, 1 for luma.
+
+    Raises:
+        DataError: the catalog is empty, or the cache's folder cannot be used.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        clip: ClipConfig,
+        augment: AugmentConfig | None,
+        img_size: int | tuple[int, int],
+        decoder: Decoder | None = None,
+        cache: CacheConfig | None = None,
+        channels: int = 3,
+    ) -> None:
+        if not catalog.records:
+            raise DataError(f"{catalog.source}: no usable video; `nexus check` lists the reasons")
+        if channels not in (1, 3):
+            raise ValueError(f"channels: got {channels}; expected 3 (RGB) or 1 (luma)")
+        self.catalog, self.clip, self.augment, self.channels = catalog, clip, augment, channels
+        self.size = (img_size, img_size) if isinstance(img_size, int) else img_size
+        self.decoder = decoder or choose_decoder("auto")
+        self._known_times: dict[int, FrameTimes] = {}
+        cache = cache or CacheConfig()
+        self._short_side = cache.short_side
+        self.cache: FrameCache | None = None
+        if cache.kind != "none":
+            entries = [self._cache_entry(index) for index in range(len(catalog.records))]
+            salt = f"{self.decoder.name} {self._short_side}"
+            self.cache = FrameCache(cache, entries, salt)
+
+    def __len__(self) -> int:
+        """Clips in one epoch."""
+        return len(self.catalog.records) * self.clip.clips_per_video
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the clips of an epoch: the videos, in order, and the clips of each."""
+        names = "\n".join(record.key for record in self.catalog.records)
+        text = f"{self.clip.clips_per_video}\n{names}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def sample(
+        self, number: int, *, seed: int, epoch: int, num_frames: int | None = None
+    ) -> Sample | Problem:
+        """Clip `number` of an epoch, or what is wrong with its file.
+
+        Args:
+            num_frames: clip length; None takes the clip config's.
+        """
+        index, part = divmod(number, self.clip.clips_per_video)
+        record = self.catalog.records[index]
+        key = np.random.SeedSequence(seed, spawn_key=(_SAMPLES, epoch, index, part))
+        rng = np.random.Generator(np.random.PCG64(key))
+        try:
+            clip = choose_clip(
+                self._times(index),
+                self.clip,
+                rng,
+                num_frames=num_frames,
+                number=part,
+                start=record.start,
+                end=record.end,
+            )
+            frames = torch.from_numpy(self._frames(index, clip.indices))
+        except ClipTooShortError as error:
+            return _problem(record, "too_short", error)
+        except (DataError, OSError) as error:
+            kind = "decode_failed" if record.path.exists() else "missing"
+            return _problem(record, kind, error)
+        return Sample(self._view(frames, rng), clip.times, index)
+
+    def _view(
+        self, frames: UInt8[Tensor, "time height width 3"], rng: np.random.Generator
+    ) -> UInt8[Tensor, "channels time height width"]:
+        if self.augment is None:
+            video = views.center_view(frames, self.size)
+        else:
+            height, width = frames.shape[1:3]
+            change = views.draw_augmentation(self.augment, height, width, rng)
+            video = views.augment(frames, change, self.size, self.augment.interpolation)
+        return views.to_gray(video) if self.channels == 1 else video
+
+    def _frames(
+        self, index: int, indices: Int64[np.ndarray, " time"]
+    ) -> UInt8[np.ndarray, "time height width 3"]:
+        if self.cache is not None:
+            entry = self.cache.entries[index]
+            kept = self.cache.frames(index, lambda: self._decode_all(index))
+            if kept is not None:
+                return kept[indices - entry.first]
+        needed, place = np.unique(indices, return_inverse=True)
+        frames = self._decode(index, needed)
+        return frames if np.array_equal(needed, indices) else frames[place]
+
+    def _decode(
+        self, index: int, indices: Int64[np.ndarray, " n"]
+    ) -> UInt8[np.ndarray, "n height width 3"]:
+        record = self.catalog.records[index]
+        times = self._times(index).asking_for(indices)
+        frames = decoder_for(record, self.decoder).frames(record.path, times)
+        if self._short_side is None:
+            return frames
+        size = _reduced(frames.shape[1], frames.shape[2], self._short_side)
+        images = torch.from_numpy(frames).permute(0, 3, 1, 2)
+        return views.resize(images, size).permute(0, 2, 3, 1).numpy()
+
+    def _decode_all(self, index: int) -> Iterator[UInt8[np.ndarray, "n height width 3"]]:
+        record = self.catalog.records[index]
+        first, last = self._times(index).span(record.start, record.end)
+        step = max(16, _CHUNK_BYTES // (record.height * record.width * 3))
+        for start in range(first, last + 1, step):
+            yield self._decode(index, np.arange(start, min(start + step, last + 1)))
+
+    def _times(self, index: int) -> FrameTimes:
+        if index in self._known_times:
+            return self._known_times[index]
+        record = self.catalog.records[index]
+        stamps = decoder_for(record, self.decoder).timestamps(record.path)
+        whole = record.start is None and record.end is None
+        if whole and len(stamps) != record.num_frames:
+            raise DataError(
+                f"{record.path}: {len(stamps)} frames, but {record.num_frames} when it was "
+                "checked; has the file changed? Run `nexus check` again"
+            )
+        if len(self._known_times) >= _KNOWN_TIMES:
+            self._known_times.clear()
+        return self._known_times.setdefault(index, FrameTimes.from_timestamps(stamps))
+
+    def _cache_entry(self, index: int) -> CacheEntry:
+        record = self.catalog.records[index]
+        height, width = _reduced(record.height, record.width, self._short_side)
+        first, last = 0, record.num_frames - 1
+        if record.start is not None or record.end is not None:
+            try:
+                first, last = self._times(index).span(record.start, record.end)
+            except (DataError, OSError):
+                first, last = 0, -1  # takes no room; the sample names the problem
+        return CacheEntry(record.path, first, last, height, width)
+
+
+def exclude_too_short(
+    catalog: Catalog, clip: ClipConfig, decoder: Decoder | None = None
+) -> Catalog:
+    """Move the records that cannot fill one clip of `clip.num_frames` to the problems.
+
+    For a run whose clips grow, pass the longest clip: then no file fails half-way through.
+    """
+    decoder = decoder or choose_decoder("auto")
+    still = clip.for_evaluation()
+    records: list[VideoRecord] = []
+    problems: list[Problem] = []
+    for record in catalog.records:
+        try:
+            stamps = decoder_for(record, decoder).timestamps(record.path)
+            times = FrameTimes.from_timestamps(stamps)
+            choose_clip(times, still, np.random.default_rng(0), start=record.start, end=record.end)
+        except ClipTooShortError as error:
+            problems.append(_problem(record, "too_short", error))
+        except (DataError, OSError) as error:
+            problems.append(_problem(record, "decode_failed", error))
+        else:
+            records.append(record)
+    return dataclasses.replace(
+        catalog, records=tuple(records), problems=(*catalog.problems, *problems)
+    )
+
+
+def _reduced(height: int, width: int, short_side: int | None) -> tuple[int, int]:
+    """The size with the short side brought down to `short_side`; never enlarged."""
+    if short_side is None or min(height, width) <= short_side:
+        return height, width
+    factor = short_side / min(height, width)
+    return round(height * factor), round(width * factor)
+
+
+def _problem(record: VideoRecord, kind: str, error: Exception) -> Problem:
+    return Problem(path=str(record.path), kind=kind, reason=str(error), fatal=True)

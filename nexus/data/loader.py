@@ -1,0 +1,325 @@
+"""An endless, resumable stream of batches, the same whatever the number of workers.
+
+    samples   | epoch 0, shuffled      | epoch 1, shuffled      | epoch 2 ...
+    batches   [ 0 ][ 1 ][ 2 ][ 3 ][ 4 ][ 5 ][ 6 ][ 7 ] ...
+
+Epochs follow one another without a gap: a batch that an epoch does not fill goes on with the next
+one. So nothing is dropped, each clip comes exactly once an epoch, a dataset smaller than a batch
+needs no special case, and the number of the next batch is all there is to resume from.
+"""
+
+import dataclasses
+import logging
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64, UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from nexus.data.catalog import Problem
+from nexus.data.dataset import ClipDataset, Sample
+from nexus.errors import DataError
+
+_log = logging.getLogger(__name__)
+_ORDER = 2  # the kind of random stream; a sample's own draws are another one (see dataset.py)
+_ATTEMPTS = 3  # how often workers may die in a row without delivering a batch
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step sees.
+
+    A clip whose file fails is missing (never replaced), and `failures` says why; a batch may be
+    empty. `epoch` is that of the batch's first clip; `number` counts batches from 0.
+    """
+
+    video: UInt8[Tensor, "batch channels time height width"]
+    record_index: Int64[Tensor, " batch"]
+    times: Float64[Tensor, "batch time"]
+    failures: tuple[Problem, ...]
+    epoch: int
+    number: int
+
+    def pin_memory(self) -> Self:
+        """A copy whose pixels travel to a GPU without stopping the host."""
+        return dataclasses.replace(self, video=self.video.pin_memory())
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which clip of which epoch comes when: pure arithmetic.
+
+    `size` clips an epoch; `batch_size` clips a batch and rank; each rank takes its own stretch of
+    the `batch_size * world_size` clips of a batch number.
+    """
+
+    size: int
+    batch_size: int
+    seed: int
+    shuffle: bool = True
+    epochs: int | None = None
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def batches(self) -> int | None:
+        """Number of batches, the same on every rank; None if the stream has no end."""
+        if self.epochs is None:
+            return None
+        return -(-self.epochs * self.size // (self.batch_size * self.world_size))
+
+    def clips(self, number: int) -> list[tuple[int, int]]:
+        """(epoch, clip number) of each clip of a batch."""
+        first = (number * self.world_size + self.rank) * self.batch_size
+        last = first + self.batch_size
+        if self.epochs is not None:
+            last = min(last, self.epochs * self.size)
+        places = (divmod(position, self.size) for position in range(first, last))
+        return [
+            (
+                epoch,
+                int(_permutation(self.seed, epoch, self.size)[place]) if self.shuffle else place,
+            )
+            for epoch, place in places
+        ]
+
+    def epoch(self, number: int) -> int:
+        """The epoch of a batch's first clip."""
+        return (number * self.world_size + self.rank) * self.batch_size // self.size
+
+
+@lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, size: int) -> Int64[np.ndarray, " size"]:
+    key = np.random.SeedSequence(seed, spawn_key=(_ORDER, epoch))
+    return np.random.Generator(np.random.PCG64(key)).permutation(size)
+
+
+class _Batches(torch.utils.data.Dataset):
+    """Makes any batch from its number alone: all that a worker needs to know."""
+
+    def __init__(self, dataset: ClipDataset, order: Order) -> None:
+        self.dataset, self.order = dataset, order
+
+    def __getitem__(self, request: tuple[int, int]) -> Batch:
+        number, num_frames = request
+        samples: list[Sample] = []
+        failures: list[Problem] = []
+        for epoch, clip in self.order.clips(number):
+            result = self.dataset.sample(
+                clip, seed=self.order.seed, epoch=epoch, num_frames=num_frames
+            )
+            if isinstance(result, Sample):
+                samples.append(result)
+            else:
+                failures.append(result)
+        shape = (len(samples), self.dataset.channels, num_frames, *self.dataset.size)
+        video = torch.empty(shape, dtype=torch.uint8)
+        times = np.empty((len(samples), num_frames), np.float64)
+        for place, sample in enumerate(samples):
+            video[place] = sample.video
+            times[place] = sample.times
+        return Batch(
+            video=video,
+            record_index=torch.tensor([s.record_index for s in samples], dtype=torch.int64),
+            times=torch.from_numpy(times),
+            failures=tuple(failures),
+            epoch=self.order.epoch(number),
+            number=number,
+        )
+
+
+class ClipLoader:
+    """Batches of clips, an iterator that goes on where it stopped.
+
+    Order and content are a pure function of the arguments in `seed`'s line below and the batch
+    number; the number of workers, dying workers, failing files and caches change neither. Leaving
+    a `for` loop and starting another continues the stream; after the end of the last of `epochs`
+    it starts over.
+
+    Args:
+        dataset: where clips come from.
+        batch_size: clips a batch (and rank).
+        seed, shuffle: each epoch has its own order, drawn from the seed; or the catalog's.
+        num_workers: processes that make batches; 0 makes them in this one.
+        frames_at: clip length by batch number (a pure function: workers run ahead of training);
+            None takes the dataset's.
+        epochs: stop after so many, with a smaller last batch; None never stops.
+        rank, world_size: this process's share in data-parallel training.
+        prefetch: batches that each worker makes ahead.
+        pin_memory: page-locked pixels, for training on a GPU.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        dataset: ClipDataset,
+        *,
+        batch_size: int,
+        seed: int,
+        num_workers: int = 0,
+        shuffle: bool = True,
+        frames_at: Callable[[int], int] | None = None,
+        epochs: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        prefetch: int = 2,
+        pin_memory: bool = False,
+    ) -> None:
+        if batch_size < 1 or num_workers < 0 or prefetch < 1 or seed < 0:
+            raise ValueError(
+                f"got batch_size={batch_size}, num_workers={num_workers}, prefetch={prefetch}, "
+                f"seed={seed}; expected at least 1, 0, 1 and 0"
+            )
+        if not 0 <= rank < world_size or (epochs is not None and epochs < 1):
+            raise ValueError(
+                f"got rank={rank}, world_size={world_size}, epochs={epochs}; expected "
+                "0 <= rank < world_size, and epochs of at least 1 or None"
+            )
+        self.dataset = dataset
+        self.order = Order(len(dataset), batch_size, seed, shuffle, epochs, rank, world_size)
+        self._num_workers, self._prefetch, self._pin = num_workers, prefetch, pin_memory
+        self._frames_at = frames_at or (lambda number: dataset.clip.num_frames)
+        self._maker = _Batches(dataset, self.order)
+        self._next = 0
+        self._stream: Iterator[Batch] | None = None
+
+    @property
+    def batches_per_epoch(self) -> float:
+        """Batches an epoch, over all ranks; a fraction where an epoch ends within a batch."""
+        return self.order.size / (self.order.batch_size * self.order.world_size)
+
+    def __iter__(self) -> Self:
+        if self._next == self.order.batches:
+            self._next = 0
+        return self
+
+    def __next__(self) -> Batch:
+        if self._next == self.order.batches:
+            self.close()
+            raise StopIteration
+        if self._num_workers:
+            batch = self._from_workers()
+        else:
+            batch = self._maker[self._next, self._frames_at(self._next)]
+            batch = batch.pin_memory() if self._pin else batch
+        self._next += 1
+        return batch
+
+    def _from_workers(self) -> Batch:
+        for attempt in range(_ATTEMPTS):
+            try:
+                if self._stream is None:
+                    self._stream = self._start_workers()
+                return next(self._stream)
+            except RuntimeError as error:
+                # What torch says when a process is gone; an error raised *in* a worker arrives as
+                # itself and is not for us to hide.
+                if "DataLoader worker (pid" not in str(error):
+                    raise
+                self.close()
+                _log.warning("%s; starting new ones (attempt %d)", error, attempt + 1)
+        files = {
+            str(self.dataset.catalog.records[clip // self.dataset.clip.clips_per_video].path)
+            for _, clip in self.order.clips(self._next)
+        }
+        raise DataError(
+            f"the worker processes died {_ATTEMPTS} times while making batch {self._next} or the "
+            "ones after it: out of memory (use fewer workers), out of shared memory (enlarge "
+            f"/dev/shm), or one of these files crashes the decoder: {', '.join(sorted(files))}"
+        )
+
+    def _start_workers(self) -> Iterator[Batch]:
+        forking = "fork" in multiprocessing.get_all_start_methods()
+        loader = DataLoader(
+            self._maker,
+            batch_size=None,
+            sampler=_Requests(self._next, self.order.batches, self._frames_at),
+            num_workers=self._num_workers,
+            prefetch_factor=self._prefetch,
+            collate_fn=_as_it_is,
+            pin_memory=self._pin,
+            # Forked workers share the memory cache.
+            multiprocessing_context="fork" if forking else None,
+            # Torch draws a seed for its workers; not from the generator that the model uses.
+            generator=torch.Generator(),
+        )
+        stream = iter(loader)
+        _hear_of_deaths_here(stream)
+        return stream
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position (the batch to be delivered next) and what gives it its meaning."""
+        return {"next": self._next, **self._meaning()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to a saved position; the number of workers may differ.
+
+        Raises:
+            DataError: the position belongs to other data or to another order.
+        """
+        differing = [
+            f"{name} {state.get(name)!r} (now {value!r})"
+            for name, value in self._meaning().items()
+            if state.get(name) != value
+        ]
+        if differing:
+            raise DataError(
+                "cannot go on from this position in the data: it was saved with "
+                f"{', '.join(differing)}; restore the same videos and settings, or start a new run"
+            )
+        self.close()
+        self._next = int(state["next"])
+
+    def _meaning(self) -> dict[str, Any]:
+        order = dataclasses.asdict(self.order)
+        del order["rank"]
+        return {**order, "videos": self.dataset.fingerprint}
+
+    def close(self) -> None:
+        """Stop the workers; the stream can be continued, with new ones."""
+        self._stream = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class _Requests:
+    """The batch numbers from `start` on, each with its clip length."""
+
+    start: int
+    stop: int | None
+    frames_at: Callable[[int], int]
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        number = self.start
+        while number != self.stop:
+            yield number, self.frames_at(number)
+            number += 1
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _hear_of_deaths_here(stream: Any) -> None:
+    """Take the workers off the list of processes that torch watches by signal.
+
+    When one of them dies, torch raises in whatever line of the program happens to run, a training
+    step for instance. Off the list, torch still notices, when it waits for the next batch: in
+    `next`, where we can start new workers. If torch changes inside, its own way stays in place.
+    """
+    if getattr(stream, "_worker_pids_set", False):
+        torch._C._remove_worker_pids(id(stream))
+        stream._worker_pids_set = False

@@ -1,0 +1,214 @@
+"""Samples: the right pixels, pure in (seed, epoch, number), and named problems."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from fake_videos import FakeDecoder, fake_catalog, fake_pixels, fake_record
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nexus.data.augment import AugmentConfig
+from nexus.data.catalog import Problem, scan
+from nexus.data.clips import ClipConfig
+from nexus.data.dataset import ClipDataset, Sample, exclude_too_short
+from nexus.errors import DataError
+
+CLIP = ClipConfig(num_frames=6, stride=2)
+CHANGES = AugmentConfig(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1)
+
+
+def make(records, clip=CLIP, augment=None, size=32, **arguments) -> ClipDataset:
+    decoder = arguments.pop("decoder", None) or FakeDecoder(records)
+    return ClipDataset(fake_catalog(records), clip, augment, size, decoder, **arguments)
+
+
+def good(result: Sample | Problem) -> Sample:
+    assert isinstance(result, Sample), result
+    return result
+
+
+def wrong(result: Sample | Problem) -> Problem:
+    assert isinstance(result, Problem), result
+    return result
+
+
+def same(one: Sample, other: Sample) -> bool:
+    return (
+        torch.equal(one.video, other.video)
+        and np.array_equal(one.times, other.times)
+        and one.record_index == other.record_index
+    )
+
+
+RECORDS = [fake_record(Path(f"v{i}.mp4"), num_frames=20 + i) for i in range(4)]
+
+
+def test_pixels_are_those_of_the_frames_at_the_stated_times():
+    dataset = make(RECORDS)
+    for number in range(4):
+        sample = good(dataset.sample(number, seed=1, epoch=0))
+        indices = np.round(sample.times * 10).astype(int)
+        assert sample.record_index == number and np.all(np.diff(indices) == 2)
+        expected = fake_pixels(RECORDS[number])[indices]
+        assert torch.equal(sample.video, torch.from_numpy(expected).permute(3, 0, 1, 2))
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**40), st.integers(0, 1000), st.permutations(range(12)))
+def test_samples_depend_on_nothing_but_seed_epoch_and_number(seed, epoch, order):
+    clip = CLIP.with_changes(clips_per_video=3, jitter=0.3, reversal=0.5)
+    first, second = (make(RECORDS, clip, CHANGES, 16) for _ in range(2))
+    straight = [good(first.sample(n, seed=seed, epoch=epoch)) for n in range(12)]
+    torch.manual_seed(seed % 7)
+    np.random.seed(seed % 7)
+    for number in order:
+        assert same(good(second.sample(number, seed=seed, epoch=epoch)), straight[number])
+    assert [sample.record_index for sample in straight] == [n // 3 for n in range(12)]
+
+
+def test_seed_epoch_and_clip_number_each_change_the_draw():
+    dataset = make(RECORDS, CLIP.with_changes(clips_per_video=2), CHANGES, 16)
+    base = good(dataset.sample(0, seed=1, epoch=1))
+    for other in (
+        dataset.sample(0, seed=2, epoch=1),
+        dataset.sample(0, seed=1, epoch=2),
+        dataset.sample(1, seed=1, epoch=1),
+    ):
+        assert not torch.equal(good(other).video, base.video)
+
+
+def test_reversed_padded_and_slow_clips_repeat_the_right_frames():
+    clip = ClipConfig(num_frames=8, fps=25, reversal=1.0)  # each frame of 10 fps comes 2 or 3 times
+    sample = good(make(RECORDS, clip).sample(0, seed=0, epoch=0))
+    indices = np.round(sample.times * 10).astype(int)
+    assert len(set(indices)) < 8 and np.all(np.diff(indices) <= 0)
+    expected = fake_pixels(RECORDS[0])[indices]
+    assert torch.equal(sample.video, torch.from_numpy(expected).permute(3, 0, 1, 2))
+
+
+def test_uneven_timestamps_and_segments_reach_the_decoder():
+    record = fake_record(Path("uneven.mp4"), num_frames=24, start=0.5, end=2.0)
+    decoder = FakeDecoder([record])
+    stamps = np.cumsum(np.tile([0.03, 0.09, 0.07], 10)) - 0.03
+    decoder.stamps[str(record.path)] = stamps
+    dataset = make([record], ClipConfig(num_frames=6, fps=8), decoder=decoder)
+    for epoch in range(10):
+        sample = good(dataset.sample(0, seed=0, epoch=epoch))
+        indices = np.searchsorted(stamps, sample.times)
+        np.testing.assert_array_equal(stamps[indices], sample.times)
+        assert stamps[indices].min() >= 0.5 and stamps[indices].max() < 2.0
+        expected = fake_pixels(record, 30)[indices]
+        assert torch.equal(sample.video, torch.from_numpy(expected).permute(3, 0, 1, 2))
+
+
+def test_sizes_and_channels():
+    wide = [fake_record(Path("wide.mp4"), size=(24, 60))]
+    for augment in (None, CHANGES):
+        sample = good(make(wide, augment=augment, size=(16, 20)).sample(0, seed=0, epoch=0))
+        assert sample.video.shape == (3, 6, 16, 20)
+        gray = good(make(wide, augment=augment, size=16, channels=1).sample(0, seed=0, epoch=0))
+        assert gray.video.shape == (1, 6, 16, 16) and gray.video.dtype == torch.uint8
+    with pytest.raises(ValueError, match="got 2"):
+        make(wide, channels=2)
+
+
+def test_clip_length_can_grow():
+    dataset = make(RECORDS)
+    assert good(dataset.sample(0, seed=0, epoch=0, num_frames=10)).video.shape[1] == 10
+    problem = wrong(dataset.sample(0, seed=0, epoch=0, num_frames=11))
+    assert problem.kind == "too_short" and problem.path == "v0.mp4" and problem.fatal
+    assert "span 21 frames, the video has 20" in problem.reason
+
+
+def test_failing_files_become_problems_that_name_them(tmp_path):
+    there = tmp_path / "ä b.mp4"
+    there.touch()
+    records = [fake_record(there), fake_record(tmp_path / "gone.mp4"), RECORDS[0]]
+    decoder = FakeDecoder(records)
+    decoder.broken = {str(there), str(tmp_path / "gone.mp4")}
+    dataset = make(records, decoder=decoder)
+    problem = wrong(dataset.sample(0, seed=0, epoch=0))
+    assert (problem.kind, problem.path, problem.fatal) == ("decode_failed", str(there), True)
+    assert "damaged" in problem.reason
+    assert wrong(dataset.sample(1, seed=0, epoch=0)).kind == "missing"
+    good(dataset.sample(2, seed=0, epoch=0))
+
+
+def test_a_file_that_changed_since_the_scan_is_noticed():
+    decoder = FakeDecoder(RECORDS)
+    decoder.stamps["v1.mp4"] = np.arange(15) / 10
+    problem = wrong(make(RECORDS, decoder=decoder).sample(1, seed=0, epoch=0))
+    assert "15 frames, but 21 when it was checked" in problem.reason
+
+
+def test_bugs_are_not_taken_for_bad_files():
+    decoder = FakeDecoder(RECORDS)
+    decoder.frames = lambda path, times: 1 / 0  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        make(RECORDS, decoder=decoder).sample(0, seed=0, epoch=0)
+
+
+def test_an_empty_catalog_is_refused():
+    with pytest.raises(DataError, match="nexus check"):
+        make([])
+
+
+def test_short_files_can_be_sorted_out_before_a_run():
+    records = [*RECORDS, fake_record(Path("short.mp4"), num_frames=5)]
+    decoder = FakeDecoder(records)
+    catalog = exclude_too_short(fake_catalog(records), CLIP, decoder)
+    assert [record.key for record in catalog.records] == ["v0.mp4", "v1.mp4", "v2.mp4", "v3.mp4"]
+    (problem,) = catalog.problems
+    assert (problem.kind, problem.path) == ("too_short", "short.mp4")
+    long = exclude_too_short(fake_catalog(records), CLIP.with_changes(num_frames=11), decoder)
+    assert [record.key for record in long.records] == ["v1.mp4", "v2.mp4", "v3.mp4"]
+
+
+def test_the_fingerprint_follows_the_clips_of_an_epoch():
+    base = make(RECORDS).fingerprint
+    assert make(list(RECORDS)).fingerprint == base
+    assert make(RECORDS[:3]).fingerprint != base
+    assert make(RECORDS[::-1]).fingerprint != base
+    assert make(RECORDS, CLIP.with_changes(clips_per_video=2)).fingerprint != base
+
+
+def write_video(path: Path, stamps_ms: list[int], size: int = 64) -> None:
+    """Frame i is gray of level 20 + 8 i, shown from stamps_ms[i] on."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "0", "g": "6"})
+        stream.width = stream.height = size
+        stream.pix_fmt = "yuv444p"
+        stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
+        for index, stamp in enumerate(stamps_ms):
+            picture = np.full((size, size, 3), 20 + 8 * index, np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = stamp, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def test_real_files_steady_and_uneven(tmp_path):
+    steady = [40 * i for i in range(26)]
+    uneven = np.cumsum([0, *np.random.default_rng(0).integers(20, 150, 25)]).tolist()
+    write_video(tmp_path / "steady.mp4", steady)
+    write_video(tmp_path / "uneven.mp4", uneven)
+    catalog = scan(tmp_path, index_dir=tmp_path / "index")
+    assert [record.key for record in catalog.records] == ["steady.mp4", "uneven.mp4"]
+    for clip in (ClipConfig(num_frames=5, fps=8), ClipConfig(num_frames=5, stride=3)):
+        dataset = ClipDataset(catalog, clip, None, 64)
+        for epoch in range(6):
+            for number, stamps in enumerate((steady, uneven)):
+                sample = good(dataset.sample(number, seed=3, epoch=epoch))
+                shown = [stamps.index(round(1000 * time)) for time in sample.times]
+                level = sample.video.double().mean(dim=(0, 2, 3))
+                expected = torch.tensor([20.0 + 8 * index for index in shown]).double()
+                assert (level - expected).abs().max() < 3
+                if clip.fps is None:
+                    assert np.all(np.diff(shown) == 3)
+                else:
+                    gaps = np.diff(sample.times)
+                    assert gaps.sum() <= 4 / 8 + 0.15 and gaps.sum() >= 4 / 8 - 0.15
