@@ -2,13 +2,14 @@
 
 import os
 
+import oracles.shapes  # noqa: F401  (the import hook finds it by name)
 import pytest
 import torch
 from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)
-install_import_hook("nexus.nn", "beartype.beartype")
-install_import_hook("nexus.models", "beartype.beartype")
+install_import_hook("nexus.nn", "oracles.shapes.checked")
+install_import_hook("nexus.models", "oracles.shapes.checked")
 
 
 def pytest_terminal_summary(terminalreporter):
