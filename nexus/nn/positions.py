@@ -18,15 +18,24 @@ from nexus.nn.grid import Grid, TokenLayout
 
 
 class LearnedPositions(nn.Module):
-    """Learned spatial and temporal tables, added together."""
+    """Learned spatial and temporal tables, added together.
 
-    def __init__(self, grid: Grid, dim: int, *, std: float = 0.02) -> None:
+    They start as sin-cos waves of row, column and time step. Started as small noise they leave the
+    predictor unable to tell places apart for hundreds of steps; small runs then learn nothing.
+    """
+
+    def __init__(self, grid: Grid, dim: int) -> None:
         super().__init__()
+        if dim < 4:
+            raise ValueError(f"position tables need at least 4 dimensions, got {dim}")
         self.grid = grid
-        self.spatial = nn.Parameter(torch.empty(1, grid.places, dim))
-        self.temporal = nn.Parameter(torch.empty(1, grid.time, dim))
-        nn.init.trunc_normal_(self.spatial, std=std)
-        nn.init.trunc_normal_(self.temporal, std=std)
+        place, step = torch.arange(grid.places), torch.arange(grid.time)
+        part = dim // 4 * 2
+        rows, columns = _waves(place // grid.width, part), _waves(place % grid.width, part)
+        spatial = F.pad(torch.cat([rows, columns], dim=-1), (0, dim - 2 * part))
+        temporal = F.pad(_waves(step, dim // 2 * 2), (0, dim % 2))
+        self.spatial = nn.Parameter(spatial.unsqueeze(0))
+        self.temporal = nn.Parameter(temporal.unsqueeze(0))
 
     def forward(self, layout: TokenLayout) -> Float[Tensor, "batch tokens dim"]:
         """The embeddings of a layout's tokens; batch is 1 when the layout is the whole grid."""

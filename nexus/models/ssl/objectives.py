@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 TargetNorm = Literal["none", "layer", "l2"]
+Regularizer = Literal["none", "variance_covariance", "sigreg"]
 
 
 def normalise_targets(
@@ -36,6 +37,19 @@ def token_errors(
     """Mean squared or mean absolute difference of each token, over its dimensions."""
     difference = predictions.float() - targets.float()
     return (difference.square() if loss == "mse" else difference.abs()).mean(dim=-1)
+
+
+def clip_regularizer(
+    features: Float[Tensor, "batch tokens dim"], kind: Regularizer
+) -> Float[Tensor, ""]:
+    """The anti-collapse term, on the mean feature of each clip.
+
+    It asks that *clips* differ. Asked of single tokens it is satisfied by their sensor noise: on
+    the toy world the features then fill every dimension and still say nothing of direction or
+    shape. A batch of one clip has nothing to compare and gives no gradient.
+    """
+    clips = features.mean(dim=1)
+    return sigreg(clips) if kind == "sigreg" else variance_covariance(clips)
 
 
 def variance_covariance(features: Float[Tensor, "samples dim"]) -> Float[Tensor, ""]:

@@ -20,7 +20,7 @@ from nexus.models.encoder import (
 from nexus.models.predictor import MaskedPredictor, PredictorConfig
 from nexus.models.ssl import collapse
 from nexus.models.ssl.masks import MaskConfig, check_fits, draw_mask
-from nexus.models.ssl.objectives import sigreg, token_errors, variance_covariance
+from nexus.models.ssl.objectives import Regularizer, clip_regularizer, token_errors
 from nexus.nn.tubelet import split_tubelets
 
 
@@ -29,7 +29,7 @@ class PixelConfig(EncoderConfig, PredictorConfig, MaskConfig):
 
     target: Literal["raw", "normalised"] = "raw"
     loss: Literal["mse", "l1"] = "mse"
-    regularizer: Literal["none", "variance_covariance", "sigreg"] = "none"
+    regularizer: Regularizer = "none"
     regularizer_weight: pydantic.NonNegativeFloat = 0.1
 
     @pydantic.model_validator(mode="after")
@@ -70,8 +70,7 @@ class PixelModel(nn.Module):
         prediction_loss = token_errors(predicted, target, config.loss).mean()
         loss, parts = prediction_loss, {"prediction_loss": prediction_loss}
         if config.regularizer != "none":
-            term = sigreg if config.regularizer == "sigreg" else variance_covariance
-            parts["regularizer_loss"] = term(context.flatten(0, 1))
+            parts["regularizer_loss"] = clip_regularizer(context, config.regularizer)
             loss = loss + config.regularizer_weight * parts["regularizer_loss"]
         metrics = {name: float(value.detach()) for name, value in {"loss": loss, **parts}.items()}
         if meters:

@@ -39,12 +39,12 @@ from nexus.models.ssl.masks import (
     future_steps,
 )
 from nexus.models.ssl.objectives import (
+    Regularizer,
     TargetNorm,
+    clip_regularizer,
     normalise_predictions,
     normalise_targets,
-    sigreg,
     token_errors,
-    variance_covariance,
 )
 from nexus.nn.eager import eager
 from nexus.nn.grid import TokenLayout
@@ -60,8 +60,8 @@ class VJEPAConfig(EncoderConfig, PredictorConfig, MaskConfig):
     the time steps that hold targets (the seed's diagram)."""
     prediction_weight: pydantic.NonNegativeFloat = 1.0
     """0 leaves only the regularizer: an arm to compare with, not a way to train."""
-    regularizer: Literal["none", "variance_covariance", "sigreg"] = "none"
-    """Anti-collapse term on the context encoder's features; small data needs a little of it."""
+    regularizer: Regularizer = "none"
+    """Anti-collapse term on the context encoder's clip means; small data needs a little of it."""
     regularizer_weight: pydantic.NonNegativeFloat = 0.1
     ema_momentum: float = pydantic.Field(0.996, ge=0.0, le=1.0)
     ema_momentum_end: float = pydantic.Field(1.0, ge=0.0, le=1.0)
@@ -161,7 +161,7 @@ class VJEPAModel(nn.Module):
         loss = self.config.prediction_weight * prediction_loss
         parts = {"prediction_loss": prediction_loss}
         if self.config.regularizer != "none":
-            parts["regularizer_loss"] = self.regularizer_loss(out)
+            parts["regularizer_loss"] = clip_regularizer(out.context, self.config.regularizer)
             loss = loss + self.config.regularizer_weight * parts["regularizer_loss"]
         return loss, self._metrics({"loss": loss, **parts}, out, errors if meters else None)
 
@@ -190,13 +190,6 @@ class VJEPAModel(nn.Module):
             tubelet_size=self.config.tubelet_size,
             generator=generator,
         )
-
-    def regularizer_loss(self, out: Prediction) -> Float[Tensor, ""]:
-        """The anti-collapse term on the context features, over all visible tokens of the batch."""
-        features = out.context.flatten(0, 1)
-        if self.config.regularizer == "sigreg":
-            return sigreg(features)
-        return variance_covariance(features)
 
     def update_target(self, step: int | None = None) -> float:
         """Move the target encoder once; call after `optimizer.step()`. Returns the momentum used.
