@@ -32,7 +32,7 @@ class AttentiveProbeConfig(Config):
     weight_decays: tuple[pydantic.NonNegativeFloat, ...] = (0.01, 0.1)
     epochs: pydantic.PositiveInt = 20
     batch_size: pydantic.PositiveInt = 64
-    warmup: float = pydantic.Field(0.1, ge=0.0, lt=1.0)
+    warmup: float = pydantic.Field(default=0.1, ge=0.0, lt=1.0)
     """Share of the steps over which the learning rate rises; it falls as a cosine afterwards."""
     depth: pydantic.PositiveInt = 1
     """Attention blocks of the pooler, the cross-attention included (published probes: 4)."""

@@ -8,55 +8,18 @@ dimension, whatever the training loss was.
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
 from nexus.atomic import write_json
 from nexus.data.augment import normalise
 from nexus.errors import DataError
+from nexus.evaluation.frozen import device_of, frozen
+from nexus.models.ssl.v_jepa import Prediction, VJEPAModel
 
 UNIT = "mean squared error per feature dimension, targets normalised as in the training loss"
-
-
-class Prediction(Protocol):
-    """What a model predicted, features `(batch, tokens, dim)`."""
-
-    @property
-    def predicted(self) -> Tensor:
-        """Predicted features of the target tokens."""
-        ...
-
-    @property
-    def target(self) -> Tensor:
-        """Target features, normalised as in the loss."""
-        ...
-
-    @property
-    def copied(self) -> Tensor | None:
-        """Target features of the same places at the last context step; None without a future."""
-        ...
-
-    @property
-    def steps_ahead(self) -> Tensor:
-        """Int `(batch, tokens)`: time steps from the last context step to the target."""
-        ...
-
-
-class Predictor(Protocol):
-    """A model that predicts a clip's future from its beginning."""
-
-    training: bool
-
-    def predict(self, video: Tensor) -> Prediction:
-        """Predict the tokens after the context of normalised clips `(batch, C, T, H, W)`."""
-        ...
-
-    def train(self, mode: bool = True) -> object:
-        """Set training or eval mode."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -103,20 +66,19 @@ class _Sums:
         )
 
 
-@torch.no_grad()
 def horizon_errors(
-    model: Predictor,
-    videos: Iterable[Tensor],
+    model: VJEPAModel,
+    videos: Iterable[UInt8[Tensor, "batch channels time rows cols"]],
     *,
     seconds_per_step: float,
-    device: str | torch.device = "cpu",
 ) -> list[HorizonRow]:
     """Average the errors over clips, by distance; nearest first.
 
     Args:
-        model: see `Predictor`; set to eval mode and back. Hidden places within the context's own
-            steps (distances of 0 and below) are summed up as distance 0.
-        videos: uint8 batches `(batch, C, T, H, W)`; empty batches are passed over.
+        model: stays on its device; in eval mode meanwhile. What it is asked to predict is what
+            `model.predict` predicts; places hidden within the context's own steps (distances of
+            0 and below) are summed up as distance 0.
+        videos: batches of uint8 clips; empty ones are passed over.
         seconds_per_step: duration of a token time step: tubelet frames / frames per second.
 
     The mean feature is the mean of all these targets, at all distances.
@@ -125,31 +87,17 @@ def horizon_errors(
         DataError: there was no clip at all.
     """
     sums: dict[int, _Sums] = {}
-    was_training = model.training
-    model.train(False)
-    try:
+    device = device_of(model)
+    with frozen(model):
         for video in videos:
             if len(video):
                 _accumulate(model.predict(normalise(video.to(device))), sums)
-    finally:
-        model.train(was_training)
     if not sums:
         raise DataError("no clip could be read to measure the prediction error on")
     dim = len(next(iter(sums.values())).total)
     tokens = sum(found.tokens for found in sums.values())
     mean = sum((found.total for found in sums.values()), np.zeros(dim)) / tokens
-    return [
-        HorizonRow(
-            steps_ahead=steps,
-            seconds_ahead=steps * seconds_per_step,
-            error=found.error / (found.tokens * dim),
-            copy_error=None
-            if found.copy_error is None
-            else found.copy_error / (found.tokens * dim),
-            mean_error=max(0.0, found.around(mean)) / (found.tokens * dim),
-        )
-        for steps, found in sorted(sums.items())
-    ]
+    return [found.row(steps, seconds_per_step, mean) for steps, found in sorted(sums.items())]
 
 
 def _accumulate(out: Prediction, sums: dict[int, _Sums]) -> None:

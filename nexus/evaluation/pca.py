@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
-from torch import nn
+from torch import Tensor
 
 from nexus.atomic import atomic_path
-from nexus.data.augment import normalise
+from nexus.evaluation.frozen import FeatureConfig, encode, frozen
+from nexus.models.encoder import VideoEncoder
 
 COMPONENTS = 3
 PERCENTILES = (1.0, 99.0)
@@ -41,32 +41,28 @@ class PatchColours:
             )
 
 
-@torch.no_grad()
 def patch_colours(
-    encoder: nn.Module,
-    video: UInt8[torch.Tensor, "clips 3 time rows cols"],
+    encoder: VideoEncoder,
+    video: UInt8[Tensor, "clips channels time rows cols"],
     names: Sequence[str] = (),
-    *,
-    device: str | torch.device = "cpu",
 ) -> PatchColours:
     """Colour the patches of a few clips by one PCA over all of them together.
 
     The same colour means the same feature direction in every clip and frame. Clips go through the
     encoder one by one, in eval mode.
     """
-    was_training = encoder.training
-    encoder.eval()
-    try:
-        grid = encoder.grid_of(video[:1])  # pyright: ignore[reportCallIssue]
-        tokens = torch.cat(
-            [encoder(normalise(clip[None].to(device))).float().cpu() for clip in video]
-        )
-    finally:
-        encoder.train(was_training)
+    features = []
+    with frozen(encoder):
+        for clip in video:
+            found, grid = encode(encoder, clip[None], FeatureConfig(pooling="tokens"))
+            features.append(found)
+    if not features:
+        raise ValueError("there is no clip to colour")
+    tokens = np.concatenate(features)
     clips, _, dim = tokens.shape
-    projected, explained = principal_components(tokens.reshape(-1, dim).numpy())
+    projected, explained = principal_components(tokens.reshape(-1, dim))
     colours = to_colours(projected).reshape(clips, grid.time, grid.height, grid.width, COMPONENTS)
-    frames = video.permute(0, 2, 3, 4, 1).cpu().numpy()
+    frames = video.expand(-1, 3, -1, -1, -1).permute(0, 2, 3, 4, 1).cpu().numpy()
     red, green, blue = (float(share) for share in explained)
     return PatchColours(frames, colours, (red, green, blue), tuple(names))
 

@@ -108,7 +108,7 @@ def probe_row(
     if len(kinds) > 1:
         raise ValueError(f"one row holds one task, probe and metric, got {sorted(kinds)}")
     first = every[0]
-    values = tuple(sum(r.value for r in group) / len(group) for group in groups.values())
+    values = [sum(r.value for r in group) / len(group) for group in groups.values()]
     if len(values) > 1:
         mean, (low, high) = mean_interval(values)
         if first.metric == "accuracy":
@@ -125,7 +125,7 @@ def probe_row(
         task=first.task,
         probe=first.probe,
         metric=first.metric,
-        values=values,
+        values=tuple(values),
         seeds=tuple(groups),
         mean=mean,
         ci95=(low, high),

@@ -200,7 +200,7 @@ def _divide(
     key_of = dict(zip(reversed(table.paths), reversed(table.keys), strict=True))
     members: dict[str, list[str]] = {}
     for path, counts in votes.items():
-        stratum = min(counts, key=lambda name: (-counts[name], name))
+        stratum = min((-count, name) for name, count in counts.items())[1]
         members.setdefault(stratum, []).append(path)
     few = {stratum: len(paths) for stratum, paths in members.items() if len(paths) < min_files}
     if few:

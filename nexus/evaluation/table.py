@@ -1,19 +1,13 @@
 """A table of frozen features: one row a clip, with what is known about the clip."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy import ndarray
 
-from nexus.atomic import atomic_path
 from nexus.data.catalog import Problem
-from nexus.errors import DataError
 
 Pooling = Literal["mean", "mean_time", "tokens", "pixels"]
 """How a clip's tokens `(t h w)` become its features:
@@ -23,8 +17,6 @@ Pooling = Literal["mean", "mean_time", "tokens", "pixels"]
 - `tokens`: all tokens, `(t * h * w, dim)`, for attentive probes.
 - `pixels`: not tokens at all but downsampled pixels, `(features,)`: the baseline.
 """
-
-FORMAT = "nexus-features-1"
 
 
 @dataclass(frozen=True)
@@ -80,137 +72,17 @@ class FeatureTable:
         features = steps.mean(axis=1) if pooling == "mean" else steps.reshape(count, -1)
         return replace(self, features=features, pooling=pooling)
 
-    def save(self, path: str | Path) -> None:
-        """Write to `.npz` or `.parquet`, atomically. Parquet takes no `tokens` features.
 
-        Raises:
-            DataError: another file ending, or tokens to Parquet.
-        """
-        path = Path(path)
-        check_ending(path, self.pooling)
-        with atomic_path(path) as temporary:
-            if path.suffix == ".parquet":
-                pq.write_table(self.to_arrow(), temporary)
-            else:
-                self._write_npz(temporary)
-
-    def to_arrow(self) -> pa.Table:
-        """The rows as an Arrow table: key, path, split, start, end, label columns, features."""
-        width = self.features.shape[1]
-        flat = pa.array(np.ascontiguousarray(self.features).reshape(-1))
-        columns: dict[str, Any] = {
-            "key": pa.array(self.keys, pa.string()),
-            "path": pa.array(self.paths, pa.string()),
-            "split": pa.array([split or None for split in self.splits], pa.string()),
-            "start": pa.array(self.starts, pa.float64()),
-            "end": pa.array(self.ends, pa.float64()),
-        }
-        for name in sorted({name for labels in self.labels for name in labels}):
-            values = [labels.get(name) for labels in self.labels]
-            columns[f"label_{name}"] = pa.array(values, pa.string())
-        columns["features"] = pa.FixedSizeListArray.from_arrays(flat, width)
-        return pa.table(columns).replace_schema_metadata({"nexus": json.dumps(self._header())})
-
-    def _header(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "pooling": self.pooling,
-            "grid": list(self.grid),
-            "problems": [problem.to_mapping() for problem in self.problems],
-        }
-
-    def _write_npz(self, path: Path) -> None:
-        header = {**self._header(), "labels": [dict(labels) for labels in self.labels]}
-        with path.open("wb") as handle:
-            np.savez(
-                handle,
-                features=self.features,
-                keys=_text(self.keys),
-                paths=_text(self.paths),
-                splits=_text(self.splits),
-                starts=self.starts,
-                ends=self.ends,
-                header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
-            )
-
-
-def load_table(path: str | Path) -> FeatureTable:
-    """Read what `FeatureTable.save` wrote.
-
-    Raises:
-        DataError: the file is missing, damaged, or is not a feature table.
-    """
-    path = Path(path)
-    try:
-        return _read_parquet(path) if path.suffix == ".parquet" else _read_npz(path)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, pa.ArrowException) as error:
-        raise DataError(
-            f"{path} cannot be read as a feature table ({error}); expected a .npz or .parquet "
-            "file that nexus wrote"
-        ) from error
-
-
-def check_ending(path: Path, pooling: Pooling) -> None:
-    """Refuse a file ending, or a pooling, that feature files do not have.
-
-    Raises:
-        DataError: as said.
-    """
-    if path.suffix not in (".npz", ".parquet"):
-        raise DataError(f"features go to a .npz or .parquet file, got {path.name!r}")
-    if path.suffix == ".parquet" and pooling == "tokens":
-        raise DataError("tokens features are three-dimensional: write them to a .npz file")
-
-
-def _read_npz(path: Path) -> FeatureTable:
-    with np.load(path, allow_pickle=False) as file:
-        header = _checked(json.loads(file["header"].tobytes()))
-        return FeatureTable(
-            features=file["features"],
-            keys=_strings(file["keys"]),
-            paths=_strings(file["paths"]),
-            labels=tuple(header["labels"]),
-            splits=_strings(file["splits"]),
-            starts=file["starts"],
-            ends=file["ends"],
-            pooling=header["pooling"],
-            grid=tuple(header["grid"]),
-            problems=tuple(Problem(**problem) for problem in header["problems"]),
-        )
-
-
-def _read_parquet(path: Path) -> FeatureTable:
-    table = pq.read_table(path)
-    header = _checked(json.loads((table.schema.metadata or {})[b"nexus"]))
-    column = table.column("features").combine_chunks()
-    names = [name for name in table.column_names if name.startswith("label_")]
-    rows = table.select(names).to_pylist()
-    return FeatureTable(
-        features=column.flatten().to_numpy().reshape(len(table), -1),
-        keys=tuple(table.column("key").to_pylist()),
-        paths=tuple(table.column("path").to_pylist()),
-        labels=tuple(
-            {name.removeprefix("label_"): row[name] for name in names if row[name] is not None}
-            for row in rows
-        ),
-        splits=tuple(split or "" for split in table.column("split").to_pylist()),
-        starts=table.column("start").to_numpy(),
-        ends=table.column("end").to_numpy(),
-        pooling=header["pooling"],
-        grid=tuple(header["grid"]),
-        problems=tuple(Problem(**problem) for problem in header["problems"]),
+def concatenate(tables: Sequence[FeatureTable]) -> FeatureTable:
+    """One table with the rows of several of the same pooling and grid."""
+    return replace(
+        tables[0],
+        features=np.concatenate([table.features for table in tables]),
+        keys=tuple(key for table in tables for key in table.keys),
+        paths=tuple(path for table in tables for path in table.paths),
+        labels=tuple(labels for table in tables for labels in table.labels),
+        splits=tuple(split for table in tables for split in table.splits),
+        starts=np.concatenate([table.starts for table in tables]),
+        ends=np.concatenate([table.ends for table in tables]),
+        problems=tuple(problem for table in tables for problem in table.problems),
     )
-
-
-def _checked(header: dict[str, Any]) -> dict[str, Any]:
-    if header["format"] != FORMAT or header["pooling"] not in get_args(Pooling):
-        raise ValueError(f"unknown format {header['format']!r} or pooling {header['pooling']!r}")
-    return header
-
-
-def _text(values: Sequence[str]) -> ndarray:
-    return np.array(values, dtype=np.str_) if values else np.zeros(0, dtype="U1")
-
-
-def _strings(values: ndarray) -> tuple[str, ...]:
-    return tuple(str(value) for value in values)

@@ -4,13 +4,14 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from nexus.evaluation import metrics
 
 
+@settings(deadline=None)
 @given(successes=st.integers(0, 60), extra=st.integers(0, 60))
 def test_wilson_bounds_solve_the_score_equation(successes: int, extra: int) -> None:
     """Its bounds p are where (k/n - p)² = z² p (1 - p) / n."""

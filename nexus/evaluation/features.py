@@ -1,0 +1,196 @@
+"""Frozen features of a catalog's videos, kept on disk; and the raw-pixel baseline beside them."""
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from torch import Tensor
+from torch.nn import functional as F
+
+from nexus.data.catalog import Problem
+from nexus.data.loader import Batch
+from nexus.errors import DataError
+from nexus.evaluation.frozen import FeatureConfig, encode, frozen, weights_identity
+from nexus.evaluation.source import ClipSource
+from nexus.evaluation.table import FeatureTable, Pooling
+from nexus.evaluation.table_files import load_table, save_table
+from nexus.models.encoder import VideoEncoder
+
+Progress = Callable[[int, int], None]
+"""Called with (clips done, clips in all)."""
+
+Grid3 = tuple[int, int, int]
+Featurise = Callable[[Tensor], tuple[ndarray, Grid3]]
+
+_log = logging.getLogger(__name__)
+
+
+def extract(
+    encoder: VideoEncoder,
+    source: ClipSource,
+    config: FeatureConfig | None = None,
+    *,
+    cache_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> FeatureTable:
+    """Features of every clip of a source, in eval mode and without gradients.
+
+    Args:
+        encoder: stays on its device and is left in the mode that it is in.
+        cache_dir: features are kept here, under the identity of the weights, of the video files
+            and of the settings; labels and splits always come from the catalog at hand.
+
+    Returns:
+        One row a clip, in the order of the catalog. A file that fails has no row: it stands in
+        `problems`, and nothing takes its place.
+
+    Raises:
+        DataError: not a single clip could be read.
+        NexusError: the features are not finite.
+    """
+    config = config or FeatureConfig()
+
+    def featurise(video: Tensor) -> tuple[ndarray, Grid3]:
+        features, grid = encode(encoder, video, config)
+        return features, (grid.time, grid.height, grid.width)
+
+    def make() -> FeatureTable:
+        with frozen(encoder):
+            return _collect(source, config.pooling, config.batch_size, featurise, progress)
+
+    if cache_dir is None:
+        return make()
+    return _cached(
+        Path(cache_dir),
+        f"{weights_identity(encoder)} {config.pooling} {config.precision}",
+        source,
+        make,
+    )
+
+
+def pixel_features(
+    source: ClipSource,
+    *,
+    size: int = 16,
+    batch_size: int = 32,
+    cache_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> FeatureTable:
+    """The baseline without any encoder: the pixels of the clip, 0 to 1, flattened.
+
+    Every frame counts; its pictures are averaged down to `size` x `size` (if they are larger), so
+    a clip gives channels * frames * size * size features.
+
+    Raises:
+        DataError: not a single clip could be read.
+    """
+
+    def make() -> FeatureTable:
+        return _collect(
+            source, "pixels", batch_size, lambda video: shrink_pixels(video, size), progress
+        )
+
+    if cache_dir is None:
+        return make()
+    return _cached(Path(cache_dir), f"pixels {size}", source, make)
+
+
+def shrink_pixels(
+    video: UInt8[Tensor, "batch channels time height width"], size: int
+) -> tuple[Float[ndarray, "batch features"], Grid3]:
+    """Pixels 0 to 1, each picture averaged down to at most `size` x `size`, flattened."""
+    height, width = (min(size, side) for side in video.shape[-2:])
+    pictures = video.flatten(0, 2).unsqueeze(1).float() / 255
+    small = F.adaptive_avg_pool2d(pictures, (height, width))
+    return small.reshape(len(video), -1).numpy(), (video.shape[2], height, width)
+
+
+def _collect(
+    source: ClipSource,
+    pooling: Pooling,
+    batch_size: int,
+    featurise: Featurise,
+    progress: Progress | None,
+) -> FeatureTable:
+    records, total = source.catalog.records, source.clip_count
+    features: list[ndarray] = []
+    rows: list[int] = []
+    starts: list[float] = []
+    ends: list[float] = []
+    problems: dict[tuple[str, str], Problem] = {}
+    grid, seen = (1, 1, 1), 0
+    for batch in source.batches(batch_size):
+        seen += len(batch.video) + len(batch.failures)
+        for problem in batch.failures:
+            problems.setdefault((problem.path, problem.kind), problem)
+        if len(batch.video):
+            found, grid = featurise(batch.video)
+            features.append(found)
+            rows += batch.record_index.tolist()
+            starts += batch.times[:, 0].tolist()
+            ends += _ends(batch, source).tolist()
+        if progress is not None:
+            progress(seen, total)
+    if not features:
+        listed = "; ".join(f"{problem.path}: {problem.reason}" for problem in problems.values())
+        raise DataError(f"no clip of {source.catalog.source} could be read ({listed[:600]})")
+    chosen = [records[row] for row in rows]
+    return FeatureTable(
+        features=np.concatenate(features),
+        keys=tuple(record.key for record in chosen),
+        paths=tuple(str(record.path) for record in chosen),
+        labels=tuple(dict(record.labels) for record in chosen),
+        splits=tuple(record.split or "" for record in chosen),
+        starts=np.array(starts),
+        ends=np.array(ends),
+        pooling=pooling,
+        grid=grid,
+        problems=tuple(problems.values()),
+    )
+
+
+def _ends(batch: Batch, source: ClipSource) -> Float[ndarray, " batch"]:
+    """When each clip ends: an average frame step after its last frame comes on screen."""
+    times = batch.times.numpy()
+    if times.shape[1] > 1:
+        return times[:, -1] + (times[:, -1] - times[:, 0]) / (times.shape[1] - 1)
+    rates = [source.catalog.records[index].fps for index in batch.record_index.tolist()]
+    return times[:, -1] + 1 / np.array(rates)
+
+
+def _cached(
+    folder: Path, what: str, source: ClipSource, make: Callable[[], FeatureTable]
+) -> FeatureTable:
+    """The table from the cache, with today's labels and splits, or made and put there."""
+    name = hashlib.sha256(f"1 {what} {source.identity()}".encode()).hexdigest()[:32]
+    path = folder / f"{name}.npz"
+    if path.exists():
+        try:
+            return relabelled(load_table(path), source)
+        except DataError as error:
+            _log.warning("%s; the features are computed again", error)
+    table = make()
+    save_table(table, path)
+    return table
+
+
+def relabelled(table: FeatureTable, source: ClipSource) -> FeatureTable:
+    """The same features with the labels and splits of a source that has the same records.
+
+    Raises:
+        DataError: a row's record is not in the source.
+    """
+    by_key = {record.key: record for record in source.catalog.records}
+    if missing := [key for key in table.keys if key not in by_key]:
+        raise DataError(f"the features of {missing[0]} have no record in {source.catalog.source}")
+    chosen = [by_key[key] for key in table.keys]
+    return replace(
+        table,
+        labels=tuple(dict(record.labels) for record in chosen),
+        splits=tuple(record.split or "" for record in chosen),
+    )

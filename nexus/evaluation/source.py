@@ -1,0 +1,84 @@
+"""The clips that an encoder is measured on: fixed, unaugmented, the same at every call."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nexus.data.cache import CacheConfig, file_identity
+from nexus.data.catalog import Catalog
+from nexus.data.clips import ClipConfig
+from nexus.data.dataset import ClipDataset
+from nexus.data.decode import Decoder
+from nexus.data.loader import Batch, ClipLoader
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """Which clips of which videos, and how they are read.
+
+    Each video gives its centre clip or, with `clips_per_video` above 1, clips spread evenly from
+    the first to the last possible start. Pictures are resized to cover `img_size` and cropped in
+    the middle; nothing is drawn at random, whatever `clip` says about training.
+
+    `clip` and `img_size` are usually those of the training recipe; `decoder`, `frame_cache` and
+    `num_workers` change how fast clips arrive, never what is in them.
+    """
+
+    catalog: Catalog
+    clip: ClipConfig
+    img_size: int | tuple[int, int]
+    clips_per_video: int = 1
+    channels: int = 3
+    decoder: Decoder | None = None
+    frame_cache: CacheConfig | None = None
+    num_workers: int = 0
+
+    @property
+    def clip_count(self) -> int:
+        """Clips in all, if every file can be read."""
+        return len(self.catalog.records) * self.clips_per_video
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """All clips once, in the order of the catalog; a file that fails is named in `failures`.
+
+        Raises:
+            DataError: the catalog is empty.
+        """
+        dataset = ClipDataset(
+            self.catalog,
+            self.clip.for_evaluation(self.clips_per_video),
+            None,
+            self.img_size,
+            self.decoder,
+            self.frame_cache,
+            self.channels,
+        )
+        with ClipLoader(
+            dataset,
+            batch_size=batch_size,
+            seed=0,
+            num_workers=self.num_workers,
+            shuffle=False,
+            epochs=1,
+        ) as loader:
+            yield from loader
+
+    def identity(self) -> str:
+        """Changes when a file, the choice of clips or their size changes; labels do not count."""
+        records = [
+            [record.key, record.start, record.end, record.fps, *_file(record.path)]
+            for record in self.catalog.records
+        ]
+        clip = self.clip.for_evaluation(self.clips_per_video).to_mapping()
+        size = [self.img_size] if isinstance(self.img_size, int) else list(self.img_size)
+        short_side = self.frame_cache.short_side if self.frame_cache else None
+        text = json.dumps([records, clip, size, self.channels, short_side])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _file(path) -> list[str | int]:
+    try:
+        return file_identity(path)
+    except OSError:
+        return [str(path), "missing"]
