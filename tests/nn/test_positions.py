@@ -15,8 +15,34 @@ GRID = Grid(4, 3, 2)
 
 
 def learned(grid: Grid = GRID, dim: int = 6) -> LearnedPositions:
+    """Tables that have learned something: noise."""
     torch.manual_seed(0)
-    return LearnedPositions(grid, dim, std=1.0)
+    positions = LearnedPositions(grid, dim)
+    torch.nn.init.normal_(positions.spatial)
+    torch.nn.init.normal_(positions.temporal)
+    return positions
+
+
+def waves(coordinate: int, count: int) -> list[float]:
+    """sin, then cos, of a coordinate at `count` frequencies from 1 down to 1/10000."""
+    angles = [coordinate / 10_000 ** (k / count) for k in range(count)]
+    return [math.sin(angle) for angle in angles] + [math.cos(angle) for angle in angles]
+
+
+@pytest.mark.parametrize("dim", [4, 6, 9, 24])
+def test_learned_tables_start_as_waves(dim: int) -> None:
+    positions = LearnedPositions(GRID, dim)
+    for place in range(GRID.places):
+        row, col = divmod(place, GRID.width)
+        expected = waves(row, dim // 4) + waves(col, dim // 4)
+        expected += [0.0] * (dim - len(expected))
+        torch.testing.assert_close(positions.spatial[0, place], torch.tensor(expected))
+    for step in range(GRID.time):
+        expected = waves(step, dim // 2) + [0.0] * (dim % 2)
+        torch.testing.assert_close(positions.temporal[0, step], torch.tensor(expected))
+    assert all(parameter.requires_grad for parameter in positions.parameters())
+    with pytest.raises(ValueError, match="at least 4 dimensions"):
+        LearnedPositions(GRID, 3)
 
 
 def test_a_token_gets_its_place_plus_its_time() -> None:
@@ -114,8 +140,7 @@ def test_sincos_is_the_formula(time: int, height: int, width: int, dim: int) -> 
         step, place = divmod(token, grid.places)
         values: list[float] = []
         for coordinate in (step, place // width, place % width):
-            angles = [coordinate / 10_000 ** (2 * k / part) for k in range(part // 2)]
-            values += [math.sin(angle) for angle in angles] + [math.cos(angle) for angle in angles]
+            values += waves(coordinate, part // 2)
         values += [0.0] * (dim - 3 * part)
         torch.testing.assert_close(table[token], torch.tensor(values), atol=1e-6, rtol=1e-5)
 
@@ -129,7 +154,7 @@ def test_sincos_has_no_parameters_and_leaves_no_trace_in_the_state() -> None:
 
 
 def test_every_position_is_different() -> None:
-    for positions in (learned(), SinCosPositions(GRID, 24)):
+    for positions in (LearnedPositions(GRID, 24), SinCosPositions(GRID, 24)):
         table = positions(TokenLayout.full(GRID))[0]
         apart = torch.cdist(table, table) + torch.eye(GRID.tokens)
         assert apart.min() > 1e-3
