@@ -23,6 +23,7 @@ from nexus.errors import NexusError
 TIMEOUT = 900.0
 """Seconds after which the check of one file is given up."""
 
+_FILES_PER_PROCESS = 4  # starting a process takes about as long as checking so many short files
 _COMMAND = (sys.executable, "-P", "-m", "nexus.data.inspection_pool")
 
 
@@ -57,7 +58,9 @@ class InspectionPool:
             for path in paths:
                 done(path, inspect(path), True)
             return
-        count = min(self.workers, len(paths))
+        if not paths:
+            return
+        count = min(self.workers, -(-len(paths) // _FILES_PER_PROCESS))
         idle: queue.SimpleQueue[_Child | None] = queue.SimpleQueue()
         started: list[_Child] = []
         for _ in range(count):

@@ -1,0 +1,17 @@
+"""Video files that several tests of the data read."""
+
+import pytest
+from odd_videos import write_clip, write_odd_folder
+
+
+@pytest.fixture(scope="session")
+def odd_folder(tmp_path_factory):
+    """A folder of good and broken videos, and file name -> expected problem kind or "good"."""
+    folder = tmp_path_factory.mktemp("odd")
+    return folder, write_odd_folder(folder)
+
+
+@pytest.fixture(scope="session")
+def good_clip(tmp_path_factory):
+    """A good mp4: 40 numbered frames, 30 a second, 72x48."""
+    return write_clip(tmp_path_factory.mktemp("good") / "good.mp4")

@@ -1,0 +1,326 @@
+"""Random access equals a slow full decode, for every container and codec that people bring."""
+
+import pickle
+import sys
+import types
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from odd_videos import (
+    packet_places,
+    read_number,
+    write_clip,
+    write_cut_short,
+    write_damaged,
+    write_variable_rate,
+)
+
+from nexus.data.decode import choose_decoder
+from nexus.data.pyav import PyAVDecoder
+from nexus.errors import DataError
+
+COUNT = 40
+OPEN_GOP = {"x264-params": "open-gop=1:scenecut=0:keyint=12"}
+CASES = {
+    "h264.mp4": {},
+    "one_group.mp4": {"gop": 250},
+    "all_key.mp4": {"gop": 1, "b_frames": 0},
+    "open_gop.mp4": {"options": OPEN_GOP, "b_frames": 3},
+    "offset.mp4": {"first": 100},
+    "h264.mkv": {},
+    "offset.mkv": {"first": 100, "options": OPEN_GOP, "b_frames": 3},
+    "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=none:pools=none"}},
+    "vp9.webm": {"codec": "libvpx-vp9", "b_frames": 0, "options": {"cpu-used": "8"}},
+    "mpeg4.mov": {"codec": "mpeg4"},
+    "h264.ts": {"first": 30},
+    "open_gop.ts": {"options": OPEN_GOP, "b_frames": 3},
+    "mpeg2.mpg": {"codec": "mpeg2video"},
+    "mpeg1.mpg": {"codec": "mpeg1video"},
+    "plain.avi": {"codec": "mpeg4", "b_frames": 0},
+    "reordered.avi": {"codec": "mpeg4"},
+    "h264.avi": {},
+    "mjpeg.avi": {"codec": "mjpeg", "pixel_format": "yuvj420p", "b_frames": 0},
+    "palette.gif": {"codec": "gif", "pixel_format": "rgb8", "b_frames": 0, "fps": 25},
+    "flash.flv": {"codec": "flv", "b_frames": 0},
+    "windows.wmv": {"codec": "wmv2", "b_frames": 0},
+    "raw.h264": {},
+}
+
+
+def decode_everything(path: Path) -> list[np.ndarray]:
+    """The oracle: every frame in the order in which FFmpeg shows them."""
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_random_access_equals_a_full_decode(tmp_path, name):
+    path = write_clip(tmp_path / name, COUNT, **CASES[name])
+    oracle = decode_everything(path)
+    assert [read_number(picture) for picture in oracle] == list(range(COUNT))
+    decoder = PyAVDecoder()
+    times = decoder.timestamps(path)
+    fps = CASES[name].get("fps", 25 if name == "raw.h264" else 30)
+    # Containers round to their ticks, at worst 1 ms.
+    np.testing.assert_allclose(times, np.arange(COUNT) / fps, atol=1.1e-3)
+    rng = np.random.default_rng(0)
+    for _ in range(8):
+        wanted = rng.integers(0, COUNT, size=rng.integers(1, 9))  # any order, with repeats
+        frames = decoder.frames(path, times[wanted])
+        assert frames.dtype == np.uint8 and frames.shape == (len(wanted), 48, 72, 3)
+        np.testing.assert_array_equal(frames, np.stack([oracle[i] for i in wanted]))
+        halfway = decoder.frames(path, times[wanted] + 0.5 / fps)
+        np.testing.assert_array_equal(halfway, frames)
+
+
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    steps=st.lists(st.integers(1, 4000), min_size=1, max_size=40),
+    gop=st.integers(1, 20),
+    b_frames=st.integers(0, 3),
+    first=st.integers(0, 5000),
+    picks=st.lists(st.floats(0, 1), min_size=1, max_size=12),
+)
+def test_variable_rates_are_exact_by_timestamp(tmp_path, steps, gop, b_frames, first, picks):
+    stamps = np.cumsum([0, *steps])
+    path = write_clip(
+        tmp_path / "variable.mkv",
+        len(stamps),
+        stamps=stamps.tolist(),
+        tick=Fraction(1, 1000),
+        first=first,
+        gop=gop,
+        b_frames=b_frames,
+    )
+    decoder = PyAVDecoder()
+    np.testing.assert_allclose(decoder.timestamps(path), stamps / 1000, atol=1e-9)
+    times = np.array(picks) * stamps[-1] / 1000
+    # The slow way: of the frames that have come up (half a tick early counts), the last one.
+    shown = [max(i for i, at in enumerate(stamps) if at <= 1000 * t + 0.5) for t in times]
+    assert [read_number(frame) for frame in decoder.frames(path, times)] == shown
+
+
+def test_a_sparse_request_skips_the_groups_between(tmp_path, monkeypatch):
+    path = write_clip(tmp_path / "long.mp4", 300, gop=20)
+    decoder = PyAVDecoder()
+    times = decoder.timestamps(path)
+    wanted = np.array([5, 150, 290])
+    decoded = []
+
+    def counting(video, **limits):
+        for frame in frames_from_here(video, **limits):
+            decoded.append(frame.pts)
+            yield frame
+
+    from nexus.data.container import frames_from_here
+
+    monkeypatch.setattr("nexus.data.pyav.frames_from_here", counting)
+    assert [read_number(f) for f in decoder.frames(path, times[wanted])] == wanted.tolist()
+    assert len(decoded) < 60  # a pass through the file would take 291
+
+
+def test_an_edit_list_hides_frames(tmp_path):
+    whole = write_clip(tmp_path / "whole.mp4")
+    path = tmp_path / "edited.mp4"
+    with (
+        av.open(str(whole)) as source,
+        av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as target,
+    ):
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        shift = round(5 / 30 / stream.time_base)
+        for packet in source.demux(stream):
+            if packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, copy
+                target.mux(packet)
+    decoder = PyAVDecoder()
+    times = decoder.timestamps(path)
+    np.testing.assert_allclose(times, np.arange(35) / 30, atol=1e-6)
+    assert [read_number(f) for f in decoder.frames(path, times)] == list(range(5, 40))
+    assert read_number(decoder.frames(path, times[[2]])[0]) == 7
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_frames_come_out_upright(tmp_path, degrees, mirror):
+    stored = write_clip(tmp_path / "stored.mp4", 3)
+    turned = write_clip(tmp_path / "turned.mp4", 3, rotation=degrees, mirror=mirror)
+    decoder = PyAVDecoder()
+    times = decoder.timestamps(stored)
+    expected = np.rot90(decoder.frames(stored, times), degrees // 90, axes=(1, 2))
+    if mirror:
+        expected = expected[:, :, ::-1]
+    frames = decoder.frames(turned, times)
+    np.testing.assert_array_equal(frames, expected)
+    info = decoder.probe(turned)
+    assert (info.height, info.width) == frames.shape[1:3]
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "picture_format", "depth", "size"),
+    [
+        ("gray", "gray", 8, (37, 51)),
+        ("gray10le", "gray10le", 10, (48, 72)),
+        ("bgr0", "rgb24", 8, (37, 51)),
+        ("rgb48le", "rgb48le", 16, (48, 72)),
+    ],
+)
+def test_grey_deep_and_odd_sized_sources_become_rgb(
+    tmp_path, pixel_format, picture_format, depth, size
+):
+    levels = np.linspace(0, 2**depth - 1, size[0] * size[1]).reshape(size)
+    levels = levels.astype(np.uint8 if depth == 8 else np.uint16)
+    colour = picture_format.startswith("rgb")
+    picture = np.stack([levels, levels[::-1], levels[:, ::-1]], axis=2) if colour else levels
+    path = write_clip(
+        tmp_path / "levels.mkv",
+        codec="ffv1",
+        pixel_format=pixel_format,
+        picture_format=picture_format,
+        b_frames=0,
+        height=size[0],
+        width=size[1],
+        pictures=[np.ascontiguousarray(picture)] * 2,
+    )
+    frame = PyAVDecoder().frames(path, np.array([0.0]))[0]
+    expected = (picture if colour else np.repeat(levels[:, :, None], 3, axis=2)) / 2 ** (depth - 8)
+    assert frame.shape == (*size, 3)
+    # Reducing bit depth may round or dither by one level; 8 bits stay as they are.
+    assert np.abs(frame - np.minimum(expected, 255)).max() <= (0 if depth == 8 else 2)
+
+
+def test_a_cut_off_end_is_left_out_and_the_rest_decodes(tmp_path):
+    path = write_cut_short(tmp_path / "cut.mp4", count=60, share=0.6)
+    decoder = PyAVDecoder()
+    times = decoder.timestamps(path)
+    assert 20 <= len(times) < 60
+    assert [read_number(f) for f in decoder.frames(path, times)] == np.rint(times * 30).tolist()
+    with pytest.raises(DataError, match=r"cut\.mp4: .*1\.9\d* s"):
+        decoder.frames(path, np.array([1.9]))
+
+
+def test_damage_inside_is_an_error_that_names_file_and_time(tmp_path):
+    path = write_damaged(tmp_path / "damaged.mp4", packet=50)
+    pts = sorted(place[2] for place in packet_places(path))
+    frame = pts.index(packet_places(path)[50][2])
+    decoder = PyAVDecoder()
+    times = decoder.timestamps(path)
+    with pytest.raises(DataError, match=rf"damaged\.mp4: the frame at {times[frame]:.2f}\d s"):
+        decoder.frames(path, times[[frame]])
+    before, after = np.arange(36), np.arange(72, 120)
+    assert [read_number(f) for f in decoder.frames(path, times[before])] == before.tolist()
+    assert [read_number(f) for f in decoder.frames(path, times[after])] == after.tolist()
+
+
+def test_a_change_of_size_is_an_error(tmp_path):
+    small = write_clip(tmp_path / "small.h264", 10)
+    large = write_clip(tmp_path / "large.h264", 10, height=96, width=144)
+    path = tmp_path / "both.h264"
+    path.write_bytes(small.read_bytes() + large.read_bytes())
+    decoder = PyAVDecoder()
+    times = decoder.timestamps(path)
+    assert len(times) == 20
+    assert decoder.frames(path, times[12:15]).shape == (3, 96, 144, 3)
+    with pytest.raises(DataError, match=r"both\.h264.*from 72x48 to 144x96"):
+        decoder.frames(path, times[8:12])
+
+
+def test_requests_that_make_no_sense(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4")
+    decoder = PyAVDecoder()
+    end = decoder.probe(path).duration
+    assert read_number(decoder.frames(path, np.array([end]))[0]) == COUNT - 1  # rounding, at most
+    with pytest.raises(DataError, match=r"clip\.mp4.*video ends at 1\.333 s"):
+        decoder.frames(path, np.array([0.0, end + 0.1]))
+    for times in ([-0.1], [np.nan], [[0.0]]):
+        with pytest.raises(ValueError, match="times"):
+            decoder.frames(path, np.array(times))
+    assert decoder.frames(path, np.array([])).shape == (0, 48, 72, 3)
+    with pytest.raises(DataError, match=r"gone\.mp4"):
+        decoder.frames(tmp_path / "gone.mp4", np.array([0.0]))
+
+
+def test_a_replaced_file_is_read_anew(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", 20)
+    decoder = PyAVDecoder()
+    assert len(decoder.timestamps(path)) == 20
+    write_clip(path, 30, numbers_from=500)
+    times = decoder.timestamps(path)
+    assert len(times) == 30
+    assert read_number(decoder.frames(path, times[[29]])[0]) == 529
+
+
+def test_probe_tells_what_a_viewer_sees(tmp_path):
+    info = PyAVDecoder().probe(write_clip(tmp_path / "clip.mkv", 50, fps=25))
+    assert (info.num_frames, info.height, info.width) == (50, 48, 72)
+    assert (info.codec, info.pixel_format, info.pixel_aspect) == ("h264", "yuv420p", 1.0)
+    assert info.fps == pytest.approx(25) and info.duration == pytest.approx(2.0)
+    assert not info.variable_frame_rate
+    assert PyAVDecoder().probe(write_variable_rate(tmp_path / "vfr.mp4")).variable_frame_rate
+
+
+def test_copies_and_threads_give_the_same_frames(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4")
+    times = np.linspace(0, 1.3, 9)
+    expected = PyAVDecoder().frames(path, times)
+    copy = pickle.loads(pickle.dumps(PyAVDecoder(threads=2)))
+    assert copy.threads == 2
+    np.testing.assert_array_equal(copy.frames(path, times), expected)
+
+
+def test_choosing_a_decoder(monkeypatch):
+    assert choose_decoder().name == choose_decoder("pyav").name == "pyav"
+    with pytest.raises(ValueError, match="opencv"):
+        choose_decoder("opencv")  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "torchcodec", None)
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
+    with pytest.raises(DataError, match=r"torchcodec.*pip install nexus-vjepa\[torchcodec\]"):
+        choose_decoder("torchcodec")
+
+
+class StandInTorchCodec:
+    """Answers like torchcodec's VideoDecoder, `late` seconds off, with inverted pictures."""
+
+    late = 0.0
+
+    def __init__(self, path, *, dimension_order, num_ffmpeg_threads):
+        assert (dimension_order, num_ffmpeg_threads) == ("NHWC", 1)
+        self.path = path
+        self.metadata = types.SimpleNamespace(rotation=None)
+
+    def get_frames_played_at(self, seconds):
+        import torch
+
+        with av.open(self.path) as container:
+            frames = list(container.decode(video=0))
+        shown = [max(f.time for f in frames if f.time <= t) for t in seconds]
+        pictures = {f.time: 255 - f.to_ndarray(format="rgb24") for f in frames}
+        return types.SimpleNamespace(
+            data=torch.from_numpy(np.stack([pictures[time] for time in shown])),
+            pts_seconds=torch.tensor(shown, dtype=torch.float64) + self.late,
+        )
+
+
+def test_torchcodec_frames_are_checked_against_the_timeline(tmp_path, monkeypatch):
+    """With a stand-in: the package needs an FFmpeg that test machines do not have."""
+    module = types.SimpleNamespace(VideoDecoder=StandInTorchCodec)
+    monkeypatch.setitem(sys.modules, "torchcodec", types.SimpleNamespace(decoders=module))
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", module)
+    decoder = choose_decoder("torchcodec")
+    path = write_clip(tmp_path / "clip.mp4", first=100)
+    times = decoder.timestamps(path)
+    wanted = np.array([7, 31, 7, 0])
+    frames = decoder.frames(path, times[wanted] + 0.01)
+    assert [read_number(255 - frame) for frame in frames] == wanted.tolist()
+    monkeypatch.setattr(StandInTorchCodec, "late", 1 / 30)  # another frame than was asked for
+    frames = decoder.frames(path, times[wanted])
+    assert [read_number(frame) for frame in frames] == wanted.tolist()  # PyAV's
+    turned = write_clip(tmp_path / "reordered.avi", codec="mpeg4")
+    assert read_number(decoder.frames(turned, np.array([0.5]))[0]) == 15

@@ -1,0 +1,73 @@
+"""Directories of pictures read as videos."""
+
+import numpy as np
+import pytest
+from odd_videos import draw_number, read_number
+from PIL import Image
+
+from nexus.data.frames import FrameFolder, list_images
+from nexus.errors import DataError
+
+
+def write_pictures(folder, count, extension="png"):
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        Image.fromarray(draw_number(i)).save(folder / f"frame_{i}.{extension}")
+    return folder
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "bmp"])
+def test_pictures_are_frames_in_natural_order(tmp_path, extension):
+    folder = write_pictures(tmp_path / "clip", 12, extension)
+    (folder / ".frame_0.png").write_bytes(b"hidden")
+    (folder / "notes.txt").write_text("not a picture")
+    reader = FrameFolder(fps=5)
+    times = reader.timestamps(folder)
+    np.testing.assert_allclose(times, np.arange(12) / 5)
+    wanted = np.array([11, 2, 2, 10])
+    frames = reader.frames(folder, times[wanted] + 0.19)
+    assert frames.shape == (4, 48, 72, 3) and frames.dtype == np.uint8
+    assert [read_number(frame) for frame in frames] == wanted.tolist()
+    info = reader.probe(folder)
+    assert (info.num_frames, info.fps, info.duration) == (12, 5, 2.4)
+    assert (info.height, info.width) == (48, 72)
+    assert reader.frames(folder, np.array([])).shape == (0, 48, 72, 3)
+
+
+def test_exif_rotation_and_deep_grey(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn a quarter clockwise to see it upright
+    picture = draw_number(77)
+    Image.fromarray(picture).save(tmp_path / "turned.png", exif=exif)
+    frame = FrameFolder().frames(tmp_path, np.array([0.0]))[0]
+    np.testing.assert_array_equal(frame, np.rot90(picture, -1))
+    info = FrameFolder().probe(tmp_path)
+    assert (info.height, info.width) == frame.shape[:2]
+    (tmp_path / "turned.png").unlink()
+    levels = np.linspace(0, 65535, 48 * 72).reshape(48, 72).astype(np.uint16)
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    frame = FrameFolder().frames(tmp_path, np.array([0.0]))[0]
+    np.testing.assert_array_equal(frame, np.repeat((levels >> 8)[:, :, None], 3, axis=2))
+
+
+def test_what_is_wrong_is_named(tmp_path):
+    folder = write_pictures(tmp_path / "clip", 4)
+    reader = FrameFolder(fps=10)
+    with pytest.raises(DataError, match=r"clip: .*ends at 0\.400 s"):
+        reader.frames(folder, np.array([0.6]))
+    with pytest.raises(ValueError, match="times"):
+        reader.frames(folder, np.array([-0.5]))
+    Image.fromarray(draw_number(3, 60, 80)).save(folder / "frame_3.png")
+    with pytest.raises(DataError, match=r"frame_3\.png: 80x60, but frame_0\.png is 72x48"):
+        reader.frames(folder, np.array([0.0, 0.3]))
+    (folder / "frame_1.png").write_bytes(b"rubbish")
+    with pytest.raises(DataError, match=r"frame_1\.png: not a readable picture"):
+        reader.frames(folder, np.array([0.1]))
+    with pytest.raises(DataError, match="holds no pictures"):
+        FrameFolder().probe(tmp_path)
+    with pytest.raises(DataError, match="gone"):
+        FrameFolder().timestamps(tmp_path / "gone")
+    with pytest.raises(DataError, match="gone"):
+        list_images(tmp_path / "gone")
+    with pytest.raises(ValueError, match="fps"):
+        FrameFolder(fps=0)

@@ -1,0 +1,153 @@
+"""Timestamps against slow loops over the definition."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nexus.data.timeline import (
+    MIN_SKIP,
+    MISSING,
+    PacketScan,
+    Timeline,
+    timeline_from_frames,
+    timeline_from_packets,
+)
+from nexus.errors import DataError
+
+TICK = Fraction(1, 1000)
+
+
+def packets(text: str, **arrays) -> PacketScan:
+    """Packets from words like I0 P4 B2: letter, pts; `!` damaged, `-` edited out, `?` no pts."""
+    words = text.split()
+    pts = [MISSING if "?" in word else int(word.strip("IPB!-")) for word in words]
+    return PacketScan(
+        pts=np.array(pts, dtype=np.int64),
+        dts=arrays.get("dts", np.arange(len(words), dtype=np.int64)),
+        duration=np.ones(len(words), dtype=np.int64),
+        keyframe=np.array([word.startswith("I") for word in words]),
+        discard=np.array([word.endswith("-") for word in words]),
+        corrupt=np.array([word.endswith("!") for word in words]),
+        hidden=np.zeros(len(words), dtype=bool),
+    )
+
+
+def timeline(pts, keyframes=(0,), **fields) -> Timeline:
+    arrays = [np.array(values, dtype=np.int64) for values in (pts, keyframes)]
+    damaged = np.array(fields.pop("damaged", []), dtype=np.int64)
+    return Timeline(*arrays, damaged, fields.pop("tick", TICK), fields.pop("tail", 1), **fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "pts", "keyframes", "damaged"),
+    [
+        ("I0 P4 B2 B1 B3 I8 P9", [0, 1, 2, 3, 4, 8, 9], [0, 8], []),
+        # Frames shown before the first keyframe lack their references; so do those in front of it.
+        ("P1 P2 I3 P4", [3, 4], [3], []),
+        ("I3 B1 B2 P4", [3, 4], [3], []),
+        # After damage nothing decodes up to the next keyframe, nor what that one's group shows
+        # earlier; without damage, frames shown before a later keyframe are fine.
+        ("I0 P1 P2! P3 I6 B4 B5 P7", [0, 1, 6, 7], [0, 6], [2, 3, 4, 5]),
+        ("I0 P1 I6 B4 B5 P7", [0, 1, 4, 5, 6, 7], [0, 6], []),
+        # A hidden keyframe is still where decoding starts.
+        ("I0- P1- P2 P3", [2, 3], [0], []),
+    ],
+)
+def test_what_packets_announce(text, pts, keyframes, damaged):
+    found = timeline_from_packets(packets(text), TICK, stores_pts=True)
+    assert found is not None and not found.by_order
+    assert found.pts.tolist() == pts
+    assert found.keyframes.tolist() == keyframes
+    assert found.damaged.tolist() == damaged
+
+
+def test_packets_that_cannot_be_trusted():
+    good = packets("I0 P1 P2", dts=np.array([0, 1, 2]))
+    assert timeline_from_packets(good, TICK, stores_pts=False) is not None
+    reordered = packets("I1 P3 B2")
+    assert timeline_from_packets(reordered, TICK, stores_pts=True) is not None
+    assert timeline_from_packets(reordered, TICK, stores_pts=False) is None
+    for scan in (
+        packets("I0 P1 P1"),
+        packets("P0 P1"),
+        packets("I0 P1 P2", dts=np.array([0, 5, 2])),
+        packets("I0 P? P2"),
+        packets("I0!"),
+    ):
+        assert timeline_from_packets(scan, TICK, stores_pts=True) is None
+
+
+def test_a_timeline_of_decoded_frames_takes_the_stamps_that_make_sense():
+    by_pts = timeline_from_frames([(5, 0, 1), (7, 1, 1)], TICK, None)
+    assert by_pts.pts.tolist() == [5, 7] and by_pts.by_order
+    by_dts = timeline_from_frames([(1, 2, 1), (3, 3, 1), (2, 5, 1)], TICK, None)
+    assert by_dts.pts.tolist() == [2, 3, 5]
+    by_rate = timeline_from_frames([(None, None, 0)] * 3, TICK, Fraction(24))
+    np.testing.assert_allclose(by_rate.seconds, [0, 1 / 24, 2 / 24])
+
+
+@given(
+    steps=st.lists(st.integers(1, 50), max_size=30),
+    first=st.integers(-1000, 1000),
+    tick=st.sampled_from([Fraction(1, 1000), Fraction(1, 30), Fraction(1, 15360)]),
+    shares=st.lists(st.floats(0, 1), max_size=10),
+)
+def test_index_at_is_the_last_frame_that_has_come_up(steps, first, tick, shares):
+    pts = first + np.cumsum([0, *steps])
+    line = timeline(pts, keyframes=[first], tick=tick)
+    times = np.array(shares) * line.seconds[-1]
+    early = min(float(tick) / 2, 0.0005)
+    slow = [
+        max(i for i, at in enumerate(pts) if float((int(at) - first) * tick) <= t + early)
+        for t in times
+    ]
+    assert line.index_at(times).tolist() == slow
+    assert line.index_at(line.seconds).tolist() == list(range(len(line)))
+
+
+def test_index_at_refuses_damaged_and_later_times():
+    line = timeline([0, 10, 40, 50], keyframes=[0, 40], damaged=[20, 30], tail=10)
+    assert line.index_at(np.array([0.019, 0.04])).tolist() == [1, 2]
+    for time in (0.02, 0.025, 0.035):
+        with pytest.raises(DataError, match="damaged"):
+            line.index_at(np.array([time]))
+    with pytest.raises(DataError, match=r"ends at 0\.060 s"):
+        line.index_at(np.array([0.08]))
+    with pytest.raises(ValueError, match=">= 0"):
+        line.index_at(np.array([-0.01]))
+
+
+@given(
+    frames=st.integers(1, 200),
+    gaps=st.lists(st.integers(1, 40), max_size=20),
+    data=st.data(),
+)
+def test_runs_cover_all_frames_and_seek_only_where_it_pays(frames, gaps, data):
+    keyframes = [key for key in np.cumsum([0, *gaps]) if key < frames]
+    line = timeline(range(frames), keyframes=keyframes)
+    wanted = np.array(sorted(data.draw(st.sets(st.integers(0, frames - 1), min_size=1))))
+    runs = line.runs(wanted)
+    assert [i for _, part in runs for i in wanted[part]] == wanted.tolist()
+    cost = 0
+    for number, (entry, part) in enumerate(runs):
+        assert entry == max(key for key in keyframes if key <= wanted[part][0])
+        cost += wanted[part][-1] - entry + 1
+        if number:
+            before = wanted[runs[number - 1][1]][-1]
+            assert entry - before - 1 >= MIN_SKIP
+    single_pass = wanted[-1] - runs[0][0] + 1
+    assert cost <= single_pass - MIN_SKIP * (len(runs) - 1)
+
+
+def test_frame_rates():
+    steady = timeline([0, 33, 67, 100, 133])  # 30 a second, rounded to milliseconds
+    assert not steady.variable_frame_rate
+    assert steady.fps == pytest.approx(4 / 0.133)
+    assert timeline([0, 33, 67, 133, 166]).variable_frame_rate  # one dropped
+    assert timeline([0, 1, 2, 4, 5], tick=Fraction(1, 30)).variable_frame_rate
+    assert timeline([0], tail=40).fps == pytest.approx(25)
+    shorter = timeline([0, 10, 20, 30], tail=10).first(2)
+    assert (len(shorter), shorter.duration) == (2, pytest.approx(0.02))
