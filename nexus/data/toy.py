@@ -7,22 +7,25 @@ the shape of the body can be told from any frame. Everything is a pure function 
 
 import csv
 import io
+import math
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Self
 
 import av
 import numpy as np
 from jaxtyping import UInt8
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from nexus.atomic import write_text
 from nexus.config import Config
-from nexus.data.toy_physics import TASKS, Task, simulate
+from nexus.data.toy_physics import TASKS, Scene, Task, simulate
 from nexus.data.toy_render import SHAPES, draw, draw_look
+from nexus.errors import ConfigError
 
 SPLITS = ("train", "validation", "test")
 
@@ -37,7 +40,7 @@ class ToyConfig(Config):
 
     size: int = Field(32, ge=16, le=1024)
     num_frames: int = Field(16, ge=4, le=1024)
-    fps: float = Field(8.0, gt=0, le=240)
+    fps: float = Field(8.0, ge=0.1, le=240)
     train_clips: int = Field(2000, ge=0)
     validation_clips: int = Field(500, ge=0)
     test_clips: int = Field(1000, ge=0)
@@ -47,7 +50,7 @@ class ToyConfig(Config):
     noise: float = Field(0.15, ge=0, le=1)
     distractors: bool = True
     texture: float = Field(0.08, ge=0, le=0.5)
-    crf: int = Field(12, ge=0, le=40)
+    crf: int = Field(10, ge=0, le=40)
     keyframe_every: int = Field(8, ge=1)
 
     @field_validator("size")
@@ -60,17 +63,27 @@ class ToyConfig(Config):
     @field_validator("tasks")
     @classmethod
     def _shares(cls, tasks: dict[Task, float]) -> dict[Task, float]:
-        if any(share < 0 for share in tasks.values()) or sum(tasks.values()) <= 0:
+        shares = tasks.values()
+        if not all(math.isfinite(share) and share >= 0 for share in shares) or sum(shares) <= 0:
             raise ValueError(f"got {tasks}; expected shares >= 0 with a sum above 0")
         return tasks
 
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not any(self.clips_in(split) for split in SPLITS):
+            raise ValueError("got no clips in any split; expected at least one clip")
+        return self
+
     def clips_in(self, split: str) -> int:
-        """The number of clips of a split."""
-        return {
-            "train": self.train_clips,
-            "validation": self.validation_clips,
-            "test": self.test_clips,
-        }[split]
+        """The number of clips of a split.
+
+        Raises:
+            ConfigError: there is no such split.
+        """
+        counts = (self.train_clips, self.validation_clips, self.test_clips)
+        if split not in SPLITS:
+            raise ConfigError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+        return counts[SPLITS.index(split)]
 
 
 @dataclass(frozen=True)
@@ -101,7 +114,12 @@ def plan_clips(config: ToyConfig, split: str, *, seed: int) -> tuple[ToyClip, ..
 
     Tasks get their shares by largest remainder; within a task the classes, and within a class the
     shapes, are balanced to within one clip.
+
+    Raises:
+        ConfigError: there is no such split, or the seed is negative.
     """
+    if seed < 0:
+        raise ConfigError(f"seed {seed}: expected a whole number of 0 or more")
     total = config.clips_in(split)
     shown = []
     for task, count in _apportion(config.tasks, total).items():
@@ -133,6 +151,17 @@ def _stream(seed: int, split: str, index: int, purpose: int) -> np.random.Genera
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
 
 
+def clip_scene(clip: ToyClip, config: ToyConfig) -> Scene:
+    """The true geometry of a clip: the positions of its bodies in every frame."""
+    return simulate(
+        clip.task,
+        clip.label,
+        num_frames=config.num_frames,
+        fps=config.fps,
+        rng=_stream(clip.seed, clip.split, clip.index, 0),
+    )
+
+
 def render_clip(
     clip: ToyClip, config: ToyConfig
 ) -> tuple[UInt8[np.ndarray, "frames size size 3"], dict[str, str]]:
@@ -141,12 +170,9 @@ def render_clip(
     Motion, look and noise have streams of their own: a config that differs only in `noise` or
     `texture` shows the same motions in the same colours.
     """
-    streams = [_stream(clip.seed, clip.split, clip.index, purpose) for purpose in range(3)]
-    scene = simulate(
-        clip.task, clip.label, num_frames=config.num_frames, fps=config.fps, rng=streams[0]
-    )
-    texture = config.texture if config.distractors else 0.0
-    look = draw_look(len(scene.centres), texture, streams[1])
+    scene = clip_scene(clip, config)
+    looks, noises = (_stream(clip.seed, clip.split, clip.index, purpose) for purpose in (1, 2))
+    look = draw_look(len(scene.centres), config.texture if config.distractors else 0.0, looks)
     video = draw(
         scene,
         look,
@@ -154,7 +180,7 @@ def render_clip(
         size=config.size,
         fps=config.fps,
         noise=config.noise,
-        rng=streams[2],
+        rng=noises,
     )
     return video, clip.labels
 
@@ -169,7 +195,14 @@ def encode_mp4(video: UInt8[np.ndarray, "frames height width 3"], config: ToyCon
         stream.pix_fmt = "yuv420p"
         stream.gop_size = config.keyframe_every
         stream.thread_count = 1
-        stream.options = {"crf": str(config.crf), "preset": "veryfast", "bf": "0"}
+        # zerolatency: no look-ahead. With it x264 gives other bytes now and then when several
+        # encoders run at once. sc_threshold: sensor noise is no scene cut.
+        stream.options = {
+            "crf": str(config.crf),
+            "preset": "veryfast",
+            "tune": "zerolatency",
+            "sc_threshold": "0",
+        }
         for number, array in enumerate(video):
             frame = av.VideoFrame.from_ndarray(array, format="rgb24")
             frame.pts = number
@@ -192,10 +225,10 @@ def write_toy_world(
     written last: where it lies, the world is complete. `progress(done, total)` is called as files
     land. The files do not depend on `workers` (threads; None: one a core, at most 4).
     """
+    clips = [clip for split in SPLITS for clip in plan_clips(config, split, seed=seed)]
     out = Path(out)
     listing = out / "labels.csv"
     listing.unlink(missing_ok=True)
-    clips = [clip for split in SPLITS for clip in plan_clips(config, split, seed=seed)]
     for split in SPLITS:
         (out / split).mkdir(parents=True, exist_ok=True)
 
