@@ -1,6 +1,8 @@
 """Feature tables on disk: Parquet for other tools, npz for tokens; never pickled."""
 
 import json
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -18,6 +20,11 @@ from nexus.errors import DataError
 from nexus.evaluation.table import FeatureTable, Pooling, concatenate
 
 FORMAT = "nexus-features-1"
+
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError),
+    *(zipfile.BadZipFile, zlib.error, pa.ArrowException),
+)
 
 
 def save_table(table: FeatureTable, path: str | Path) -> None:
@@ -77,7 +84,7 @@ def load_table(path: str | Path) -> FeatureTable:
     path = Path(path)
     try:
         return _read_parquet(path) if path.suffix == ".parquet" else _read_npz(path)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, pa.ArrowException) as error:
+    except _UNREADABLE as error:
         raise DataError(
             f"{path} cannot be read as a feature table ({error}); expected a .npz or .parquet "
             "file that nexus wrote"
@@ -158,8 +165,9 @@ def _read_npz(path: Path) -> FeatureTable:
 
 
 def _read_parquet(path: Path) -> FeatureTable:
+    # What was added when all rows were written stands in the file's metadata, not the schema's.
+    metadata = pq.read_metadata(path).metadata or {}
     table = pq.read_table(path)
-    metadata = table.schema.metadata or {}
     header = _checked(json.loads(metadata[b"nexus"]))
     problems = json.loads(metadata[b"nexus_problems"])
     column = table.column("features").combine_chunks()

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nexus.nn.blocks import LAYER_NORM_EPS
+from nexus.nn.blocks import LAYER_NORM_EPS, init_weights
 from nexus.nn.pooling import AttentivePooler
 
 
@@ -14,6 +14,7 @@ class LinearHead(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
         self.linear = nn.Linear(dim, num_classes)
+        init_weights(self.linear)
 
     def forward(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch classes"]:
         """Class scores (logits)."""
@@ -29,6 +30,7 @@ class AttentiveHead(nn.Module):
         super().__init__()
         self.pooler = AttentivePooler(dim, num_heads, depth=depth, mlp_ratio=mlp_ratio)
         self.linear = nn.Linear(dim, num_classes)
+        init_weights(self.linear)
 
     def forward(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch classes"]:
         """Class scores (logits)."""

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nexus.nn.attention import CrossAttention
-from nexus.nn.blocks import LAYER_NORM_EPS, Block, Mlp
+from nexus.nn.blocks import LAYER_NORM_EPS, Block, Mlp, init_weights
 
 QUERY_STD = 0.02
 
@@ -41,12 +41,13 @@ class AttentivePooler(nn.Module):
                 f"got num_queries={num_queries}, depth={depth}"
             )
         self.queries = nn.Parameter(torch.empty(1, num_queries, dim))
-        nn.init.trunc_normal_(self.queries, std=QUERY_STD)
         self.blocks = nn.ModuleList(Block(dim, num_heads, mlp_ratio) for _ in range(depth - 1))
         self.norm1 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
         self.cross = CrossAttention(dim, num_heads)
         self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.apply(init_weights)
+        nn.init.trunc_normal_(self.queries, std=QUERY_STD)
 
     def forward(
         self, tokens: Float[Tensor, "batch tokens dim"]

@@ -1,0 +1,144 @@
+"""Sliding-window features: the right pixels at the right times, failures named, any file type."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from feature_worlds import memory_world, picture_frames, tiny_encoder
+
+from nexus.data.augment import normalise
+from nexus.data.clips import ClipConfig
+from nexus.errors import DataError
+from nexus.evaluation import embed as embed_module
+from nexus.evaluation.embed import ahead, batched, embed
+from nexus.evaluation.frozen import FeatureConfig
+from nexus.evaluation.table_files import load_table
+
+CLIP = ClipConfig(num_frames=4)
+
+
+@pytest.mark.parametrize("ending", ["npz", "parquet"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_each_row_is_its_windows_feature(tmp_path: Path, ending: str, workers: int) -> None:
+    catalog, decoder = memory_world(tmp_path, [10, 5], labels=["a", "b"])
+    encoder = tiny_encoder()
+    seen: list[tuple[int, int]] = []
+    done = embed(
+        encoder,
+        catalog,
+        tmp_path / f"out.{ending}",
+        clip=CLIP,
+        img_size=16,
+        overlap=0.5,
+        config=FeatureConfig(batch_size=3),
+        decoder=decoder,
+        num_workers=workers,
+        progress=lambda *at: seen.append(at),
+    )
+    table = load_table(done.path)
+    assert (done.windows, done.files, done.problems) == (6, 2, ())
+    assert table.keys == ("video 0.mp4",) * 4 + ("video 1.mp4",) * 2
+    firsts = [0, 2, 4, 6, 0, 1]
+    assert table.starts.tolist() == pytest.approx([first / 10 for first in firsts])
+    assert table.ends.tolist() == pytest.approx([(first + 4) / 10 for first in firsts])
+    assert table.labels[5] == {"class": "b"} and table.splits[5] == "validation"
+    for row, first in enumerate(firsts):
+        number = int(row > 3)
+        frames = picture_frames(number, catalog.records[number])[first : first + 4]
+        video = torch.from_numpy(frames).permute(3, 0, 1, 2)[None]
+        with torch.no_grad():
+            expected = encoder(normalise(video)).mean(dim=1)[0]
+        np.testing.assert_allclose(table.features[row], expected.numpy(), atol=1e-5)
+    assert seen[-1] == (2, 2)
+
+
+def test_failures_are_named_and_take_only_themselves_along(tmp_path: Path) -> None:
+    catalog, decoder = memory_world(tmp_path, [8, 3, 12, 8, 8])
+    decoder.broken[str(catalog.records[2].path)] = 9  # the last of three windows
+    decoder.broken[str(catalog.records[3].path)] = 0
+    catalog.records[4].path.unlink()
+    done = embed(
+        tiny_encoder(), catalog, tmp_path / "out.parquet", clip=CLIP, img_size=16, decoder=decoder
+    )
+    table = load_table(done.path)
+    assert table.keys == ("video 0.mp4",) * 2 + ("video 2.mp4",) * 2
+    assert table.starts.tolist() == pytest.approx([0.0, 0.4, 0.0, 0.4])
+    assert [(Path(p.path).name, p.kind, p.fatal) for p in done.problems] == [
+        ("video 1.mp4", "too_short", True),
+        ("video 4.mp4", "missing", True),
+        ("video 2.mp4", "decode_failed", False),
+        ("video 3.mp4", "decode_failed", True),
+    ]
+    assert "1 of 3 windows left out, the first from 0.800 to 1.200 s" in done.problems[2].reason
+    assert table.problems == done.problems
+    assert (done.windows, done.files) == (4, 2)
+
+
+def test_long_videos_are_decoded_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog, decoder = memory_world(tmp_path, [103])
+    out = tmp_path / "out.npz"
+    embed(tiny_encoder(), catalog, out, clip=CLIP, img_size=16, decoder=decoder)
+    whole = load_table(out)
+    assert len(decoder.requests) == 1
+    monkeypatch.setattr(embed_module, "CHUNK_BYTES", 5 * 4 * 16 * 16 * 3)
+    embed(tiny_encoder(), catalog, out, clip=CLIP, img_size=16, decoder=decoder)
+    assert len(decoder.requests) == 1 + 6 and max(n for _, n in decoder.requests[1:]) <= 20
+    np.testing.assert_allclose(load_table(out).features, whole.features, atol=1e-6)
+
+
+def test_nothing_to_embed_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
+    catalog, decoder = memory_world(tmp_path, [3])
+    for ending in ("npz", "parquet"):
+        with pytest.raises(DataError, match=r"no window of memory could be read \(.*video 0"):
+            embed(
+                tiny_encoder(), catalog, tmp_path / f"x.{ending}", clip=CLIP, img_size=16,
+                decoder=decoder,
+            )  # fmt: skip
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["video 0.mp4"]
+
+
+def test_a_wrong_ending_is_refused_before_anything_is_decoded(tmp_path: Path) -> None:
+    catalog, decoder = memory_world(tmp_path, [8])
+    with pytest.raises(DataError, match=r"\.npz or \.parquet"):
+        embed(tiny_encoder(), catalog, tmp_path / "x.csv", clip=CLIP, img_size=16, decoder=decoder)
+    with pytest.raises(DataError, match="tokens features"):
+        embed(
+            tiny_encoder(), catalog, tmp_path / "x.parquet", clip=CLIP, img_size=16,
+            decoder=decoder, config=FeatureConfig(pooling="tokens"),
+        )  # fmt: skip
+    assert decoder.requests == []
+
+
+def test_jobs_keep_their_order_and_do_not_run_far_ahead() -> None:
+    started: list[int] = []
+    gate = threading.Event()
+
+    def job(number: int):
+        def run() -> int:
+            started.append(number)
+            if number == 0:
+                gate.wait(10)
+            return number
+
+        return run
+
+    results = ahead((job(number) for number in range(20)), workers=3)
+    gate.set()
+    assert next(results) == 0
+    assert len(started) <= 5
+    assert list(results) == list(range(1, 20))
+
+
+def test_an_error_in_a_job_arrives_at_the_caller() -> None:
+    def fail() -> int:
+        raise RuntimeError("broken job")
+
+    with pytest.raises(RuntimeError, match="broken job"):
+        list(ahead([lambda: 1, fail, lambda: 2], workers=2))
+
+
+def test_batches_hold_all_items_in_order() -> None:
+    assert list(batched(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(batched([], 3)) == []
