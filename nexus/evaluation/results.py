@@ -17,7 +17,8 @@ class ProbeResult:
 
     `value` is on the test split, `validation` is the score by which `chosen` (the hyper-parameters)
     was picked; `ci95` is the interval over test files (see `metrics`); `chance` is what knowing
-    nothing scores. `n_train`, `n_validation` and `n_test` count files, not clips. `classes`,
+    nothing scores. `n_train`, `n_validation` and `n_test` count samples (videos, or annotated
+    segments of them), not clips. `classes`,
     `recall` and `confusion` (true by guessed) are empty for regression. `seed` is the probe's own.
     """
 
