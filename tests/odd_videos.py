@@ -160,13 +160,25 @@ def packet_places(path: Path) -> list[tuple[int, int, int]]:
         return [(p.pos, p.size, p.pts) for p in container.demux(stream) if p.size]
 
 
-def write_damaged(path: Path, packet: int, count: int = 120) -> Path:
-    """An mp4 with rubbish in place of one packet (in file order); its index is intact."""
-    write_clip(path, count)
+def write_damaged(path: Path, packet: int, count: int = 120, *, patched: bool = False) -> Path:
+    """An mp4 with rubbish in place of one packet (in file order); its index is intact.
+
+    With `patched`, only the lower part of the picture is rubbish, in a codec whose decoder patches
+    it up and marks the frame instead of failing.
+    """
+    write_clip(path, count, codec="mpeg4" if patched else "libx264")
     position, size, _ = packet_places(path)[packet]
     data = bytearray(path.read_bytes())
-    data[position : position + size] = random.Random(3).randbytes(size)
+    kept = size // 2 if patched else 0
+    data[position + kept : position + size] = random.Random(3).randbytes(size - kept)
     path.write_bytes(data)
+    return path
+
+
+def write_truncated(path: Path, share: float = 0.6, **options) -> Path:
+    """A clip of any format that loses its end."""
+    write_clip(path, **options)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     return path
 
 

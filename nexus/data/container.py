@@ -145,6 +145,8 @@ def frames_from_here(video: OpenVideo, *, not_after: int | None = None) -> Itera
 
     Raises:
         DamagedError: after the last good frame, if packets or frames are damaged or do not decode.
+            Decoders that patch up damage mark the frame that it hit; B-frames that refer to it and
+            are shown before it are not marked, and pass.
     """
     started, floor = False, None
     trouble: str | None = None
@@ -163,34 +165,31 @@ def frames_from_here(video: OpenVideo, *, not_after: int | None = None) -> Itera
             if packet.is_corrupt:
                 trouble = "its data is incomplete"
                 break
-            for frame in packet.decode():
-                if frame.is_corrupt:
-                    raise DamagedError("its data is damaged")
-                if floor is None or frame.pts is None or frame.pts >= floor:
-                    yield frame
+            yield from _undamaged(packet.decode(), floor)
     except (FFmpegError, OSError) as error:
         trouble = _words(error)
     if started:
-        yield from _flush(video, floor)
+        try:
+            yield from _undamaged(video.stream.codec_context.decode(None), floor)
+        except (FFmpegError, OSError) as error:
+            trouble = trouble or _words(error)
     if trouble:
         raise DamagedError(trouble)
 
 
-def _flush(video: OpenVideo, floor: int | None) -> Iterator[VideoFrame]:
-    try:
-        late = video.stream.codec_context.decode(None)
-    except (FFmpegError, OSError) as error:
-        raise DamagedError(_words(error)) from error
-    for frame in late:
+def _undamaged(frames: list[VideoFrame], floor: int | None) -> Iterator[VideoFrame]:
+    for frame in frames:
+        if floor is not None and frame.pts is not None and frame.pts < floor:
+            continue
         if frame.is_corrupt:
             raise DamagedError("its data is damaged")
-        if floor is None or frame.pts is None or frame.pts >= floor:
-            yield frame
+        yield frame
 
 
 def good_frames(video: OpenVideo) -> Iterator[VideoFrame]:
     """Every frame of a freshly opened file that decodes undamaged; what does not is left out."""
-    waiting = True
+    waiting = True  # for a packet to start at
+    tainted = False  # until a frame that needs no other
     try:
         for packet in video.container.demux(video.stream):
             if packet.size == 0 and not _is_flush(packet):
@@ -206,7 +205,10 @@ def good_frames(video: OpenVideo) -> Iterator[VideoFrame]:
             except (FFmpegError, OSError):
                 waiting = True
                 continue
-            yield from (frame for frame in decoded if not frame.is_corrupt)
+            for frame in decoded:
+                tainted = frame.is_corrupt or (tainted and not frame.key_frame)
+                if not tainted:
+                    yield frame
     except (FFmpegError, OSError):
         return  # the file ends in rubbish: what came before counts
 

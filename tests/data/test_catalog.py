@@ -162,13 +162,16 @@ def test_folders_are_searched_in_order_without_hidden_files_or_loops(clips):
     (clips / "notes.txt").write_text("not a video")
     shutil.copy(clips / "a.mp4", clips / "sub" / "UPPER.MP4")
     (clips / "sub" / "up").symlink_to(clips)  # a loop
+    (clips / "pictures").mkdir()
+    for i in range(2):
+        Image.fromarray(draw_number(i)).save(clips / "pictures" / f"{i}.png")
     elsewhere = clips.parent / "elsewhere"
     elsewhere.mkdir()
     shutil.copy(clips / "a.mp4", elsewhere / "linked.mp4")
     (clips / "other").symlink_to(elsewhere)
     (clips / "twice.mp4").symlink_to(clips / "a.mp4")
     keys = [record.key for record in scan(clips, workers=0).records]
-    assert keys == ["a.mp4", "other/linked.mp4", "sub/UPPER.MP4", "sub/b.mp4"]
+    assert keys == ["a.mp4", "other/linked.mp4", "pictures", "sub/UPPER.MP4", "sub/b.mp4"]
     (clips / "sub" / "up").unlink()
     several = scan([clips / "sub", clips / "a.mp4"], workers=0)
     assert several.source == "2 paths"

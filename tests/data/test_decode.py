@@ -17,11 +17,14 @@ from odd_videos import (
     write_clip,
     write_cut_short,
     write_damaged,
+    write_truncated,
     write_variable_rate,
 )
 
+from nexus.data.container import frames_from_here, open_video
 from nexus.data.decode import choose_decoder
-from nexus.data.pyav import PyAVDecoder
+from nexus.data.inspection import inspect
+from nexus.data.pyav import PyAVDecoder, _seek
 from nexus.errors import DataError
 
 COUNT = 40
@@ -79,7 +82,7 @@ def test_random_access_equals_a_full_decode(tmp_path, name):
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     steps=st.lists(st.integers(1, 4000), min_size=1, max_size=40),
@@ -118,8 +121,6 @@ def test_a_sparse_request_skips_the_groups_between(tmp_path, monkeypatch):
         for frame in frames_from_here(video, **limits):
             decoded.append(frame.pts)
             yield frame
-
-    from nexus.data.container import frames_from_here
 
     monkeypatch.setattr("nexus.data.pyav.frames_from_here", counting)
     assert [read_number(f) for f in decoder.frames(path, times[wanted])] == wanted.tolist()
@@ -217,6 +218,84 @@ def test_damage_inside_is_an_error_that_names_file_and_time(tmp_path):
     before, after = np.arange(36), np.arange(72, 120)
     assert [read_number(f) for f in decoder.frames(path, times[before])] == before.tolist()
     assert [read_number(f) for f in decoder.frames(path, times[after])] == after.tolist()
+
+
+def test_damage_that_a_decoder_patches_up_is_not_passed_on(tmp_path):
+    path = write_damaged(tmp_path / "patched.mp4", packet=46, patched=True)
+    assert packet_places(path)[46][2] * 30 == 48 * 15360  # a frame that others are predicted from
+    decoder = PyAVDecoder()
+    times = decoder.timestamps(path)
+    for frame in (48, 50, 59):
+        with pytest.raises(DataError, match=r"patched\.mp4.*damaged"):
+            decoder.frames(path, times[[frame]])
+    good = np.r_[36:46, 60:70]
+    assert [read_number(f) for f in decoder.frames(path, times[good])] == good.tolist()
+
+
+@pytest.mark.parametrize("codec", ["mpeg2video", "mpeg4"])
+def test_a_recording_that_starts_in_the_middle(tmp_path, codec):
+    """Its first keyframe is followed by frames that are shown earlier and refer to lost ones."""
+    whole = write_clip(tmp_path / "whole.mkv", codec=codec)
+    path = tmp_path / "tail.mkv"
+    with av.open(str(whole)) as source, av.open(str(path), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        packets = [packet for packet in source.demux(stream) if packet.dts is not None]
+        second = [i for i, packet in enumerate(packets) if packet.is_keyframe][1]
+        assert min(p.pts for p in packets[second:]) < packets[second].pts
+        for packet in packets[second:]:
+            packet.stream = copy
+            target.mux(packet)
+    decoder = PyAVDecoder()
+    times = decoder.timestamps(path)
+    np.testing.assert_allclose(times, np.arange(28) / 30, atol=1.1e-3)
+    assert [read_number(f) for f in decoder.frames(path, times)] == list(range(12, 40))
+
+
+@pytest.mark.parametrize(("late", "opened"), [(0.0, 1), (0.9, 1), (100.0, 2)])
+def test_seeks_that_land_late_are_repaired(tmp_path, monkeypatch, late, opened):
+    path = write_clip(tmp_path / "clip.mp4", 120)
+    decoder = PyAVDecoder()
+    times = decoder.timestamps(path)
+    opens = []
+
+    def seek(video, pts):
+        return _seek(video, pts + round(late / video.tick))
+
+    def count(path, **options):
+        opens.append(path)
+        return open_video(path, **options)
+
+    monkeypatch.setattr("nexus.data.pyav._seek", seek)
+    monkeypatch.setattr("nexus.data.pyav.open_video", count)
+    wanted = np.array([65, 70, 80])
+    assert [read_number(f) for f in decoder.frames(path, times[wanted])] == wanted.tolist()
+    assert len(opens) == opened
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("cut.mkv", {}),
+        ("cut.ts", {}),
+        ("cut.mpg", {"codec": "mpeg2video"}),
+        ("cut.flv", {"codec": "flv", "b_frames": 0}),
+        ("cut.avi", {"codec": "mpeg4", "b_frames": 0}),
+        ("cut.gif", {"codec": "gif", "pixel_format": "rgb8", "b_frames": 0, "fps": 25}),
+    ],
+)
+def test_what_is_left_of_a_cut_file_is_right(tmp_path, name, options):
+    path = write_truncated(tmp_path / name, 0.75, count=60, **options)
+    result = inspect(path)
+    assert result.facts is not None and 10 < result.facts.num_frames < 60
+    decoder = PyAVDecoder()
+    times = decoder.timestamps(path)
+    assert len(times) == result.facts.num_frames
+    usable = times[times < (result.facts.usable_until or np.inf)]
+    numbers = [read_number(frame) for frame in decoder.frames(path, usable)]
+    assert numbers == np.rint(usable * options.get("fps", 30)).tolist()
+    if name not in ("cut.ts", "cut.mpg"):  # these two say nowhere how long they are
+        assert [(f.kind, f.fatal) for f in result.findings] == [("truncated", False)]
 
 
 def test_a_change_of_size_is_an_error(tmp_path):
