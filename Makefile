@@ -10,6 +10,7 @@ STUDY  ?= runs/study-toy
 SCRATCH := $(CURDIR)/build
 export MPLCONFIGDIR := $(SCRATCH)/matplotlib
 export TORCHINDUCTOR_CACHE_DIR := $(SCRATCH)/inductor
+export NEXUS_CACHE := $(SCRATCH)/nexus
 # One thread a process: small models get slower, not faster, when they share cores with others.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --basetemp=build/pytest
 

@@ -45,9 +45,10 @@ def check(
     Exits with 0 as long as there is something to train on.
     """
     from nexus.data.catalog import scan
+    from nexus.data.index import user_index_dir
 
     with console.progress("reading videos") as report:
-        catalog = scan(data, min_frames=min_frames, progress=report)
+        catalog = scan(data, index_dir=user_index_dir(), min_frames=min_frames, progress=report)
     show(catalog, console.output())
     if json_file:
         # ASCII escapes keep file names that are not valid Unicode.

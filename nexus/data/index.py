@@ -1,6 +1,7 @@
 """The results of file checks kept on disk, so that a second scan of the same files is quick."""
 
 import json
+import os
 import warnings
 from pathlib import Path
 
@@ -13,6 +14,14 @@ FORMAT = 1
 """Raise this when checks find more than they used to: older results are then not used."""
 
 Signature = tuple[int, int]
+
+
+def user_index_dir() -> Path:
+    """Where this user's index is kept: $NEXUS_CACHE, else the platform's cache folder."""
+    if chosen := os.environ.get("NEXUS_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "nexus"
 
 
 def signature(path: Path) -> Signature | None:

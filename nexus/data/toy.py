@@ -41,13 +41,13 @@ class ToyConfig(Config):
     size: int = Field(32, ge=16, le=1024)
     num_frames: int = Field(16, ge=4, le=1024)
     fps: float = Field(8.0, ge=0.1, le=240)
-    train_clips: int = Field(2000, ge=0)
-    validation_clips: int = Field(500, ge=0)
-    test_clips: int = Field(1000, ge=0)
+    train_clips: int = Field(4000, ge=0)
+    validation_clips: int = Field(600, ge=0)
+    test_clips: int = Field(1200, ge=0)
     tasks: dict[Task, float] = Field(
-        {"direction": 0.4, "speed": 0.2, "contact": 0.2, "occlusion": 0.2}
+        {"direction": 0.5, "speed": 0.2, "contact": 0.15, "occlusion": 0.15}
     )
-    noise: float = Field(0.15, ge=0, le=1)
+    noise: float = Field(0.2, ge=0, le=1)
     distractors: bool = True
     texture: float = Field(0.08, ge=0, le=0.5)
     crf: int = Field(10, ge=0, le=40)

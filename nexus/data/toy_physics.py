@@ -54,9 +54,10 @@ TASKS: dict[Task, tuple[str, ...]] = {
 """Each motion task and its classes; directions are in steps of 45 degrees, y pointing down."""
 
 # Lengths are in sides of the field, speeds in sides per second.
+RADIUS_ALONE = (0.17, 0.2)
 RADIUS = (0.11, 0.14)
 RADIUS_BEHIND_SCREEN = (0.085, 0.1)
-SPEED = (0.25, 0.45)
+SPEED = (0.4, 0.7)
 SPEED_CHANGE = 0.75  # the speed runs from (1 - this) to (1 + this) times its mean
 MEETING = (0.4, 0.6)  # when contact and occlusion happen, in shares of the clip
 APPROACH = (0.19, 0.23)  # largest distance of a body from the meeting point
@@ -99,7 +100,7 @@ def _scene(centres: np.ndarray, radius: float, screens: np.ndarray | None = None
 def _direction(label: int, seconds: np.ndarray, rng: np.random.Generator) -> Scene:
     velocity = rng.uniform(*SPEED) * _unit(label * np.pi / 4)
     centres = rng.random(2) + seconds[:, None] * velocity
-    return _scene(centres[None], rng.uniform(*RADIUS))
+    return _scene(centres[None], rng.uniform(*RADIUS_ALONE))
 
 
 def _speed(label: int, seconds: np.ndarray, rng: np.random.Generator) -> Scene:
@@ -111,7 +112,7 @@ def _speed(label: int, seconds: np.ndarray, rng: np.random.Generator) -> Scene:
         path = 1 - path[::-1]
     travel = rng.uniform(*SPEED) * duration * _unit(rng.uniform(0, 2 * np.pi))
     centres = rng.random(2) + path[:, None] * travel
-    return _scene(centres[None], rng.uniform(*RADIUS))
+    return _scene(centres[None], rng.uniform(*RADIUS_ALONE))
 
 
 def _before_and_after(seconds: np.ndarray, reach: float, rng: np.random.Generator) -> np.ndarray:

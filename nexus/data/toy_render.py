@@ -14,10 +14,12 @@ from nexus.data.toy_physics import Scene
 SHAPES = ("disc", "square", "triangle", "cross")
 _LUMA = np.array([0.299, 0.587, 0.114])
 
-# Brightness and colour are in shares of the range from black to white.
-BACKGROUND = (0.42, 0.58)
-CONTRAST = (0.26, 0.38)
-TINT = 0.12
+# Brightness and colour are in shares of the range from black to white. They differ little between
+# clips: what stays the same throughout a clip is the easiest thing to predict, and a small encoder
+# would learn it in place of motion.
+BACKGROUND = 0.3
+CONTRAST = (0.45, 0.55)
+TINT = 0.05
 WAVES = 6
 WAVE_NUMBERS = 4  # at most this many periods of the texture across the field
 DRIFT = (0.02, 0.12)  # the background's speed in field sides per second
@@ -45,11 +47,12 @@ class Look:
 def draw_look(num_bodies: int, texture: float, rng: np.random.Generator) -> Look:
     """Random colours, texture and drift.
 
-    Bodies alternate between brighter and darker than the background, starting with either, so two
-    bodies can be told apart. `texture` is the sd of the background, in shares of the range.
+    A single body is brighter than the background. Two alternate between brighter and darker,
+    starting with either, so that they can be told apart. `texture` is the sd of the background,
+    in shares of the range.
     """
-    level = rng.uniform(*BACKGROUND)
-    sign = rng.choice((-1.0, 1.0))
+    level = BACKGROUND
+    sign = 1.0 if num_bodies == 1 else rng.choice((-1.0, 1.0))
     signs = sign * (-1.0) ** np.arange(num_bodies)
     bodies = [_colour(level + s * rng.uniform(*CONTRAST), rng) for s in signs]
     screen = _colour(level - sign * rng.uniform(*CONTRAST), rng)

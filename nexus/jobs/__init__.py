@@ -1,0 +1,24 @@
+"""The jobs that a user comes with, each as one call: what the command line and `nexus.*` offer.
+
+pretrain   scan -> train -> pictures of the features -> probes -> page
+demo       the same on a toy world that it makes
+probe, embed, report   the later steps again, or on other data
+"""
+
+from pathlib import Path
+
+from nexus.jobs.embedding import embed
+from nexus.jobs.pretraining import RunResult, demo, pretrain
+from nexus.jobs.probing import probe
+from nexus.report.page import write_report
+
+__all__ = ["RunResult", "demo", "embed", "pretrain", "probe", "report"]
+
+
+def report(run: str | Path, out: str | Path | None = None) -> Path:
+    """Write a run's page again from the files in its folder.
+
+    Raises:
+        ReportError: `run` is not a run's folder.
+    """
+    return write_report(run, out)

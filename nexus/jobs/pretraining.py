@@ -1,0 +1,142 @@
+"""`pretrain` and `demo`: from videos to a trained, diagnosed, measured encoder and its page."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nexus.config import merge, parse_overrides
+from nexus.data.catalog import Catalog
+from nexus.data.toy import ToyConfig, write_toy_world
+from nexus.evaluation.pictures import write_pictures
+from nexus.evaluation.results import write_probe_rows
+from nexus.evaluation.suite import label_columns
+from nexus.jobs.console import progress, say_problems
+from nexus.jobs.probing import probe_arms
+from nexus.jobs.runs import clip_source, frames_needed, load_run, read_videos
+from nexus.report.page import write_report
+from nexus.report.read import read_run
+from nexus.training.loop import train
+from nexus.training.recipe import Recipe, load_recipe
+
+TOY = "toy"
+TOY_TASKS = ("direction", "speed", "contact", "occlusion", "shape")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run went: its folder and page, how it ended, the doctor's word, and all in text."""
+
+    out: Path
+    report: Path | None
+    status: str
+    health: str
+    summary: str
+
+
+def pretrain(
+    data: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    recipe: str | Path = "small",
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    seed: int | None = None,
+    label: str | Sequence[str] | None = None,
+    report: bool = True,
+    command: str = "",
+) -> RunResult:
+    """Train an encoder on videos, diagnose it, measure its features, write a page.
+
+    Args:
+        data: a folder, a .csv or .jsonl list, a video, several of these, or "toy" for a toy world
+            that is made in `out/toy`.
+        out: the run's folder.
+        recipe: a recipe's name or a .yaml file.
+        overrides: changes to it, `["training.steps=2000", ...]`.
+        resume: go on with the run in `out`.
+        seed: of the run; default: the recipe's.
+        label: label column(s) to probe; default: every one that the data has.
+        report: False only trains.
+
+    Raises:
+        DataError: no usable video, an unknown label column, or too many files that fail.
+        ConfigError: a recipe or override that is not acceptable.
+        TrainingError: `out` holds a run already, or training cannot go on.
+    """
+    out = Path(out)
+    changes = parse_overrides(overrides)
+    if seed is not None:
+        changes = merge(changes, {"training": {"seed": seed}})
+    settings = load_recipe(recipe, changes)
+    if data == TOY:
+        data = toy_world(out / "toy", ToyConfig.from_mapping({}), seed=settings.training.seed)
+        label = label or TOY_TASKS
+    catalog = read_videos(data, frames_needed(settings))
+    wanted = (label,) if isinstance(label, str) else label
+    columns = label_columns(catalog, wanted)
+    say_problems(catalog)
+    result = train(settings, catalog, out, resume=resume, command=command)
+    told = [f"Health: {result.health.status}: {result.health.reason}."]
+    page = None
+    if report and result.status == "finished":
+        notes = _diagnose(out, settings, catalog, columns, strict=wanted is not None)
+        page = write_report(out)
+        told += [*notes, *_table(out)]
+    return RunResult(out, page, result.status, result.health.status, "\n\n".join(told))
+
+
+def demo(out: str | Path = "demo", *, seed: int = 0) -> RunResult:
+    """Make a toy world, train on it, compare the features with random init and raw pixels.
+
+    A finished demo in `out` is an error; an interrupted one is continued.
+
+    Raises:
+        TrainingError: `out` holds a finished run.
+    """
+    out = Path(out)
+    run = out / "run"
+    started = (run / "run.json").exists() and read_run(run).info.status != "finished"
+    command = shlex.join(["nexus", "demo", "--out", str(out), "--seed", str(seed)])
+    listing = toy_world(out / "videos", ToyConfig.from_mapping({}), seed=seed)
+    done = pretrain(
+        listing, run, recipe="small", resume=started, seed=seed, label=TOY_TASKS, command=command
+    )
+    if done.report is None:
+        return done
+    return replace(done, report=write_report(run, out / "report.html"))
+
+
+def toy_world(folder: Path, config: ToyConfig, *, seed: int) -> Path:
+    """The listing of a toy world in `folder`, made unless the very same one is there already."""
+    stamp = folder / "toy.json"
+    wanted = config.model_dump_json() + f" seed {seed}\n"
+    listing = folder / "labels.csv"
+    if listing.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return listing
+    with progress("drawing the toy world") as tick:
+        write_toy_world(folder, config, seed=seed, progress=tick)
+    stamp.write_text(wanted, encoding="utf-8")
+    return listing
+
+
+def _diagnose(
+    out: Path, settings: Recipe, catalog: Catalog, columns: Sequence[str], *, strict: bool
+) -> list[str]:
+    """Feature pictures and, where there are labels, probes; returns notes for the user."""
+    model, _ = load_run(out)
+    source = clip_source(settings, catalog)
+    encoder = model.evaluation_encoder()
+    notes = write_pictures(model, encoder, source, out / "results")
+    if columns:
+        rows, more = probe_arms(
+            out, settings, encoder, source, columns, ("linear", "knn"), 1, strict=strict
+        )
+        write_probe_rows(out / "results" / "probes.json", rows, notes=more)
+        notes += more
+    return notes
+
+
+def _table(out: Path) -> list[str]:
+    probes = read_run(out).probes
+    return [markdown_table(probes, probe="linear")] if probes and probes.rows else []

@@ -1,0 +1,109 @@
+"""`probe`: what a run's features are worth beside an untrained encoder and raw pixels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nexus.checkpoints.files import read_card
+from nexus.errors import DataError
+from nexus.evaluation.results import ProbeRow, probe_row, write_probe_rows
+from nexus.evaluation.source import ClipSource
+from nexus.evaluation.suite import Measured, label_columns, measure_encoder, measure_pixels
+from nexus.jobs.console import progress
+from nexus.jobs.runs import clip_source, data_of, frames_needed, load_run, read_videos, run_folder
+from nexus.models.encoder import VideoEncoder
+from nexus.models.ssl import build_model
+from nexus.report.read import read_run
+from nexus.training.recipe import Recipe
+from nexus.training.rng import kept_rng, seed_everything
+
+RANDOM_ARM, PIXELS_ARM = "random init", "raw pixels"
+
+
+def probe(
+    run: str | Path,
+    data: str | Path | None = None,
+    *,
+    label: str | None = None,
+    kinds: Sequence[str] = ("linear", "knn"),
+    which: str = "target",
+    seeds: int = 3,
+) -> list[ProbeRow]:
+    """Probe a run's frozen features, beside random init and raw pixels; kept in RUN/results.
+
+    Args:
+        run: a run's folder or a checkpoint's.
+        data: a list with labels; default: the data that the run was trained on.
+        label: the column to learn; default: every one.
+        kinds: some of linear, knn, attentive.
+        which: "target" or "context" encoder.
+        seeds: repetitions of the attentive probe.
+
+    Raises:
+        CheckpointError: there is no checkpoint in `run`.
+        DataError: no label columns, or one that cannot be learned.
+    """
+    model, settings = load_run(run)
+    catalog = read_videos(data_of(run) if data is None else data, frames_needed(settings))
+    wanted = None if label is None else (label,)
+    columns = label_columns(catalog, wanted)
+    if not columns:
+        raise DataError(
+            f"{catalog.source} has no label columns to learn; give a .csv or .jsonl list with "
+            "labels: nexus probe RUN --data LIST --label COLUMN"
+        )
+    encoder = model.evaluation_encoder("context" if which == "context" else "target")
+    source = clip_source(settings, catalog)
+    rows, notes = probe_arms(
+        run, settings, encoder, source, columns, kinds, seeds, strict=label is not None
+    )
+    write_probe_rows(run_folder(run) / "results" / "probes.json", rows, notes=notes)
+    return rows
+
+
+def probe_arms(
+    run: str | Path,
+    settings: Recipe,
+    encoder: VideoEncoder,
+    source: ClipSource,
+    columns: Sequence[str],
+    kinds: Sequence[str],
+    seeds: int,
+    *,
+    strict: bool,
+) -> tuple[list[ProbeRow], list[str]]:
+    """The run's encoder, the same one untrained, and raw pixels: rows by arm, and notes."""
+    card = read_card(run)
+    info = read_run(run_folder(run)).info
+    with kept_rng():
+        seed_everything(settings.training.seed)
+        untrained = build_model(card.kind, card.config).evaluation_encoder()
+    options: dict[str, Any] = {
+        "kinds": kinds,
+        "cache_dir": run_folder(run) / "results" / "features",
+    }
+    with progress("probing") as tick:
+        arms = {
+            card.kind: measure_encoder(
+                encoder, source, columns, seeds=seeds, strict=strict, progress=tick, **options
+            ),
+            RANDOM_ARM: measure_encoder(
+                untrained, source, columns, seeds=seeds, progress=tick, **options
+            ),
+            PIXELS_ARM: measure_pixels(source, columns, **options),
+        }
+    rows = [
+        probe_row(
+            arm,
+            {settings.training.seed: found},
+            train_seconds=info.train_seconds if arm == card.kind else None,
+        )
+        for arm, measured in arms.items()
+        for found in measured.results.values()
+    ]
+    return rows, _notes(arms[card.kind])
+
+
+def _notes(measured: Measured) -> list[str]:
+    told = [note for found in measured.results.values() for one in found for note in one.notes]
+    return list(dict.fromkeys([*measured.notes, *told]))

@@ -1,0 +1,82 @@
+"""A run's folder as a starting point: its model, its recipe, its data, its evaluation clips."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nexus.checkpoints.files import load_checkpoint_model
+from nexus.config import read_yaml
+from nexus.data.catalog import Catalog, scan
+from nexus.data.decode import choose_decoder
+from nexus.data.index import user_index_dir
+from nexus.errors import CheckpointError, DataError
+from nexus.evaluation.source import ClipSource
+from nexus.jobs.console import progress
+from nexus.models.ssl import SelfSupervisedModel
+from nexus.report.read import read_run
+from nexus.training.recipe import Recipe
+
+
+def read_videos(data: str | Path | Sequence[str | Path], min_frames: int = 1) -> Catalog:
+    """Scan videos with the user's index and a progress bar; see `nexus.data.catalog.scan`."""
+    with progress("reading videos") as tick:
+        return scan(data, index_dir=user_index_dir(), min_frames=min_frames, progress=tick)
+
+
+def frames_needed(settings: Recipe) -> int:
+    """Native frames that the longest clip of a recipe needs at the least."""
+    clip = settings.data.clip
+    longest = max(frames for _, frames in settings.frames_table)
+    if clip.pad == "repeat_last":
+        return 1
+    return longest if clip.fps else (longest - 1) * clip.stride + 1
+
+
+def clip_source(settings: Recipe, catalog: Catalog) -> ClipSource:
+    """The evaluation clips that belong to a recipe: its size and rate, nothing random."""
+    model, data = settings.model_settings, settings.data
+    return ClipSource(
+        catalog=catalog,
+        clip=data.clip,
+        img_size=model.image_sides,
+        channels=model.in_chans,
+        decoder=choose_decoder(data.decoder),
+        num_workers=data.num_workers,
+    )
+
+
+def load_run(run: str | Path) -> tuple[SelfSupervisedModel, Recipe]:
+    """The model of a run (or checkpoint) in eval mode, and the run's recipe.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or no recipe beside it.
+    """
+    model = load_checkpoint_model(run)
+    file = run_folder(run) / "recipe.yaml"
+    if not file.exists():
+        raise CheckpointError(
+            f"{file} is missing; it says how clips are cut for this model. Give a run's folder, or "
+            "a checkpoint inside one"
+        )
+    assert isinstance(model, SelfSupervisedModel)
+    return model, Recipe.from_mapping(read_yaml(file))
+
+
+def run_folder(run: str | Path) -> Path:
+    """The run's folder for a run, its checkpoints folder, or one of its checkpoints."""
+    folder = Path(run)
+    for candidate in (folder, *folder.resolve().parents[:2]):
+        if (candidate / "recipe.yaml").exists():
+            return candidate
+    return folder
+
+
+def data_of(run: str | Path) -> str | list[str]:
+    """What a run was trained on.
+
+    Raises:
+        DataError: the run does not say.
+    """
+    source = read_run(run_folder(run)).info.data.source
+    if source is None:
+        raise DataError(f"{run} does not say what it was trained on; name the data with --data")
+    return source if isinstance(source, str) else list(source)
