@@ -16,6 +16,7 @@ from nexus.jobs.probing import probe_arms
 from nexus.jobs.runs import clip_source, frames_needed, load_run, read_videos
 from nexus.report.page import write_report
 from nexus.report.read import read_run
+from nexus.report.tables import markdown_table
 from nexus.training.loop import train
 from nexus.training.recipe import Recipe, load_recipe
 
