@@ -5,6 +5,7 @@ same name, so the page alone decides what it looks like. No pyplot, no global st
 """
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
@@ -74,7 +75,9 @@ _POINTS = 400  # a curve needs no more: about one per pixel of its width
 @contextmanager
 def style() -> Iterator[None]:
     """The look of every figure, undone on leaving."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        # The browser has letters that matplotlib's font lacks; text stays text in the SVG.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 

@@ -1,22 +1,12 @@
-"""The doctor's curves: the collapse meters of a run, with the limits drawn that it judged by."""
+"""The doctor's curves: the collapse meters of a run, with the limits drawn that it judged by.
 
-from collections.abc import Mapping
-from typing import Any
-
-import yaml
+The limits are what the run itself wrote down (`health_thresholds` in `run.json`).
+"""
 
 from nexus.report import canvas
 from nexus.report.plots import Chart, Curve, Picture, draw
 from nexus.report.read import RunFiles
 from nexus.report.verdict import health_spans
-
-LIMITS: Mapping[str, float] = {
-    "collapsed_spread": 0.05,
-    "collapsing_spread": 0.15,
-    "collapsed_rank": 1.5,
-    "collapsing_rank_share": 0.03,
-}
-"""The doctor's own limits, for a run whose recipe names no others (a test compares them)."""
 
 CHARTS = (
     Chart(
@@ -86,28 +76,9 @@ CHARTS = (
 )
 
 
-def limits(recipe: str | None) -> dict[str, float]:
-    """The limits that a run was judged by: the doctor's own, changed by what its recipe says."""
-    try:
-        said = _find(yaml.safe_load(recipe or ""))
-    except yaml.YAMLError:
-        said = {}
-    return {**LIMITS, **said, "even": 1.0}
-
-
 def pictures(run: RunFiles) -> list[Picture]:
     """One picture for each meter that the run logged, alarms shaded."""
     spans = [(span.first, span.last, span.status) for span in health_spans(run.journal)]
-    told = limits(run.recipe)
-    drawn = (draw(chart, run.journal, told, spans) for chart in CHARTS)
+    limits = {**run.info.health_thresholds, "even": 1.0}
+    drawn = (draw(chart, run.journal, limits, spans) for chart in CHARTS)
     return [picture for picture in drawn if picture is not None]
-
-
-def _find(tree: Any) -> dict[str, float]:
-    """Every limit that is named anywhere in a recipe."""
-    if not isinstance(tree, Mapping):
-        return {}
-    found = {k: float(v) for k, v in tree.items() if k in LIMITS and isinstance(v, int | float)}
-    for branch in tree.values():
-        found |= _find(branch)
-    return found

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from nexus.report import canvas
 from nexus.report.plots import Picture
-from nexus.report.read import ProbeRow
+from nexus.report.schema import ProbeRow
 from nexus.report.tables import Column, grid_of, interval, is_share, metric_title, scaled, shown
 
 _COLOURS = (canvas.BLUE, canvas.ORANGE, canvas.GREEN, canvas.PURPLE)

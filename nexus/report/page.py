@@ -1,21 +1,20 @@
 """The page of a run, and the page of a study: one HTML file each, nothing outside it."""
 
-import shlex
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
 
 from nexus.atomic import write_text
-from nexus.report import health, tables
+from nexus.report import facts, health, tables
 from nexus.report.intervals import probe_pictures
 from nexus.report.plots import LOSS, RATE, SCHEDULES, THROUGHPUT, Chart, Picture, draw, horizon
-from nexus.report.read import ProbeTable, RunFiles, as_table, read_run
+from nexus.report.read import RunFiles, as_table, read_run
+from nexus.report.schema import ProbeTable
 from nexus.report.strips import strips
-from nexus.report.verdict import diagnosis, health_spans, horizon_words, main_arm, verdict
+from nexus.report.verdict import diagnosis, health_spans, verdict
+from nexus.report.worth import horizon_words, main_arm
 
 _KINDS = {
     "empty_file": "empty file",
@@ -78,11 +77,11 @@ def write_study_report(
         ReportError: there are no rows, or one of them is not a result.
     """
     table = as_table(results)
-    facts = {"Command": command, "Machine": machine, "Date": date}
+    told = {"Command": command, "Machine": machine, "Date": date}
     page = _render(
         "study.html.j2",
         title=title,
-        facts={name: value for name, value in facts.items() if value},
+        facts={name: value for name, value in told.items() if value},
         pictures=probe_pictures(table.rows),
         markdown=tables.markdown_table(table),
         **_probe_parts(table, None),
@@ -92,17 +91,17 @@ def write_study_report(
 
 
 def _render(template: str, **values: Any) -> str:
-    return _ENVIRONMENT.get_template(template).render(**values)
+    text = _ENVIRONMENT.get_template(template).render(**values)
+    return text.encode("utf-8", "replace").decode()  # a folder's name need not be Unicode
 
 
 def _contents(run: RunFiles) -> dict[str, Any]:
     info, folder = run.info, str(run.folder)
     again = info.command
-    kind = str(info.model.get("kind", "")) or None
     return {
         "name": run.folder.resolve().name,
         "folder": folder,
-        "lead": _lead(run),
+        "lead": facts.lead(run),
         "info": info,
         "notes": run.notes,
         "answers": verdict(run),
@@ -112,8 +111,7 @@ def _contents(run: RunFiles) -> dict[str, Any]:
         "alarms": health_spans(run.journal),
         "schedules": _drawn(SCHEDULES, run),
         "throughput": _drawn(THROUGHPUT, run),
-        "speed": _speed(run),
-        "probes": None if run.probes is None or not run.probes.rows else run.probes,
+        "speed": facts.speed(run),
         "probe_pictures": probe_pictures(run.probes.rows) if run.probes else [],
         "horizon": run.horizon if run.horizon and run.horizon.rows else None,
         "horizon_picture": horizon(run.horizon) if run.horizon else None,
@@ -121,14 +119,15 @@ def _contents(run: RunFiles) -> dict[str, Any]:
         "strips": strips(run.colours) if run.colours else [],
         "explained": run.colours.explained if run.colours else (),
         "problems": run.problems,
-        "bad_files": _bad_files(run),
+        "bad_files": facts.bad_files(run),
         "recipe": run.recipe,
         "resume": f"{again} --resume" if again and "--resume" not in again else again,
-        "probe_command": f"nexus probe {shlex.quote(folder)}",
-        "facts": _facts(run),
-        "data": _data(run),
-        "check_command": f"nexus check {shlex.quote(str(info.data.get('source', 'DATA')))}",
-        **_probe_parts(run.probes, kind),
+        "probe_command": facts.probe_command(run),
+        "facts": facts.machine(run),
+        "data": facts.data_and_model(run),
+        "repeat_command": facts.repeat_command(run),
+        "check_command": facts.check_command(run),
+        **_probe_parts(run.probes, info.model.kind),
     }
 
 
@@ -148,95 +147,3 @@ def _probe_parts(table: ProbeTable | None, kind: str | None) -> dict[str, Any]:
 def _drawn(charts: Sequence[Chart], run: RunFiles) -> list[Picture]:
     pictures = (draw(chart, run.journal) for chart in charts)
     return [picture for picture in pictures if picture is not None]
-
-
-def _speed(run: RunFiles) -> str:
-    """Throughput over the whole run in one sentence, empty when nothing was logged."""
-    parts = []
-    if run.info.clips_seen and run.info.train_seconds:
-        rate = tables.significant(run.info.clips_seen / run.info.train_seconds)
-        clips = tables.count(run.info.clips_seen)
-        took = tables.duration(run.info.train_seconds)
-        parts.append(f"{clips} clips in {took}: {rate} clips/s over the whole run.")
-    if run.journal.has("data_wait"):
-        waits = run.journal.column("data_wait")
-        waits = waits[waits == waits]
-        parts.append(f"On average {100 * waits.mean():.1f} % of a step went into waiting for data.")
-    return " ".join(parts)
-
-
-def _lead(run: RunFiles) -> str:
-    """What was run, in a line under the name."""
-    info = run.info
-    said = {"": info.model.get("kind"), "recipe ": info.recipe, "seed ": info.seed}
-    said |= {"on ": info.device, "started ": _moment(info.started)}
-    named = {word: value for word, value in said.items() if isinstance(value, str | int)}
-    return " · ".join(f"{word}{value}" for word, value in named.items())
-
-
-def _bad_files(run: RunFiles) -> str:
-    """How many files were left out and how many were used in spite of a remark."""
-    problems = run.problems or ()
-    left_out = len({it.path for it in problems if it.fatal})
-    kept = len({it.path for it in problems} - {it.path for it in problems if it.fatal})
-    parts = [f"{tables.count(left_out)} left out"] if left_out else []
-    parts += [f"{tables.count(kept)} used in spite of a remark"] if kept else []
-    videos = run.info.data.get("videos")
-    beside = f", beside {tables.count(videos)} usable videos" if videos else ""
-    return " and ".join(parts) + beside + "."
-
-
-def _facts(run: RunFiles) -> dict[str, str]:
-    """Environment and settings of the machine, name to value."""
-    info = run.info
-    facts = {"device": info.device, "precision": info.precision, "threads": info.threads}
-    facts |= {"seed": info.seed, "started": _moment(info.started), "ended": _moment(info.ended)}
-    facts |= {name.replace("_", " "): value for name, value in info.environment.items()}
-    return {name: _plain(value) for name, value in facts.items() if value not in (None, "")}
-
-
-def _data(run: RunFiles) -> dict[str, str]:
-    data, model = run.info.data, run.info.model
-    facts: dict[str, str] = {}
-    if data.get("source"):
-        facts["source"] = _plain(data["source"])
-    if data.get("videos") is not None:
-        facts["videos"] = tables.count(data["videos"])
-    if data.get("seconds") is not None:
-        facts["total length"] = tables.duration(data["seconds"])
-    for column, values in dict(data.get("labels") or {}).items():
-        facts[f"label “{column}”"] = _labels(values)
-    if model.get("kind"):
-        facts["model"] = _plain(model["kind"])
-    for key, name in (("parameters", "parameters"), ("encoder_parameters", "… of the encoder")):
-        if model.get(key) is not None:
-            facts[name] = tables.count(model[key])
-    return facts
-
-
-def _labels(values: Any) -> str:
-    if isinstance(values, Mapping):
-        return ", ".join(f"{name} ({number})" for name, number in values.items())
-    if isinstance(values, Sequence) and not isinstance(values, str):
-        return f"{len(values)} values: " + ", ".join(map(str, values))
-    return f"{values} values" if isinstance(values, int) else str(values)
-
-
-def _moment(value: str | float | None) -> str | None:
-    """A time as `2026-11-22 10:02 UTC`, from ISO text or seconds since 1970."""
-    if value is None:
-        return None
-    try:
-        moment = datetime.fromtimestamp(float(value), UTC)
-    except ValueError:
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            return str(value)
-    return moment.strftime("%Y-%m-%d %H:%M %Z").strip()
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, Mapping | list):
-        return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True).strip()
-    return str(value)

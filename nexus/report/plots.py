@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from nexus.report import canvas
-from nexus.report.read import Horizon, Journal
+from nexus.report.read import Journal
+from nexus.report.schema import Horizon
 from nexus.report.tables import significant
 
 

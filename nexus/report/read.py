@@ -14,93 +14,10 @@ from typing import Any, TypeVar
 import numpy as np
 import pydantic
 
-from nexus.errors import NexusError
+from nexus.report.schema import Horizon, ProbeTable, ProblemRow, ReportError, RunInfo
 
 T = TypeVar("T")
 M = TypeVar("M", bound=pydantic.BaseModel)
-
-
-class ReportError(NexusError):
-    """There is nothing to report on, or what was handed over is not a table of results."""
-
-
-class _Row(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="ignore")
-
-
-class RunInfo(_Row):
-    """`run.json`: what was run, on what, and how far it came."""
-
-    status: str = "unknown"
-    command: str | None = None
-    recipe: str | Mapping[str, Any] | None = None
-    seed: int | None = None
-    started: str | float | None = None
-    ended: str | float | None = None
-    steps_done: int | None = None
-    steps_total: int | None = None
-    train_seconds: float | None = None
-    clips_seen: int | None = None
-    threads: int | None = None
-    device: str | None = None
-    precision: str | None = None
-    error: str | None = None
-    environment: Mapping[str, Any] = {}
-    data: Mapping[str, Any] = {}
-    model: Mapping[str, Any] = {}
-
-
-class ProblemRow(_Row):
-    """A file that could not be used, or was used with a remark (`fatal` false)."""
-
-    path: str
-    kind: str
-    reason: str = ""
-    fatal: bool = True
-    stage: str = "check"
-    count: int = 1
-
-
-class ProbeRow(_Row):
-    """One arm on one task with one probe; accuracies are shares in [0, 1]."""
-
-    arm: str
-    task: str
-    probe: str
-    metric: str = "accuracy"
-    values: tuple[float, ...] = ()
-    seeds: tuple[int, ...] = ()
-    mean: float | None = None
-    ci95: tuple[float, float] | None = None
-    chance: float | None = None
-    n_train: int | None = None
-    n_validation: int | None = None
-    n_test: int | None = None
-    train_seconds: float | None = None
-
-
-class HorizonRow(_Row):
-    """Prediction error so many token time steps ahead, beside the two trivial predictors."""
-
-    steps_ahead: int
-    seconds_ahead: float | None = None
-    error: float
-    copy_error: float | None = None
-    mean_error: float | None = None
-
-
-class ProbeTable(_Row):
-    """`results/probes.json`, or the table of a study."""
-
-    rows: tuple[ProbeRow, ...]
-    notes: tuple[str, ...] = ()
-
-
-class Horizon(_Row):
-    """`results/horizon.json`."""
-
-    rows: tuple[HorizonRow, ...]
-    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -223,12 +140,18 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def _json(path: Path) -> bytes:
+    """The file's JSON, a file name that is no Unicode made readable (`?` for what is not)."""
+    value = json.loads(path.read_bytes())
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+
+
 def _model(kind: type[M]) -> Callable[[Path], M]:
-    return lambda path: kind.model_validate_json(_text(path))
+    return lambda path: kind.model_validate_json(_json(path))
 
 
 def _problems(path: Path) -> tuple[ProblemRow, ...]:
-    return pydantic.TypeAdapter(tuple[ProblemRow, ...]).validate_json(_text(path))
+    return pydantic.TypeAdapter(tuple[ProblemRow, ...]).validate_json(_json(path))
 
 
 def _number(value: Any) -> float:

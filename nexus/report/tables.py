@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nexus.report.read import ProbeRow, ProbeTable, as_table
+from nexus.report.read import as_table
+from nexus.report.schema import ProbeRow, ProbeTable
 
 _SHARES = ("accuracy", "top1", "top5", "balanced_accuracy", "recall")
 

@@ -1,15 +1,14 @@
 """What a run amounts to, in plain words: finished? healthy? what are its features worth?"""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from nexus.report.read import Horizon, Journal, ProbeRow, ProbeTable, RunFiles
-from nexus.report.tables import count, duration, is_share
+from nexus.report.read import Journal, RunFiles
+from nexus.report.tables import count, duration
+from nexus.report.worth import Comparison, comparisons
 
-_OWN_NAMES = ("this run", "run", "this model", "encoder", "pretrained", "trained")
 _ALARMS = ("collapsing", "collapsed")
 
 
@@ -21,7 +20,7 @@ class Answer:
     level: str
     short: str
     detail: str = ""
-    lines: tuple["Comparison", ...] = ()
+    lines: tuple[Comparison, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,24 +72,6 @@ def diagnosis(journal: Journal) -> tuple[str, str]:
     return "", ""
 
 
-def main_arm(rows: Sequence[ProbeRow], kind: str | None) -> str | None:
-    """The arm that is this run: by its name, by the model's kind, else the first no baseline."""
-    arms = list(dict.fromkeys(row.arm for row in rows))
-    for wanted in (*_OWN_NAMES, *([kind.lower()] if kind else [])):
-        for arm in arms:
-            if arm.lower() == wanted:
-                return arm
-    return next((arm for arm in arms if not (_is_random(arm) or _is_pixels(arm))), None)
-
-
-def _is_random(arm: str) -> bool:
-    return "random" in arm.lower()
-
-
-def _is_pixels(arm: str) -> bool:
-    return "pixel" in arm.lower()
-
-
 def _finished(run: RunFiles) -> Answer:
     done, total = steps_done(run), run.info.steps_total
     progress = f"step {count(done)}" + (f" of {count(total)}" if total else "")
@@ -101,10 +82,10 @@ def _finished(run: RunFiles) -> Answer:
         seen = f", {count(run.info.clips_seen)} clips seen" if run.info.clips_seen else ""
         within = f" in {time}" if time else ""
         return Answer(question, "good", "Finished", f"{count(done)} steps{within}{seen}.")
+    why = f" {sentence(run.info.error)}" if run.info.error else ""
     if run.info.status == "interrupted":
-        return Answer(question, "warn", "Interrupted", f"Stopped at {progress}{after}.")
+        return Answer(question, "warn", "Interrupted", f"Stopped at {progress}{after}.{why}")
     if run.info.status == "failed":
-        why = f" {run.info.error}" if run.info.error else ""
         return Answer(question, "bad", "Failed", f"It broke off at {progress}{after}.{why}")
     if run.info.status == "running":
         detail = f"It stood at {progress} when this page was made: still at work, or killed."
@@ -150,7 +131,7 @@ def _worth(run: RunFiles) -> Answer:
     question = "What are the features worth?"
     if run.probes is None or not run.probes.rows:
         return Answer(question, "open", "Not measured", "No probe has looked at them yet.")
-    lines = comparisons(run.probes, str(run.info.model.get("kind", "")) or None)
+    lines = comparisons(run.probes, run.info.model.kind)
     rivals = [rival for line in lines for rival in line.rivals]
     if not rivals:
         return Answer(
@@ -164,107 +145,3 @@ def _worth(run: RunFiles) -> Answer:
         f"{first.size} {first.side} {first.arm} on {first.task}",
         lines=lines,
     )
-
-
-@dataclass(frozen=True)
-class Rival:
-    """A baseline under the same probe: by how much this run is better, and whether that is sure."""
-
-    arm: str
-    task: str
-    metric: str
-    gap: float
-    apart: bool | None  # do the intervals lie apart? None without intervals
-    untrained: bool
-
-    @property
-    def size(self) -> str:
-        """The distance with its unit."""
-        points = is_share(self.metric)
-        return f"{100 * abs(self.gap):.1f} points" if points else f"{abs(self.gap):.2f}"
-
-    @property
-    def side(self) -> str:
-        """On which side of the baseline this run is."""
-        return "above" if self.gap >= 0 else "below"
-
-    @property
-    def doubt(self) -> str:
-        """What keeps the difference from being sure; empty when nothing does."""
-        return {True: "", False: "intervals overlap", None: "no intervals"}[self.apart]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """This run on one task, beside its baselines."""
-
-    row: ProbeRow
-    rivals: tuple[Rival, ...]
-
-
-def comparisons(table: ProbeTable, kind: str | None) -> tuple[Comparison, ...]:
-    """For each task, this run beside each baseline under the same probe: linear where there is one.
-
-    Taking each task's best probe instead would choose on the test split.
-    """
-    own = main_arm(table.rows, kind)
-    found = []
-    for task in dict.fromkeys(row.task for row in table.rows):
-        mine = [r for r in table.rows if r.task == task and r.arm == own and _known(r.mean)]
-        if not mine:
-            continue
-        row = next((r for r in mine if r.probe.lower() == "linear"), mine[0])
-        rivals = [
-            _rival(row, other)
-            for other in table.rows
-            if (other.task, other.probe, other.metric) == (task, row.probe, row.metric)
-            and (_is_random(other.arm) or _is_pixels(other.arm))
-            and other.arm != own
-            and _known(other.mean)
-        ]
-        found.append(Comparison(row, tuple(sorted(rivals, key=lambda r: not r.untrained))))
-    return tuple(found)
-
-
-def _known(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
-
-
-def _rival(row: ProbeRow, other: ProbeRow) -> Rival:
-    gap = (row.mean or 0.0) - (other.mean or 0.0)
-    return Rival(
-        other.arm, row.task, row.metric, gap, _apart(row, other), untrained=_is_random(other.arm)
-    )
-
-
-def _apart(row: ProbeRow, rival: ProbeRow) -> bool | None:
-    if row.ci95 is None or rival.ci95 is None:
-        return None
-    return row.ci95[0] > rival.ci95[1] or row.ci95[1] < rival.ci95[0]
-
-
-def horizon_words(table: Horizon) -> str:
-    """How far ahead the model predicts better than the trivial predictors."""
-    rows = sorted(table.rows, key=lambda row: row.steps_ahead)
-    sentences = []
-    for rival, name in (
-        ("copy_error", "copying the last frame"),
-        ("mean_error", "the mean feature"),
-    ):
-        known = [(row, getattr(row, rival)) for row in rows if getattr(row, rival) is not None]
-        if not known:
-            continue
-        won = [row for row, other in known if row.error < other]
-        if len(won) == len(known):
-            sentences.append(f"Better than {name} at every distance.")
-        elif not won:
-            sentences.append(f"Better than {name} at no distance.")
-        else:
-            places = [
-                str(row.steps_ahead) if row.seconds_ahead is None else f"{row.seconds_ahead:g} s"
-                for row in won
-            ]
-            near = won == [row for row, _ in known[: len(won)]]
-            where = f"up to {places[-1]} ahead" if near else f"only at {', '.join(places)} ahead"
-            sentences.append(f"Better than {name} {where}.")
-    return " ".join(sentences)

@@ -1,0 +1,126 @@
+"""Facts of a run as words: what ran on what data, how fast, on which machine."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+
+from nexus.report import tables
+from nexus.report.read import RunFiles
+
+
+def speed(run: RunFiles) -> str:
+    """Throughput over the whole run in one sentence, empty when nothing was logged."""
+    parts = []
+    if run.info.clips_seen and run.info.train_seconds:
+        rate = tables.significant(run.info.clips_seen / run.info.train_seconds)
+        clips = tables.count(run.info.clips_seen)
+        took = tables.duration(run.info.train_seconds)
+        parts.append(f"{clips} clips in {took}: {rate} clips/s over the whole run.")
+    if run.journal.has("data_wait"):
+        waits = run.journal.column("data_wait")
+        waits = waits[waits == waits]
+        parts.append(f"On average {100 * waits.mean():.1f} % of a step went into waiting for data.")
+    return " ".join(parts)
+
+
+def probe_command(run: RunFiles) -> str:
+    """How to measure the features; a run on unlabelled videos needs a list that has labels."""
+    command = f"nexus probe {shlex.quote(str(run.folder))}"
+    return command if run.info.data.labels else f"{command} --data LABELLED.csv --label COLUMN"
+
+
+def lead(run: RunFiles) -> str:
+    """What was run, in a line under the name."""
+    info = run.info
+    said = {"": info.model.kind, "recipe ": info.recipe, "seed ": info.seed}
+    said |= {"on ": info.device, "started ": _moment(info.started)}
+    named = {word: value for word, value in said.items() if isinstance(value, str | int)}
+    return " · ".join(f"{word}{value}" for word, value in named.items())
+
+
+def bad_files(run: RunFiles) -> str:
+    """How many files were left out and how many were used in spite of a remark."""
+    problems = run.problems or ()
+    left_out = len({it.path for it in problems if it.fatal})
+    kept = len({it.path for it in problems} - {it.path for it in problems if it.fatal})
+    parts = [f"{tables.count(left_out)} left out"] if left_out else []
+    parts += [f"{tables.count(kept)} used in spite of a remark"] if kept else []
+    videos = run.info.data.videos
+    beside = f", beside {tables.count(videos)} usable videos" if videos else ""
+    return " and ".join(parts) + beside + "."
+
+
+def machine(run: RunFiles) -> dict[str, str]:
+    """Environment and settings of the machine, name to value."""
+    info = run.info
+    facts = {"device": info.device, "precision": info.precision, "threads": info.threads}
+    facts |= {"seed": info.seed, "started": _moment(info.started), "ended": _moment(info.ended)}
+    facts |= {name.replace("_", " "): value for name, value in info.environment.items()}
+    return {name: _plain(value) for name, value in facts.items() if value not in (None, "")}
+
+
+def data_and_model(run: RunFiles) -> dict[str, str]:
+    """What was trained on what, name to value; what the run does not say is left out."""
+    data, model = run.info.data, run.info.model
+    source = data.source if isinstance(data.source, str) else ", ".join(data.source or ())
+    facts = {
+        "source": source,
+        "videos": tables.count(data.videos),
+        "total length": tables.duration(data.seconds),
+    }
+    facts |= {f"label “{column}”": _labels(values) for column, values in data.labels.items()}
+    facts |= {
+        "model": model.kind or "",
+        "parameters": tables.count(model.parameters),
+        "… of the encoder": tables.count(model.encoder_parameters),
+    }
+    return {name: value for name, value in facts.items() if value not in ("", "–")}
+
+
+def check_command(run: RunFiles) -> str:
+    """How to look for bad files in the data of a run."""
+    source = run.info.data.source or "DATA"
+    return shlex.join(["nexus", "check", *([source] if isinstance(source, str) else source)])
+
+
+def repeat_command(run: RunFiles) -> str:
+    """How to make a run again from its recipe, where it does not say itself how it was made."""
+    source = run.info.data.source if isinstance(run.info.data.source, str) else "DATA"
+    recipe = str(run.folder / "recipe.yaml")
+    return shlex.join(["nexus", "pretrain", source, "--recipe", recipe, "--out", "NEW_FOLDER"])
+
+
+def _labels(values: Any) -> str:
+    """Label values with the number of videos of each; of many values the first few."""
+    if isinstance(values, Mapping):
+        listed = [f"{name} ({number})" for name, number in values.items()]
+    elif isinstance(values, Sequence) and not isinstance(values, str):
+        listed = [str(value) for value in values]
+    else:
+        return str(values)
+    if len(listed) <= 24:
+        return ", ".join(listed)
+    return f"{tables.count(len(listed))} values: {', '.join(listed[:6])}, …"
+
+
+def _moment(value: str | float | None) -> str | None:
+    """A time as `2026-11-22 10:02 UTC`, from ISO text or seconds since 1970."""
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(float(value), UTC)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            return str(value)
+    return moment.strftime("%Y-%m-%d %H:%M %Z").strip()
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping | list):
+        return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True).strip()
+    return str(value)

@@ -1,0 +1,144 @@
+"""The drawing surface, the film strips and the README's picture, against slow oracles."""
+
+import re
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+from run_builder import Builder, moving_shapes, probe_rows
+
+from nexus.report import canvas
+from nexus.report.intervals import probe_pictures
+from nexus.report.overview import save_overview
+from nexus.report.read import PatchColours, as_table
+from nexus.report.schema import ReportError
+from nexus.report.strips import HEIGHT, films, strips
+
+VALUES = arrays(
+    np.float64, st.integers(1, 200), elements=st.floats(-100, 100) | st.just(float("nan"))
+)
+
+
+@given(VALUES, st.integers(1, 50))
+def test_thinning_keeps_the_ends_of_the_range_and_the_mean(values: np.ndarray, limit: int) -> None:
+    x = np.arange(len(values), dtype=np.float64)
+    places, mean, low, high = canvas.thin(x, values, limit)
+    assert len(places) == min(len(values), limit)
+    assert places[-1] == x[-1]
+    if np.isfinite(values).any():
+        assert np.nanmin(low) == np.nanmin(values)
+        assert np.nanmax(high) == np.nanmax(values)
+    if len(values) > limit:
+        ends = np.searchsorted(x, places, side="right")
+        for index, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+            part = [v for v in values[start:end] if np.isfinite(v)]
+            expected = sum(part) / len(part) if part else float("nan")
+            assert mean[index] == pytest.approx(expected, nan_ok=True)
+
+
+@given(VALUES, st.floats(0, 1))
+def test_smoothing_is_a_centred_mean(values: np.ndarray, share: float) -> None:
+    half = int(len(values) * share / 2)
+    for index, found in enumerate(canvas.smooth(values, share)):
+        window = values[max(0, index - half) : index + half + 1]
+        window = window[np.isfinite(window)]
+        gap = not np.isfinite(values[index])
+        expected = float("nan") if gap else window.mean()
+        assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
+
+
+def test_colours_follow_the_theme_of_the_page() -> None:
+    """No fixed colour may be left in a plot: it would vanish on a dark page."""
+    style = (Path(canvas.__file__).parent / "templates/style.css").read_text()
+    (picture,) = probe_pictures(as_table(probe_rows()[:12]).rows)
+    fixed = set(re.findall(r"#[0-9a-f]{6}", picture.image)) - {"#ffffff"}
+    assert fixed == set()
+    light, dark = style.split("@media screen")[:2]
+    used = set(re.findall(r"var\((--[a-z]+)\)", picture.image))
+    assert {"--blue", "--ink", "--muted"} <= used
+    for name in used - {"--sans"}:
+        assert f"{name}:" in light
+        assert f"{name}:" in dark
+
+
+def test_the_interval_plot_puts_points_where_the_numbers_are() -> None:
+    """The marks are read back from the SVG and compared with means on a straight scale."""
+    rows = probe_rows()[:6]
+    (picture,) = probe_pictures(as_table(rows).rows)
+    assert all(f"{100 * row['mean']:.1f}" in picture.alt for row in rows)
+    marks = [
+        (float(x), float(y))
+        for x, y in re.findall(r'<use href="[^"]*" x="([\d.]+)" y="([\d.]+)"', picture.image)
+    ]
+    ticks = re.findall(
+        r'<use href="[^"]*" x="([\d.]+)" y="[\d.]+"[^>]*/>\s*</g>\s*</g>\s*<g id="[^"]*">\s*'
+        r"<text[^>]*>(\d+)</text>",
+        picture.image,
+    )
+    (x0, v0), (x1, v1) = [(float(x), float(v)) for x, v in (ticks[0], ticks[-1])]
+    places = [x0 + (100 * row["mean"] - v0) * (x1 - x0) / (v1 - v0) for row in rows]
+    for place in places:
+        assert any(abs(x - place) < 0.05 for x, _ in marks)
+
+
+def test_plots_are_safe_from_names() -> None:
+    name = '<b>"x" & $\\frac$ 向左 🙂'
+    rows = [{**row, "arm": name, "task": name} for row in probe_rows()[:1]]
+    (picture,) = probe_pictures(as_table(rows).rows)
+    assert "<b>" not in picture.image
+    assert name in unescape(picture.image)
+
+
+@pytest.mark.parametrize(("time", "steps"), [(16, 8), (8, 8), (16, 3), (1, 1), (64, 32)])
+def test_colours_stand_under_a_frame_that_they_cover(time: int, steps: int) -> None:
+    """Frame t is painted with brightness t and step s with brightness s."""
+    frames = np.arange(time, dtype=np.uint8)[None, :, None, None, None]
+    colours = np.arange(steps, dtype=np.uint8)[None, :, None, None, None]
+    found = films(
+        PatchColours(
+            np.broadcast_to(frames, (1, time, 6, 10, 3)).copy(),
+            np.broadcast_to(colours, (1, steps, 3, 5, 3)).copy(),
+        )
+    )[0]
+    assert len(found.columns) == min(steps, 8)
+    assert found.frames.shape[1:] == (HEIGHT, round(HEIGHT * 10 / 6), 3)
+    for column, frame in enumerate(found.columns):
+        step = int(found.colours[column].max())
+        assert found.frames[column].max() == frame
+        assert step * time / steps <= frame < (step + 1) * time / steps
+
+
+def test_blocks_keep_the_colours_of_the_file() -> None:
+    frames, colours = moving_shapes(clips=1)
+    film = films(PatchColours(frames, colours))[0]
+    side = HEIGHT // 8
+    assert (film.colours[:, side // 2 :: side, side // 2 :: side] == colours[0]).all()
+
+
+def test_strips_of_many_large_clips_stay_small() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (9, 32, 256, 320, 3), dtype=np.uint8)
+    made = strips(PatchColours(noise, noise[:, ::2, ::16, ::16]))
+    assert len(made) == 3
+    assert sum(len(uri) for strip in made for row in strip.rows for uri in row.images) < 2_000_000
+
+
+@pytest.mark.parametrize("parts", [("probes", "pca"), ("probes",), ("pca",)])
+def test_the_overview_is_a_picture_of_what_there_is(
+    build: Builder, tmp_path: Path, parts: tuple[str, ...]
+) -> None:
+    png = save_overview(build(parts=parts, journal=[]), tmp_path / "docs/overview.png", dpi=50)
+    with Image.open(png) as image:
+        assert image.format == "PNG"
+        pixels = np.asarray(image.convert("RGB"))
+    assert (pixels[0] == 255).all(), "white all around"
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+
+def test_an_overview_of_nothing_is_an_error(build: Builder, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="nothing to draw"):
+        save_overview(build(parts=(), journal=[]), tmp_path / "x.png")

@@ -1,0 +1,152 @@
+"""The plain words: what is said must follow from the numbers, and no more than that."""
+
+from typing import Any
+
+import pytest
+from run_builder import Builder, journal_rows, probe_rows, run_info
+
+from nexus.report.read import Journal, as_table, read_run
+from nexus.report.schema import Horizon
+from nexus.report.verdict import Span, diagnosis, health_spans, steps_done, verdict
+from nexus.report.worth import comparisons, horizon_words, main_arm
+
+
+def journal(*statuses: str) -> Journal:
+    return Journal(
+        tuple(
+            {"step": 10 * (place + 1), "health": status, "health_reason": f"reason {place}"}
+            for place, status in enumerate(statuses)
+        )
+    )
+
+
+def rows(*arms: tuple[str, float, tuple[float, float] | None]) -> list[dict[str, Any]]:
+    return [
+        {"arm": arm, "task": "direction", "probe": "linear", "mean": mean, "ci95": ci}
+        for arm, mean, ci in arms
+    ]
+
+
+def test_alarms_in_a_row_are_one_span_with_the_latest_reason() -> None:
+    log = journal("healthy", "collapsing", "", "collapsing", "collapsed", "healthy", "collapsing")
+    assert health_spans(log) == [
+        Span(20, 40, "collapsing", "reason 3"),
+        Span(50, 50, "collapsed", "reason 4"),
+        Span(70, 70, "collapsing", "reason 6"),
+    ]
+    assert diagnosis(log) == ("collapsing", "reason 6")
+    assert diagnosis(journal()) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "level", "short"),
+    [
+        (("healthy", "healthy"), "good", "Healthy"),
+        (("collapsing", "healthy"), "good", "Healthy at the end"),
+        (("healthy", "collapsing"), "warn", "Collapsing"),
+        (("healthy", "collapsed"), "bad", "Collapsed"),
+        (("unknown", "unknown"), "open", "Unknown"),
+        ((), "open", "Unknown"),
+    ],
+)
+def test_health_is_the_doctors_last_word(
+    build: Builder, statuses: tuple[str, ...], level: str, short: str
+) -> None:
+    run = read_run(build(journal=list(journal(*statuses).rows), parts=()))
+    answer = verdict(run)[1]
+    assert (answer.level, answer.short) == (level, short)
+    assert len(answer.detail) > 5
+    if short == "Healthy at the end":
+        assert answer.detail == "Reason 1. An earlier alarm (step 10) has passed."
+
+
+def test_skipped_steps_are_told(build: Builder) -> None:
+    log = journal_rows(steps=30)
+    log[-1]["skipped_steps"] = 1
+    assert "1 step was skipped" in verdict(read_run(build(journal=log, parts=())))[1].detail
+
+
+def test_steps_done_is_the_furthest_that_any_file_knows(build: Builder) -> None:
+    log = journal_rows(steps=120)
+    run = build(journal=log, info=run_info(status="running", steps_done=100), parts=())
+    assert steps_done(read_run(run)) == 120
+
+
+@pytest.mark.parametrize(
+    ("arms", "kind", "main"),
+    [
+        (("random init", "V-JEPA", "raw pixels"), None, "V-JEPA"),
+        (("random init", "pixels", "vjepa"), "vjepa", "vjepa"),
+        (("random init", "pixels", "vjepa"), "pixels", "pixels"),
+        (("EMA only", "random init", "This run"), "vjepa", "This run"),
+        (("random init", "raw pixels"), "vjepa", None),
+    ],
+)
+def test_the_arm_of_the_run(arms: tuple[str, ...], kind: str | None, main: str | None) -> None:
+    assert main_arm(as_table(rows(*((arm, 0.5, None) for arm in arms))).rows, kind) == main
+
+
+def test_gaps_are_differences_of_means_and_overlap_is_said() -> None:
+    table = as_table(
+        rows(
+            ("raw pixels", 0.30, (0.24, 0.36)),
+            ("this run", 0.35, (0.31, 0.39)),
+            ("random init", 0.15, (0.12, 0.18)),
+            ("raw pixels, big", 0.60, (0.55, 0.65)),
+            ("random init, old", 0.20, None),
+        )
+    )
+    (found,) = comparisons(table, "vjepa")
+    told = [(r.arm, r.size, r.side, r.doubt) for r in found.rivals]
+    assert told == [
+        ("random init", "20.0 points", "above", ""),
+        ("random init, old", "15.0 points", "above", "no intervals"),
+        ("raw pixels", "5.0 points", "above", "intervals overlap"),
+        ("raw pixels, big", "25.0 points", "below", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mean", "ci", "level"),
+    [(0.35, (0.31, 0.39), "good"), (0.20, (0.15, 0.25), "warn"), (0.05, (0.04, 0.06), "warn")],
+)
+def test_worth_is_good_only_when_surely_above_random(
+    build: Builder, mean: float, ci: tuple[float, float], level: str
+) -> None:
+    table = rows(("this run", mean, ci), ("random init", 0.16, (0.13, 0.19)))
+    answer = verdict(read_run(build(rows=table, journal=[], parts=("probes",))))[2]
+    assert answer.level == level
+
+
+def test_worth_without_a_baseline_or_without_probes_stays_open(build: Builder) -> None:
+    alone = rows(("this run", 0.9, (0.8, 0.95)))
+    one = verdict(read_run(build(name="a", rows=alone, journal=[], parts=("probes",))))[2]
+    none = verdict(read_run(build(name="b", journal=[], parts=())))[2]
+    assert (one.level, one.short) == ("open", "Not compared")
+    assert (none.level, none.short) == ("open", "Not measured")
+
+
+def test_the_linear_probe_speaks_although_another_is_better() -> None:
+    table = as_table(
+        [{**row, "mean": 0.99} if row["probe"] == "kNN" else row for row in probe_rows()]
+    )
+    assert [c.row.probe for c in comparisons(table, "vjepa")] == ["linear", "linear"]
+
+
+@pytest.mark.parametrize(
+    ("errors", "words"),
+    [
+        ((0.1, 0.2, 0.3), "at every distance."),
+        ((0.1, 0.2, 0.5), "up to 2 s ahead."),
+        ((0.5, 0.2, 0.5), "only at 2 s ahead."),
+        ((0.5, 0.5, 0.5), "at no distance."),
+    ],
+)
+def test_how_far_ahead_it_is_better(errors: tuple[float, ...], words: str) -> None:
+    made = [
+        {"steps_ahead": k, "seconds_ahead": float(k), "error": e, "copy_error": 0.4}
+        for k, e in enumerate(errors, start=1)
+    ]
+    here = {"steps_ahead": 0, "seconds_ahead": 0.0, "error": 9.0, "copy_error": 0.4}
+    told = horizon_words(Horizon.model_validate({"rows": [here, *made]}))
+    assert told == f"Better than copying the last frame {words}"
