@@ -12,7 +12,7 @@ def meters(spread, rank=20.0):
     return {**readings, "rank_share": rank / 96}
 
 
-HEALTHY, COLLAPSING, COLLAPSED = meters(0.6), meters(0.1), meters(0.01)
+HEALTHY, COLLAPSING, COLLAPSED = meters(0.6), meters(0.06), meters(0.01)
 
 
 def watch(readings, **settings):
@@ -37,7 +37,7 @@ def test_three_readings_in_a_row_raise_the_alarm_once_and_in_plain_words():
     assert health.verdict.status == "collapsed"
     assert [i for i, line in enumerate(news) if line] == [3]
     assert news[3].startswith("step 4: the representation is collapsed: ")
-    assert "feature energy" in news[3]
+    assert "features' size" in news[3]
 
 
 def test_recovery_is_told_too():
