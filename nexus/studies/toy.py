@@ -1,0 +1,289 @@
+"""The toy study: what V-JEPA adds, beside every arm that could explain its result away.
+
+All arms see the same clips of one toy world, in the same order for a given seed, for the same number
+of steps, through the same trainer; they differ in the objective alone.
+
+The weight of the anti-collapse term is chosen for each arm that has one beside another objective, by
+the linear probe on the *validation* split, with the first training seed. The test split is read once
+an arm and seed, by the final probes.
+"""
+
+import json
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from nexus.atomic import write_json, write_text
+from nexus.checkpoints.files import load_checkpoint_model
+from nexus.config import merge
+from nexus.data.catalog import Catalog
+from nexus.data.toy import ToyConfig
+from nexus.errors import ConfigError
+from nexus.evaluation.results import ProbeResult, probe_row, write_probe_rows
+from nexus.evaluation.suite import Measured, measure_encoder, measure_pixels
+from nexus.jobs import runs
+from nexus.jobs.console import messages
+from nexus.jobs.pretraining import TOY_TASKS, toy_world
+from nexus.jobs.probing import PIXELS_ARM, RANDOM_ARM
+from nexus.models.ssl import SelfSupervisedModel
+from nexus.report.page import write_study_report
+from nexus.report.read import read_run
+from nexus.report.tables import markdown_table
+from nexus.training.environment import describe_environment
+from nexus.training.loop import train
+from nexus.training.recipe import Recipe, load_recipe
+
+RECIPE = "small"
+WEIGHTS = (0.03, 0.1, 0.3)
+"""Weights of the anti-collapse term to choose from."""
+CHOICE = ("direction", "linear")
+"""The task and the probe whose validation accuracy chooses the weight."""
+PROBES = ("linear", "knn")
+WORLD_SEED = 0
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One objective: changes to the recipe; `weighted` arms get their weight by validation."""
+
+    changes: Mapping[str, Any]
+    weighted: bool = False
+
+
+PIXEL_KEYS = [
+    "img_size",
+    "num_frames",
+    "in_chans",
+    "patch_size",
+    "tubelet_size",
+    "encoder_dim",
+    "num_heads",
+    "mlp_ratio",
+    "factorized",
+    "num_spatial_layers",
+    "num_temporal_layers",
+    "drop_path",
+    "positions",
+    "predictor_dim",
+    "num_predictor_layers",
+    "predictor_heads",
+    "predictor_mlp_ratio",
+    "mask",
+    "mask_ratio",
+    "temporal_mask_ratio",
+    "context_frames",
+    "future_frames",
+    "early_mask_ratio",
+    "late_mask_ratio",
+    "targets",
+    "loss",
+    "regularizer",
+    "regularizer_weight",
+]
+"""Settings that a pixel model shares with V-JEPA."""
+
+ARMS: dict[str, Arm] = {
+    "vjepa": Arm({}, weighted=True),
+    "vjepa, EMA only": Arm({"model": {"regularizer": "none"}}),
+    "anti-collapse only": Arm({"model": {"prediction_weight": 0.0}}),
+    "pixel prediction, raw": Arm({"kind": "pixels", "model": {"target": "raw"}}, weighted=True),
+    "pixel prediction, normalised": Arm(
+        {"kind": "pixels", "model": {"target": "normalised"}}, weighted=True
+    ),
+    RANDOM_ARM: Arm({"training": {"steps": 0}}),
+    PIXELS_ARM: Arm({}),
+}
+
+
+def run(
+    out: str | Path,
+    *,
+    seeds: int = 3,
+    steps: int | None = None,
+    arms: Sequence[str] | None = None,
+    world: ToyConfig | None = None,
+) -> Path:
+    """Run the study, or what is left of it; returns `out/table.md`.
+
+    Every finished training run in `out` is kept and used again, so an interrupted study goes on
+    where it stopped.
+
+    Args:
+        out: folder of the world, the runs and the tables.
+        seeds: training seeds of each arm, 0 to `seeds - 1`.
+        steps: training steps of each arm; default: the recipe's.
+        arms: names out of `ARMS`; default: all.
+        world: the toy world; default: the demo's.
+
+    Raises:
+        ConfigError: an unknown arm.
+    """
+    out = Path(out)
+    chosen = choose_arms(arms)
+    world = world or ToyConfig.from_mapping({})
+    listing = toy_world(out / "videos", world, seed=WORLD_SEED)
+    study = Study(out, runs.read_videos(listing), range(seeds), steps)
+    rows, notes = [], []
+    for name in chosen:
+        found, told = study.arm(name)
+        rows += found
+        notes += told
+    results = out / "results.json"
+    results.unlink(missing_ok=True)
+    write_probe_rows(results, rows, notes=notes)
+    return study.write(results, world)
+
+
+def choose_arms(names: Sequence[str] | None) -> list[str]:
+    """The arms to run, in the order of the table.
+
+    Raises:
+        ConfigError: an unknown name; the message lists the known ones.
+    """
+    unknown = [name for name in names or () if name not in ARMS]
+    if unknown:
+        raise ConfigError(f"unknown arm {unknown[0]!r}; known arms: {'; '.join(ARMS)}")
+    return [name for name in ARMS if names is None or name in names]
+
+
+def arm_recipe(name: str, *, seed: int, steps: int | None, weight: float | None = None) -> Recipe:
+    """The recipe of an arm: the small recipe with the arm's changes."""
+    base = load_recipe(RECIPE).to_mapping()
+    changes = ARMS[name].changes
+    if changes.get("kind") == "pixels":
+        base["model"] = {key: base["model"][key] for key in PIXEL_KEYS}
+    layers: list[Mapping[str, Any]] = [{"training": {"seed": seed}, "name": f"toy study: {name}"}]
+    if steps is not None:
+        # The warm-up stays the same share of the run.
+        share = base["optim"]["warmup_steps"] / base["training"]["steps"]
+        layers.append({"training": {"steps": steps}})
+        layers.append({"optim": {"warmup_steps": max(1, round(share * steps))}})
+    if weight is not None:
+        layers.append({"model": {"regularizer_weight": weight}})
+    for layer in (*layers, changes):
+        base = merge(base, layer)
+    return Recipe.from_mapping(base)
+
+
+class Study:
+    """The runs of a study in one folder."""
+
+    def __init__(
+        self, out: Path, catalog: Catalog, seeds: Sequence[int], steps: int | None
+    ) -> None:
+        self.out, self.catalog, self.seeds, self.steps = out, catalog, seeds, steps
+
+    def arm(self, name: str) -> tuple[list[Any], list[str]]:
+        """Probe rows of one arm over all seeds, and notes."""
+        if name == PIXELS_ARM:
+            settings = arm_recipe(name, seed=0, steps=self.steps)
+            source = runs.clip_source(settings, self.catalog)
+            kept = self.out / "features"
+            found = measure_pixels(source, TOY_TASKS, kinds=PROBES, cache_dir=kept)
+            return self.rows(name, {0: found}, None), []
+        weight, notes = self.choose_weight(name)
+        measured, seconds = {}, []
+        for seed in self.seeds:
+            measured[seed], spent = self.measure(name, seed, weight)
+            seconds.append(spent)
+        mean = sum(seconds) / len(seconds)
+        return self.rows(name, measured, mean or None), notes
+
+    def rows(self, name: str, measured: Mapping[int, Measured], seconds: float | None) -> list[Any]:
+        """A row for each task and probe."""
+        first = next(iter(measured.values()))
+        return [
+            probe_row(
+                name,
+                {seed: found.results[key] for seed, found in measured.items()},
+                train_seconds=seconds,
+            )
+            for key in first.results
+        ]
+
+    def choose_weight(self, name: str) -> tuple[float | None, list[str]]:
+        """The weight with the best validation accuracy at the first seed; None: nothing to choose."""
+        if not ARMS[name].weighted:
+            return None, []
+        scores = {}
+        for weight in WEIGHTS:
+            measured, _ = self.measure(name, self.seeds[0], weight)
+            scores[weight] = result(measured, *CHOICE).validation
+        best = max(scores, key=lambda weight: scores[weight])
+        tried = ", ".join(f"{weight:g}: {100 * score:.1f}" for weight, score in scores.items())
+        return best, [
+            f"{name}: weight {best:g} of the anti-collapse term, chosen by the validation accuracy "
+            f"of the {CHOICE[1]} probe on {CHOICE[0]} at seed {self.seeds[0]} ({tried})"
+        ]
+
+    def measure(self, name: str, seed: int, weight: float | None) -> tuple[Measured, float]:
+        """Train one run of an arm unless it is there, and probe it; also its training seconds."""
+        settings = arm_recipe(name, seed=seed, steps=self.steps, weight=weight)
+        label = name.replace(",", "").replace(" ", "-")
+        folder = (
+            self.out / "runs" / f"{label}{'' if weight is None else f'-w{weight:g}'}-seed{seed}"
+        )
+        if not finished(folder):
+            messages().print(f"{name}, seed {seed}, weight {weight}", markup=False)
+            resume = (folder / "run.json").exists()
+            train(settings, self.catalog, folder, resume=resume, command="nexus study toy")
+        model = load_checkpoint_model(folder)
+        assert isinstance(model, SelfSupervisedModel)
+        source = runs.clip_source(settings, self.catalog)
+        measured = measure_encoder(
+            model.evaluation_encoder(),
+            source,
+            TOY_TASKS,
+            kinds=PROBES,
+            cache_dir=folder / "features",
+        )
+        return measured, read_run(folder).info.train_seconds or 0.0
+
+    def write(self, results: Path, world: ToyConfig) -> Path:
+        """Write `table.md`, `study.json` and `study.html`."""
+        content = json.loads(results.read_text(encoding="utf-8"))
+        environment = describe_environment()
+        command = ["nexus", "study", "toy", "--out", str(self.out), "--seeds", str(len(self.seeds))]
+        if self.steps is not None:
+            command += ["--steps", str(self.steps)]
+        facts = {
+            "command": shlex.join(command),
+            "date": date.today().isoformat(),
+            "machine": f"{environment.get('cpu', platform.processor())}, "
+            f"{environment.get('cores')} cores",
+            "environment": environment,
+            "world": world.to_mapping(),
+            "world_seed": WORLD_SEED,
+            "steps": self.steps or load_recipe(RECIPE).training.steps,
+        }
+        write_json(self.out / "study.json", facts)
+        write_study_report(
+            content,
+            self.out / "study.html",
+            title="The toy study",
+            command=facts["command"],
+            machine=facts["machine"],
+            date=facts["date"],
+        )
+        told = [
+            f"`{facts['command']}`, {facts['steps']} steps, {facts['machine']}, {facts['date']}.",
+            markdown_table(content, probe="linear"),
+            *(f"- {note}" for note in content["notes"]),
+        ]
+        write_text(self.out / "table.md", "\n\n".join(told) + "\n")
+        return self.out / "table.md"
+
+
+def finished(folder: Path) -> bool:
+    """Whether a training run in `folder` came to its end."""
+    return (folder / "run.json").exists() and read_run(folder).info.status == "finished"
+
+
+def result(measured: Measured, task: str, probe: str) -> ProbeResult:
+    """The single result of a task and probe."""
+    (found,) = measured.results[task, probe]
+    return found
