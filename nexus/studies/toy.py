@@ -1,11 +1,11 @@
 """The toy study: what V-JEPA adds, beside every arm that could explain its result away.
 
-All arms see the same clips of one toy world, in the same order for a given seed, for the same number
-of steps, through the same trainer; they differ in the objective alone.
+All arms see the same clips of one toy world, in the same order for a given seed, for the same
+number of steps, through the same trainer; they differ in the objective alone.
 
-The weight of the anti-collapse term is chosen for each arm that has one beside another objective, by
-the linear probe on the *validation* split, with the first training seed. The test split is read once
-an arm and seed, by the final probes.
+The weight of the anti-collapse term is chosen for each arm that has one beside another objective,
+by the linear probe on the *validation* split, with the first training seed; the test accuracies of
+the weights that were not chosen are not looked at.
 """
 
 import json
@@ -29,7 +29,7 @@ from nexus.jobs import runs
 from nexus.jobs.console import messages
 from nexus.jobs.pretraining import TOY_TASKS, toy_world
 from nexus.jobs.probing import PIXELS_ARM, RANDOM_ARM
-from nexus.models.ssl import SelfSupervisedModel
+from nexus.models.ssl import PixelConfig, SelfSupervisedModel
 from nexus.report.page import write_study_report
 from nexus.report.read import read_run
 from nexus.report.tables import markdown_table
@@ -53,38 +53,6 @@ class Arm:
     changes: Mapping[str, Any]
     weighted: bool = False
 
-
-PIXEL_KEYS = [
-    "img_size",
-    "num_frames",
-    "in_chans",
-    "patch_size",
-    "tubelet_size",
-    "encoder_dim",
-    "num_heads",
-    "mlp_ratio",
-    "factorized",
-    "num_spatial_layers",
-    "num_temporal_layers",
-    "drop_path",
-    "positions",
-    "predictor_dim",
-    "num_predictor_layers",
-    "predictor_heads",
-    "predictor_mlp_ratio",
-    "mask",
-    "mask_ratio",
-    "temporal_mask_ratio",
-    "context_frames",
-    "future_frames",
-    "early_mask_ratio",
-    "late_mask_ratio",
-    "targets",
-    "loss",
-    "regularizer",
-    "regularizer_weight",
-]
-"""Settings that a pixel model shares with V-JEPA."""
 
 ARMS: dict[str, Arm] = {
     "vjepa": Arm({}, weighted=True),
@@ -155,7 +123,8 @@ def arm_recipe(name: str, *, seed: int, steps: int | None, weight: float | None 
     base = load_recipe(RECIPE).to_mapping()
     changes = ARMS[name].changes
     if changes.get("kind") == "pixels":
-        base["model"] = {key: base["model"][key] for key in PIXEL_KEYS}
+        shared = PixelConfig.model_fields
+        base["model"] = {key: base["model"][key] for key in base["model"] if key in shared}
     layers: list[Mapping[str, Any]] = [{"training": {"seed": seed}, "name": f"toy study: {name}"}]
     if steps is not None:
         # The warm-up stays the same share of the run.
@@ -206,7 +175,7 @@ class Study:
         ]
 
     def choose_weight(self, name: str) -> tuple[float | None, list[str]]:
-        """The weight with the best validation accuracy at the first seed; None: nothing to choose."""
+        """The weight that validates best at the first seed; None: there is nothing to choose."""
         if not ARMS[name].weighted:
             return None, []
         scores = {}
@@ -224,9 +193,8 @@ class Study:
         """Train one run of an arm unless it is there, and probe it; also its training seconds."""
         settings = arm_recipe(name, seed=seed, steps=self.steps, weight=weight)
         label = name.replace(",", "").replace(" ", "-")
-        folder = (
-            self.out / "runs" / f"{label}{'' if weight is None else f'-w{weight:g}'}-seed{seed}"
-        )
+        label += "" if weight is None else f"-w{weight:g}"
+        folder = self.out / "runs" / f"{label}-seed{seed}"
         if not finished(folder):
             messages().print(f"{name}, seed {seed}, weight {weight}", markup=False)
             resume = (folder / "run.json").exists()
@@ -234,13 +202,8 @@ class Study:
         model = load_checkpoint_model(folder)
         assert isinstance(model, SelfSupervisedModel)
         source = runs.clip_source(settings, self.catalog)
-        measured = measure_encoder(
-            model.evaluation_encoder(),
-            source,
-            TOY_TASKS,
-            kinds=PROBES,
-            cache_dir=folder / "features",
-        )
+        encoder, kept = model.evaluation_encoder(), folder / "features"
+        measured = measure_encoder(encoder, source, TOY_TASKS, kinds=PROBES, cache_dir=kept)
         return measured, read_run(folder).info.train_seconds or 0.0
 
     def write(self, results: Path, world: ToyConfig) -> Path:
