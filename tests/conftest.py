@@ -12,6 +12,12 @@ install_import_hook("nexus.nn", "oracles.shapes.checked")
 install_import_hook("nexus.models", "oracles.shapes.checked")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_index(tmp_path_factory):
+    """Checks of videos are remembered for the user; those of the tests are not."""
+    os.environ["NEXUS_CACHE"] = str(tmp_path_factory.mktemp("nexus-cache"))
+
+
 def pytest_terminal_summary(terminalreporter):
     """Say which tests were skipped where a skip counts as a failure (see below)."""
     if os.environ.get("CI") and terminalreporter.stats.get("skipped"):

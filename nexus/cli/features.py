@@ -3,13 +3,16 @@
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from nexus.cli import console
+
+if TYPE_CHECKING:
+    from nexus.evaluation.results import ProbeRow
 
 Run = Annotated[
     Path,
@@ -75,7 +78,7 @@ def probe(
     console.output().print(_table(rows))
 
 
-def _table(rows: Iterable[Any]) -> Table:
+def _table(rows: "Iterable[ProbeRow]") -> Table:
     from nexus.report.read import as_table
     from nexus.report.tables import interval, metric_title, shown
 
@@ -84,7 +87,7 @@ def _table(rows: Iterable[Any]) -> Table:
         table.add_column(name)
     for name in ("value", "95 % interval", "chance", "test files"):
         table.add_column(name, justify="right")
-    for row in as_table(list(rows)).rows:
+    for row in as_table([row.to_mapping() for row in rows]).rows:
         table.add_row(
             escape(row.arm),
             escape(row.task),

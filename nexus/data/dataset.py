@@ -87,7 +87,7 @@ class ClipDataset:
         """Identifies the clips of an epoch: the videos, in order, and the clips of each."""
         names = "\n".join(record.key for record in self.catalog.records)
         text = f"{self.clip.clips_per_video}\n{names}"
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def sample(
         self, number: int, *, seed: int, epoch: int, num_frames: int | None = None
@@ -138,9 +138,10 @@ class ClipDataset:
             kept = self.cache.frames(index, lambda: self._decode_all(index))
             if kept is not None:
                 return kept[indices - entry.first]
+        if np.all(indices[1:] > indices[:-1]):
+            return self._decode(index, indices)
         needed, place = np.unique(indices, return_inverse=True)
-        frames = self._decode(index, needed)
-        return frames if np.array_equal(needed, indices) else frames[place]
+        return self._decode(index, needed)[place]
 
     def _decode(
         self, index: int, indices: Int64[np.ndarray, " n"]

@@ -22,11 +22,9 @@ BATCH = 32
 
 def held_out(catalog: Catalog) -> Catalog:
     """The videos that training did not see, if the catalog has such splits; else all of them."""
-    for split in ("validation", "test"):
-        part = catalog.select(split)
-        if part.records:
-            return part
-    return catalog
+    there = {record.split for record in catalog.records}
+    held = next((split for split in ("validation", "test") if split in there), None)
+    return catalog.select(held)
 
 
 def spread(catalog: Catalog, count: int) -> Catalog:

@@ -12,6 +12,7 @@ import nexus
 import nexus.studies
 from nexus.cli.main import run
 from nexus.errors import DataError
+from nexus.evaluation.results import ProbeRow
 
 COMMANDS = ["demo", "check", "pretrain", "probe", "embed", "report", "version"]
 
@@ -130,21 +131,21 @@ def test_demo_and_embed_hand_everything_over(jobs):
 
 
 def test_probe_prints_its_rows(jobs, capsys):
-    row = {
-        "arm": "vjepa",
-        "task": "direction",
-        "probe": "linear",
-        "metric": "accuracy",
-        "values": [0.5],
-        "seeds": [0],
-        "mean": 0.5,
-        "ci95": [0.4, 0.6],
-        "chance": 0.125,
-        "n_train": 10,
-        "n_validation": 10,
-        "n_test": 77,
-        "train_seconds": None,
-    }
+    row = ProbeRow(
+        arm="vjepa",
+        task="direction",
+        probe="linear",
+        metric="accuracy",
+        values=(0.5,),
+        seeds=(0,),
+        mean=0.5,
+        ci95=(0.4, 0.6),
+        chance=0.125,
+        n_train=10,
+        n_validation=10,
+        n_test=77,
+        train_seconds=None,
+    )
     jobs.answer = [row]
     assert run(["probe", "runs/a", "--label", "direction", "--kind", "knn"]) == 0
     assert jobs.calls[0][2] == {
