@@ -86,6 +86,21 @@ def check_command(run: RunFiles) -> str:
     return shlex.join(["nexus", "check", *([source] if isinstance(source, str) else source)])
 
 
+def resume_command(run: RunFiles) -> str:
+    """How to go on with a run; of a finished one this makes the pictures that are missing."""
+    command = run.info.command
+    if not command:
+        source = run.info.data.source if isinstance(run.info.data.source, str) else "DATA"
+        recipe, out = str(run.folder / "recipe.yaml"), str(run.folder)
+        return shlex.join(
+            ["nexus", "pretrain", source, "--recipe", recipe, "--out", out, "--resume"]
+        )
+    if command.startswith("nexus demo"):  # it goes on by itself
+        return command
+    command = command.replace(" --no-report", "")
+    return command if " --resume" in command else f"{command} --resume"
+
+
 def repeat_command(run: RunFiles) -> str:
     """How to make a run again from its recipe, where it does not say itself how it was made."""
     source = run.info.data.source if isinstance(run.info.data.source, str) else "DATA"

@@ -11,8 +11,8 @@ from nexus.report.verdict import health_spans
 CHARTS = (
     Chart(
         "spread",
-        "Feature energy that depends on the clip",
-        "share of energy, %",
+        "Share of the features that depends on the clip",
+        "share of the features’ size, %",
         (
             Curve("context_spread", "context encoder"),
             Curve("target_spread", "target encoder", canvas.ORANGE),
@@ -42,7 +42,10 @@ CHARTS = (
             Curve("target_rank", "target encoder", canvas.ORANGE),
         ),
         "How many independent things the features say.",
-        thresholds=(("collapsed_rank", "collapsed below"),),
+        thresholds=(
+            ("collapsed_rank", "collapsed below"),
+            ("collapsing_rank", "collapsing below"),
+        ),
     ),
     Chart(
         "std",

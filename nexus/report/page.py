@@ -97,7 +97,6 @@ def _render(template: str, **values: Any) -> str:
 
 def _contents(run: RunFiles) -> dict[str, Any]:
     info, folder = run.info, str(run.folder)
-    again = info.command
     return {
         "name": run.folder.resolve().name,
         "folder": folder,
@@ -121,7 +120,7 @@ def _contents(run: RunFiles) -> dict[str, Any]:
         "problems": run.problems,
         "bad_files": facts.bad_files(run),
         "recipe": run.recipe,
-        "resume": f"{again} --resume" if again and "--resume" not in again else again,
+        "resume": facts.resume_command(run),
         "probe_command": facts.probe_command(run),
         "facts": facts.machine(run),
         "data": facts.data_and_model(run),

@@ -191,11 +191,11 @@ def _limits(axis: Axes, chart: Chart, thresholds: Mapping[str, float], lowest: f
     known = [(key, text) for key, text in chart.thresholds if key in thresholds]
     unit = "\u202f%" if chart.percent else ""
     low, high = axis.get_ylim()
-    for key, text in known:
+    for place, (key, text) in enumerate(known):
         value = thresholds[key] * (100 if chart.percent else 1)
         axis.axhline(value, color=canvas.BAD, linewidth=1, linestyle=(0, (4, 3)))
         axis.annotate(
-            f"{text} {significant(value)}{unit}", (1, value), xycoords=("axes fraction", "data"),
+            f"{text} {significant(value)}{unit}", (1 - 0.38 * place, value), xycoords=("axes fraction", "data"),
             xytext=(-2, 3), textcoords="offset points", ha="right", fontsize=8.5, color=canvas.BAD,
         )  # fmt: skip
         low, high = min(low, value), max(high, value)

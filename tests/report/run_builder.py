@@ -54,6 +54,7 @@ def run_info(**changes: Any) -> dict[str, Any]:
             "collapsed_spread": 0.05,
             "collapsing_spread": 0.12,
             "collapsed_rank": 1.5,
+            "collapsing_rank": 4.0,
             "collapsing_rank_share": 0.03,
         },
         "environment": {
@@ -100,7 +101,7 @@ def journal_rows(steps: int = 2000, every: int = 10, alarm: bool = True) -> list
             "num_frames": 8, "clips_per_second": 138 * (1 + 0.05 * noise.standard_normal()),
             "data_wait": 0.021 * (1 + noise.random()), "skipped_steps": 0,
             "health": "collapsing" if sick else "healthy",
-            "health_reason": f"{spread:.0%} of the feature energy depends on the clip",
+            "health_reason": f"{spread:.0%} of the features' size depends on the clip",
             "context_std": 0.9 * spread, "target_std": 0.85 * spread,
             "context_spread": spread, "target_spread": 0.95 * spread,
             "context_rank": 2 + 41 * t, "target_rank": 2 + 38 * t, "rank_share": 0.021 + 0.4 * t,

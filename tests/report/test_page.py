@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from run_builder import Builder, journal_rows, probe_rows, run_info, write_run
 
+from nexus.report.facts import resume_command
 from nexus.report.page import write_report, write_study_report
+from nexus.report.read import read_run
 from nexus.report.schema import ReportError
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -179,7 +181,8 @@ def test_missing_parts_are_said_with_the_command_that_makes_them(build: Builder)
     run = build(name="my run", journal=[], parts=(), info=run_info(status="running", steps_done=0))
     text = page(run).text
     assert "No probe has been run on these features yet" in text
-    assert text.count(f"nexus probe '{run}'") == 3
+    assert text.count(f"nexus probe '{run}'") == 1
+    assert text.count("--out runs/toy --resume") == 3  # at the top, for colours, for the horizon
     assert "No step has been logged yet" in text
     assert "nexus check 'toy world/labels.csv'" in text
     assert "The run holds no recipe.yaml" in text
@@ -190,6 +193,23 @@ def test_a_run_on_unlabelled_videos_is_told_to_bring_labels(build: Builder) -> N
     info["data"]["labels"] = {}
     run = build(parts=(), info=info, journal=[])
     assert f"nexus probe {run} --data LABELLED.csv --label COLUMN" in page(run).text
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("nexus pretrain v --out r", "nexus pretrain v --out r --resume"),
+        ("nexus pretrain v --out r --resume", "nexus pretrain v --out r --resume"),
+        ("nexus pretrain v --no-report --out r", "nexus pretrain v --out r --resume"),
+        ("nexus demo --out d --seed 0", "nexus demo --out d --seed 0"),
+        ("", "nexus pretrain 'toy world/labels.csv' --recipe RUN/recipe.yaml --out RUN --resume"),
+    ],
+)
+def test_how_to_go_on_fits_the_command_that_started_it(
+    build: Builder, command: str, told: str
+) -> None:
+    run = build(parts=(), journal=[], info=run_info(command=command, status="interrupted"))
+    assert resume_command(read_run(run)) == told.replace("RUN", str(run))
 
 
 @pytest.mark.parametrize(
@@ -238,7 +258,7 @@ def test_how_the_run_ended_is_said_first(build: Builder, status: str, words: str
     error = "no disk" if status == "failed" else None
     text = page(build(info=run_info(status=status, error=error), journal=[], parts=())).text
     assert words in text
-    resumed = "--out runs/toy --resume" in text
+    resumed = "To go on where it stopped" in text
     assert resumed == (status != "finished")
 
 

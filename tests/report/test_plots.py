@@ -6,15 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 from run_builder import Builder, moving_shapes, probe_rows
 
+from nexus.models.ssl import VJEPAModel
+from nexus.models.ssl.collapse import DoctorConfig
 from nexus.report import canvas
+from nexus.report.health import CHARTS
 from nexus.report.intervals import probe_pictures
 from nexus.report.overview import save_overview
+from nexus.report.plots import LOSS
 from nexus.report.read import PatchColours, as_table
 from nexus.report.schema import ReportError
 from nexus.report.strips import HEIGHT, films, strips
@@ -142,3 +147,18 @@ def test_the_overview_is_a_picture_of_what_there_is(
 def test_an_overview_of_nothing_is_an_error(build: Builder, tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="nothing to draw"):
         save_overview(build(parts=(), journal=[]), tmp_path / "x.png")
+
+
+def test_the_curves_and_limits_are_the_models_and_the_doctors() -> None:
+    """The report imports no model; this is what keeps the names on both sides the same."""
+    torch.manual_seed(0)
+    model = VJEPAModel(
+        {"encoder_dim": 24, "num_heads": 2, "predictor_dim": 16, "predictor_heads": 2,
+         "num_frames": 4, "img_size": 16, "patch_size": 8, "num_spatial_layers": 1,
+         "num_temporal_layers": 1, "num_predictor_layers": 1, "regularizer": "variance_covariance"}
+    )  # fmt: skip
+    _, metrics = model(torch.randn(3, 3, 4, 16, 16))
+    columns = {curve.column for chart in (*CHARTS, LOSS) for curve in chart.curves}
+    assert columns <= set(metrics)
+    limits = {key for chart in CHARTS for key, _ in chart.thresholds} - {"even"}
+    assert limits == set(DoctorConfig.model_fields)
