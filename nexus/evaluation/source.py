@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nexus.data.cache import CacheConfig, file_identity
 from nexus.data.catalog import Catalog
@@ -11,6 +11,9 @@ from nexus.data.clips import ClipConfig
 from nexus.data.dataset import ClipDataset
 from nexus.data.decode import Decoder
 from nexus.data.loader import Batch, ClipLoader
+
+KEEP_BYTES = 1_000_000_000
+"""Clips of a source that take less than this are decoded once and kept for further passes."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,9 @@ class ClipSource:
     decoder: Decoder | None = None
     frame_cache: CacheConfig | None = None
     num_workers: int = 0
+    _kept: dict[int, tuple[Batch, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def clip_count(self) -> int:
@@ -42,9 +48,30 @@ class ClipSource:
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """All clips once, in the order of the catalog; a file that fails is named in `failures`.
 
+        Small sources are decoded at the first pass only: every arm of a comparison reads them.
+
         Raises:
             DataError: the catalog is empty.
         """
+        if batch_size in self._kept:
+            yield from self._kept[batch_size]
+            return
+        read: list[Batch] = []
+        for batch in self._decoded(batch_size):
+            if self.nbytes <= KEEP_BYTES:
+                read.append(batch)
+            yield batch
+        if read:
+            self._kept[batch_size] = tuple(read)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels of all clips."""
+        size = self.img_size
+        height, width = (size, size) if isinstance(size, int) else size
+        return self.clip_count * self.channels * self.clip.num_frames * height * width
+
+    def _decoded(self, batch_size: int) -> Iterator[Batch]:
         dataset = ClipDataset(
             self.catalog,
             self.clip.for_evaluation(self.clips_per_video),

@@ -40,6 +40,7 @@ def clip_source(settings: Recipe, catalog: Catalog) -> ClipSource:
         img_size=model.image_sides,
         channels=model.in_chans,
         decoder=choose_decoder(data.decoder),
+        frame_cache=data.cache if data.cache.kind == "disk" else None,
         num_workers=data.num_workers,
     )
 

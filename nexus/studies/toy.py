@@ -146,11 +146,16 @@ class Study:
     ) -> None:
         self.out, self.catalog, self.seeds, self.steps = out, catalog, seeds, steps
 
+    def recipe(self, name: str, seed: int, weight: float | None) -> Recipe:
+        """The recipe of one run; decoded frames are kept on disk for the other runs."""
+        recipe = arm_recipe(name, seed=seed, steps=self.steps, weight=weight)
+        cache = {"data": {"cache": {"kind": "disk", "folder": str(self.out / "frames")}}}
+        return Recipe.from_mapping(merge(recipe.to_mapping(), cache))
+
     def arm(self, name: str) -> tuple[list[Any], list[str]]:
         """Probe rows of one arm over all seeds, and notes."""
         if name == PIXELS_ARM:
-            settings = arm_recipe(name, seed=0, steps=self.steps)
-            source = runs.clip_source(settings, self.catalog)
+            source = runs.clip_source(self.recipe(name, 0, None), self.catalog)
             kept = self.out / "features"
             found = measure_pixels(source, TOY_TASKS, kinds=PROBES, cache_dir=kept)
             return self.rows(name, {0: found}, None), []
@@ -191,7 +196,7 @@ class Study:
 
     def measure(self, name: str, seed: int, weight: float | None) -> tuple[Measured, float]:
         """Train one run of an arm unless it is there, and probe it; also its training seconds."""
-        settings = arm_recipe(name, seed=seed, steps=self.steps, weight=weight)
+        settings = self.recipe(name, seed, weight)
         label = name.replace(",", "").replace(" ", "-")
         label += "" if weight is None else f"-w{weight:g}"
         folder = self.out / "runs" / f"{label}-seed{seed}"

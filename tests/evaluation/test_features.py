@@ -171,7 +171,10 @@ CHANGES: dict[str, Callable] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_cache_is_not_fooled(tmp_path: Path, change: str) -> None:
+def test_the_cache_is_not_fooled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr("nexus.evaluation.source.KEEP_BYTES", 0)
     catalog, decoder = memory_world(tmp_path, [8, 9])
     encoder, cache = tiny_encoder(), tmp_path / "cache"
     source = ClipSource(catalog, CLIP, 16, decoder=decoder)
@@ -231,3 +234,18 @@ def test_pixel_features_are_averaged_pixels(tmp_path: Path) -> None:
                     assert table.features[1, place] == pytest.approx(float(block.mean()), abs=1e-6)
     tiny = pixel_features(ClipSource(catalog, CLIP, 16, decoder=decoder), size=99)
     assert tiny.features.shape == (2, 3 * 4 * 16 * 16)  # never enlarged
+
+
+def test_small_sources_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog, decoder = memory_world(tmp_path, [8, 9])
+    source = ClipSource(catalog, CLIP, 16, decoder=decoder)
+    first = extract(tiny_encoder(), source, FeatureConfig())
+    asked = len(decoder.requests)
+    again = extract(tiny_encoder(), source, FeatureConfig())
+    assert len(decoder.requests) == asked
+    np.testing.assert_array_equal(first.features, again.features)
+    monkeypatch.setattr("nexus.evaluation.source.KEEP_BYTES", source.nbytes - 1)
+    large = replace(source)
+    extract(tiny_encoder(), large, FeatureConfig())
+    extract(tiny_encoder(), large, FeatureConfig())
+    assert len(decoder.requests) == 3 * asked
