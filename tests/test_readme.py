@@ -22,7 +22,8 @@ from nexus.cli.main import app, run
 from nexus.config import Config
 from nexus.data.toy import ToyConfig, write_toy_world
 from nexus.models.ssl import VJEPAConfig
-from nexus.training.recipe import Recipe
+from nexus.models.ssl.collapse import DoctorConfig
+from nexus.training.recipe import Recipe, load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -228,6 +229,26 @@ def test_named_keys_of_the_recipe_exist(document):
             text = text.replace(block.text, "")
     for key in re.findall(r"(?<![\w./])((?:data|model|optim|training)\.[a-z_.]*[a-z_])", text):
         assert key in known, key
+
+
+def test_the_defaults_that_are_named_are_the_defaults():
+    model, world = load_recipe("small").model, ToyConfig.from_mapping({})
+    clip = f"{model['num_frames']} frames of {model['img_size']} \u00d7 {model['img_size']} pixels"
+    for name in ("README.md", "docs/your-own-videos.md"):
+        assert clip in (ROOT / name).read_text(encoding="utf-8")
+    own = (ROOT / "docs/your-own-videos.md").read_text(encoding="utf-8")
+    assert f"{clip}, {load_recipe('small').training.steps} steps" in own
+    toy = (ROOT / "docs/toy-world.md").read_text(encoding="utf-8")
+    for text in (
+        f"{world.size} \u00d7 {world.size} pixels, {world.num_frames} frames at {world.fps:g}",
+        f"{world.train_clips} clips for training",
+        f"{world.validation_clips} for validation",
+        f"{world.test_clips} for the test",
+    ):
+        assert text in toy, text
+    share = DoctorConfig().collapsing_spread
+    report = (ROOT / "docs/reading-the-report.md").read_text(encoding="utf-8")
+    assert f"under {share:.0%}".replace("%", " %") in report
 
 
 def test_the_keys_are_found():

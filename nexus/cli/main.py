@@ -130,7 +130,7 @@ def _build() -> typer.Typer:
         help=_description(results.study_toy),
         epilog=_examples(
             "nexus study toy --out runs/study-toy",
-            "nexus study toy --out runs/quick --seeds 1 --steps 200",
+            "nexus study toy --out runs/quick --seeds 1 --steps 200 --arm vjepa",
         ),
         context_settings=settings,
     )(results.study_toy)

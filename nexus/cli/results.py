@@ -41,20 +41,23 @@ def study_toy(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Training steps; default: the study's own.")
     ] = None,
-    arms: Annotated[
-        str | None, typer.Option(help="Arms to run, separated by commas; default: all of them.")
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(help="An arm to run; may be given several times.", show_default="all of them"),
     ] = None,
     debug: console.Debug = False,
 ) -> None:
     """V-JEPA beside random init, anti-collapse only, EMA only and pixel prediction.
 
-    All arms see the same toy world for the same number of steps. Takes hours on a small CPU.
+    All arms see the same toy world for the same number of steps. Takes hours on a small CPU; a
+    study that was interrupted goes on where it stopped.
     """
     from nexus.studies import toy
 
-    names = None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
-    written = toy.run(out, seeds=seeds, steps=steps, arms=names)
-    console.output().print(f"Study: {written}", markup=False)
+    table = toy.run(out, seeds=seeds, steps=steps, arms=arm or None)
+    printer = console.output()
+    printer.print(table.read_text(encoding="utf-8"), markup=False)
+    printer.print(f"Study: {out}", markup=False)
 
 
 def version(debug: console.Debug = False) -> None:

@@ -160,17 +160,25 @@ def test_probe_prints_its_rows(jobs, capsys):
         assert value in line
 
 
-def test_study_splits_its_arms(monkeypatch, capsys):
+def test_study_prints_its_table(monkeypatch, capsys, tmp_path):
     calls = []
+    table = tmp_path / "table.md"
+    table.write_text("| arm | [9.0 to 9.5] |\n")
     toy = types.ModuleType("nexus.studies.toy")
-    toy.run = lambda out, **kwargs: calls.append((out, kwargs)) or out / "table.md"
+    toy.run = lambda out, **kwargs: calls.append((out, kwargs)) or table
     monkeypatch.setitem(sys.modules, "nexus.studies.toy", toy)
     monkeypatch.setattr(nexus.studies, "toy", toy, raising=False)
-    assert run(["study", "toy", "--arms", "vjepa, random", "--steps", "5", "--seeds", "1"]) == 0
+    line = ["study", "toy", "--arm", "vjepa, EMA only", "--arm", "random init"]
+    assert run([*line, "--steps", "5", "--seeds", "1"]) == 0
+    assert run(["study", "toy", "--out", "x"]) == 0
     assert calls == [
-        (Path("runs/study-toy"), {"seeds": 1, "steps": 5, "arms": ["vjepa", "random"]})
+        (
+            Path("runs/study-toy"),
+            {"seeds": 1, "steps": 5, "arms": ["vjepa, EMA only", "random init"]},
+        ),
+        (Path("x"), {"seeds": 3, "steps": None, "arms": None}),
     ]
-    assert "table.md" in capsys.readouterr().out
+    assert "| arm | [9.0 to 9.5] |" in capsys.readouterr().out
 
 
 def test_an_error_is_one_message_without_traceback(jobs, capsys):
