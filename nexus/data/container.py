@@ -136,12 +136,13 @@ def scan_packets(video: OpenVideo) -> PacketScan:
     return PacketScan(*numbers, *flags, error=error)
 
 
-def frames_from_here(video: OpenVideo, *, not_after: int | None = None) -> Iterator[VideoFrame]:
-    """Decode from the next keyframe on; frames shown before that keyframe are left out.
+def frames_from_here(video: OpenVideo, *, start_at: int | None = None) -> Iterator[VideoFrame]:
+    """Decode from a keyframe on; frames shown before that keyframe are left out.
 
     Args:
         video: positioned by `seek` or freshly opened.
-        not_after: give up at once if the next keyframe is shown later than this (ticks).
+        start_at: pts of the keyframe to start at; nothing comes out if the position lies after it.
+            None: the next keyframe.
 
     Raises:
         DamagedError: after the last good frame, if packets or frames are damaged or do not decode.
@@ -159,9 +160,11 @@ def frames_from_here(video: OpenVideo, *, not_after: int | None = None) -> Itera
             if not started:
                 if not packet.is_keyframe or packet.is_corrupt:
                     continue
+                if start_at is not None and packet.pts != start_at:
+                    if packet.pts is None or packet.pts > start_at:
+                        return
+                    continue
                 started, floor = True, packet.pts
-                if not_after is not None and (floor is None or floor > not_after):
-                    return
             if packet.is_corrupt:
                 trouble = "its data is incomplete"
                 break

@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-import nexus
 from nexus.data.inspection import Inspection, inspect
 from nexus.errors import NexusError
 
@@ -101,7 +100,7 @@ class _ChildDiedError(Exception):
 
 class _Child:
     def __init__(self, command: Sequence[str]):
-        root = str(Path(nexus.__file__).parents[1])
+        root = str(Path(__file__).parents[2])  # where the child finds this package
         search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         self.process = subprocess.Popen(
             list(command),

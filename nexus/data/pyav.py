@@ -203,31 +203,49 @@ def frames_by_time(
         DataError: a frame is damaged.
         MissedError: the decoder, undamaged, shows other frames than the timeline says.
     """
-    second = round(1 / timeline.tick)
-    for entry, part in timeline.runs(wanted):
-        goals = timeline.pts[wanted[part]].tolist()
-        fresh = part.start == 0 and entry <= timeline.keyframes[0]
-        # Some formats land after the frame that was asked for: step back until it comes up.
-        starts = [None] if fresh else [entry, entry - second, entry - 5 * second]
+    passes = deque(timeline.runs(wanted))
+    fresh = passes[0][0] <= timeline.keyframes[0]  # the opened file stands where it should
+    while passes:
+        entry, positions = passes.popleft()
+        met = 0
         try:
-            for start in starts:
-                if not goals or (start is not None and not _seek(video, start)):
-                    break
-                for frame in _meet(video, goals):
-                    yield frame
-                    goals = goals[1:]
-            if goals and not fresh:
-                with open_video(video.path) as again:
-                    for frame in _meet(again, goals):
-                        yield frame
-                        goals = goals[1:]
+            for frame in _one_pass(video, None if fresh else entry, timeline, positions):
+                yield frame
+                met += 1
         except DamagedError as error:
-            when = float((goals[0] - int(timeline.pts[0])) * timeline.tick)
-            raise DataError(
-                f"{video.path}: the frame at {when:.3f} s cannot be decoded ({error})"
-            ) from error
-        if goals:
-            raise MissedError
+            # What comes after the damage may still be reached from a later keyframe.
+            rest = timeline.runs(positions[met:])
+            if rest[0][0] <= entry:
+                when = timeline.seconds[positions[met]]
+                raise DataError(
+                    f"{video.path}: the frame at {when:.3f} s cannot be decoded ({error})"
+                ) from error
+            passes.extendleft(reversed(rest))
+        fresh = False
+
+
+def _one_pass(
+    video: OpenVideo, entry: int | None, timeline: Timeline, positions: np.ndarray
+) -> Iterator[VideoFrame]:
+    """Frames from the keyframe at `entry` on (None: from where the file stands)."""
+    goals = timeline.pts[positions].tolist()
+    second = round(1 / timeline.tick)
+    # Some formats land after the frame that was asked for: step back until it comes up.
+    for start in [None] if entry is None else [entry, entry - second, entry - 5 * second]:
+        if start is not None and not _seek(video, start):
+            break
+        for frame in _meet(video, entry, goals):
+            yield frame
+            goals = goals[1:]
+        if not goals:
+            return
+    if entry is not None:
+        with open_video(video.path) as again:
+            for frame in _meet(again, entry, goals):
+                yield frame
+                goals = goals[1:]
+    if goals:
+        raise MissedError
 
 
 def _seek(video: OpenVideo, pts: int) -> bool:
@@ -238,10 +256,10 @@ def _seek(video: OpenVideo, pts: int) -> bool:
     return True
 
 
-def _meet(video: OpenVideo, goals: list[int]) -> Iterator[VideoFrame]:
+def _meet(video: OpenVideo, entry: int | None, goals: list[int]) -> Iterator[VideoFrame]:
     """Decode forward and yield the frames whose pts are `goals`, until one fails to come up."""
     number = 0
-    frames = frames_from_here(video, not_after=goals[0])
+    frames = frames_from_here(video, start_at=entry)
     for frame in frames:
         if frame.pts is None or frame.pts > goals[number]:
             # Damage, if that is why, is reported within the frames that a decoder holds back.

@@ -155,26 +155,23 @@ class Timeline:
                 )
         return index
 
-    def runs(self, wanted: np.ndarray) -> list[tuple[int, slice]]:
+    def runs(self, wanted: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """Split sorted frame positions into forward passes, seeking only where it pays.
 
         Args:
             wanted: int64 (n,), increasing positions in `pts`, n >= 1.
 
         Returns:
-            `(pts of the keyframe to start at, slice of wanted)` for each pass.
+            `(pts of the keyframe to start at, the positions it is for)` for each pass.
         """
         pts = self.pts[wanted]
         entry = np.maximum(np.searchsorted(self.keyframes, pts, side="right") - 1, 0)
         first_of_entry = np.searchsorted(self.pts, self.keyframes[entry])
-        starts = [0]
-        for item in range(1, len(wanted)):
-            skipped = first_of_entry[item] - wanted[item - 1] - 1
-            if entry[item] > entry[item - 1] and skipped >= MIN_SKIP:
-                starts.append(item)
-        ends = [*starts[1:], len(wanted)]
+        skipped = first_of_entry[1:] - wanted[:-1] - 1
+        starts = np.flatnonzero((np.diff(entry) > 0) & (skipped >= MIN_SKIP)) + 1
         return [
-            (int(self.keyframes[entry[a]]), slice(a, b)) for a, b in zip(starts, ends, strict=True)
+            (int(self.keyframes[entry[np.searchsorted(wanted, part[0])]]), part)
+            for part in np.split(wanted, starts)
         ]
 
 

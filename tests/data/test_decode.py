@@ -215,6 +215,8 @@ def test_damage_inside_is_an_error_that_names_file_and_time(tmp_path):
     times = decoder.timestamps(path)
     with pytest.raises(DataError, match=rf"damaged\.mp4: the frame at {times[frame]:.2f}\d s"):
         decoder.frames(path, times[[frame]])
+    across = np.array([frame - 6, 62, 64])  # a pass over the damage would fail
+    assert [read_number(f) for f in decoder.frames(path, times[across])] == across.tolist()
     before, after = np.arange(36), np.arange(72, 120)
     assert [read_number(f) for f in decoder.frames(path, times[before])] == before.tolist()
     assert [read_number(f) for f in decoder.frames(path, times[after])] == after.tolist()
@@ -230,6 +232,23 @@ def test_damage_that_a_decoder_patches_up_is_not_passed_on(tmp_path):
             decoder.frames(path, times[[frame]])
     good = np.r_[36:46, 60:70]
     assert [read_number(f) for f in decoder.frames(path, times[good])] == good.tolist()
+
+
+def test_a_broadcast_with_a_lost_packet(tmp_path):
+    path = write_clip(tmp_path / "lossy.ts", 60, height=96, width=144)
+    position, _, pts = packet_places(path)[20]
+    first = packet_places(path)[0][2]
+    data = path.read_bytes()
+    start = position // 188 * 188
+    assert data[start] == 0x47  # where a transport packet begins
+    path.write_bytes(data[:start] + data[start + 188 :])
+    decoder = PyAVDecoder()
+    times = decoder.timestamps(path)
+    numbers = np.rint(times * 30).astype(int)
+    assert (pts - first) // 3000 not in numbers and len(times) < 60
+    assert [read_number(f) for f in decoder.frames(path, times)] == numbers.tolist()
+    with pytest.raises(DataError, match=r"lossy\.ts: .*damaged"):
+        decoder.frames(path, np.array([(pts - first) / 90000]))
 
 
 @pytest.mark.parametrize("codec", ["mpeg2video", "mpeg4"])
