@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 
 INK, MUTED, GRID = "#1f2933", "#5d6b7a", "#dfe4ea"
 BLUE, ORANGE, GREEN, PURPLE = "#2b6cb0", "#c2570c", "#2f855a", "#805ad5"
+CARD = "#fefefe"  # the ground that a plot stands on
 GREY, WARN, BAD = "#8592a0", "#b7791f", "#c53030"
 _VARIABLES = {
     INK: "--ink",
@@ -32,6 +33,7 @@ _VARIABLES = {
     GREY: "--grey",
     WARN: "--warn",
     BAD: "--bad",
+    CARD: "--card",
 }
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",

@@ -195,8 +195,10 @@ def _limits(axis: Axes, chart: Chart, thresholds: Mapping[str, float], lowest: f
         value = thresholds[key] * (100 if chart.percent else 1)
         axis.axhline(value, color=canvas.BAD, linewidth=1, linestyle=(0, (4, 3)))
         axis.annotate(
-            f"{text} {significant(value)}{unit}", (1 - 0.38 * place, value), xycoords=("axes fraction", "data"),
-            xytext=(-2, 3), textcoords="offset points", ha="right", fontsize=8.5, color=canvas.BAD,
+            f"{text} {significant(value)}{unit}", (1 - 0.38 * place, value),
+            xycoords=("axes fraction", "data"), xytext=(-3, 3.5), textcoords="offset points",
+            ha="right", fontsize=8.5, color=canvas.BAD,
+            bbox={"facecolor": canvas.CARD, "edgecolor": "none", "pad": 0.6, "alpha": 0.85},
         )  # fmt: skip
         low, high = min(low, value), max(high, value)
     if chart.from_zero and lowest >= 0:
