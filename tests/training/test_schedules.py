@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -8,9 +9,7 @@ from nexus.training.schedules import cosine, learning_rate, weight_decay
 
 
 def test_learning_rate_by_hand():
-    rates = [
-        learning_rate(step, steps=8, peak=1.0, warmup_steps=4, final=0.2) for step in range(8)
-    ]
+    rates = [learning_rate(step, steps=8, peak=1.0, warmup_steps=4, final=0.2) for step in range(8)]
     warm = [0.25, 0.5, 0.75, 1.0]
     # Half a cosine over the four remaining steps: 1, then (1 + cos(k pi / 4)) / 2 of the way.
     cool = [0.2 + 0.8 * (1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)]
@@ -45,8 +44,8 @@ def test_learning_rate_rises_then_falls_and_stays_in_its_bounds(steps, warmup, p
     slack = 1e-9 * peak
     assert all(0 < rate <= peak + slack for rate in rates)
     rising, falling = rates[:warmup], rates[warmup:]
-    assert all(b > a for a, b in zip(rising, rising[1:], strict=False))
-    assert all(b <= a + slack for a, b in zip(falling, falling[1:], strict=False))
+    assert all(b > a for a, b in pairwise(rising))
+    assert all(b <= a + slack for a, b in pairwise(falling))
     assert all(rate >= final - slack for rate in falling)
 
 
