@@ -179,7 +179,8 @@ def scan(
     """Find and check all videos of a source. A bad file becomes a `Problem`, never an error.
 
     Args:
-        source: a folder (searched recursively; hidden files are left out), a .csv/.tsv/.jsonl list
+        source: a folder (searched recursively without hidden files; a directory of pictures that
+            are named alike but for a number is a video), a .csv/.tsv/.jsonl list
             (column `path` or `video`, relative to the list; optional `split`, `start`, `end` in
             seconds; every other column is a label), a video file, a directory of pictures, or
             several of these.

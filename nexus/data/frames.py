@@ -41,6 +41,12 @@ def list_images(folder: str | Path) -> list[Path]:
     return [Path(folder) / name for name in sorted(names, key=natural_order)]
 
 
+def is_sequence(images: Sequence[Path]) -> bool:
+    """Whether at least two pictures are named alike but for a number, as frames of a video are."""
+    patterns = {re.sub(r"\d+(?=\D*$)", "#", image.stem) for image in images}
+    return len(images) > 1 and len(patterns) == 1 and "#" in patterns.pop()
+
+
 def picture_size(path: Path) -> tuple[int, int]:
     """Height and width of one picture as it is shown (after EXIF rotation); reads its header only.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nexus.data.frames import list_images
+from nexus.data.frames import is_sequence, list_images
 from nexus.errors import DataError
 
 # fmt: off
@@ -47,8 +47,8 @@ def find_entries(source: str | Path | Sequence[str | Path]) -> list[Entry]:
     """All candidates of a source, in a fixed order, with unique keys; nothing is opened yet.
 
     Args:
-        source: a folder (searched recursively), a .csv/.tsv/.jsonl list, a video file, a directory
-            of pictures, or several of these.
+        source: a folder (searched recursively; directories of numbered pictures count as videos),
+            a .csv/.tsv/.jsonl list, a video file, a directory of pictures, or several of these.
 
     Raises:
         DataError: the source does not exist, cannot be read or names no video; a list has rows
@@ -99,10 +99,11 @@ def _walk(folder: Path, root: Path, seen: set[str]) -> Iterator[Entry]:
     for path in videos:
         if _first_time(path, seen):
             yield Entry(path, path.relative_to(root).as_posix())
-    # One picture is a cover or a thumbnail, and so are pictures beside videos.
-    least = 1 if folder == root and not folders else 2
-    if not videos and len(list_images(folder)) >= least:
-        yield Entry(folder, key)
+    if not videos:  # pictures beside videos are covers or thumbnails
+        images = list_images(folder)
+        named = folder == root and not folders  # the user points at just this directory
+        if is_sequence(images) or (named and images):
+            yield Entry(folder, key)
     for path in folders:
         yield from _walk(path, root, seen)
 

@@ -237,4 +237,5 @@ def _tail(pts: np.ndarray, stated: int, tick: Fraction) -> int:
     intervals = np.diff(pts)
     usual = max(1, round(float(np.median(intervals))))
     steady = intervals.max() <= 1.1 * usual + 1
-    return usual if steady or stated <= 0 else stated
+    # At a steady rate a short last frame is an artefact of muxing; a long one is meant (GIF).
+    return usual if stated <= 0 or (steady and stated < 1.5 * usual) else stated

@@ -303,6 +303,9 @@ def test_directories_of_pictures(clips):
         for i, size in enumerate(sizes):
             Image.fromarray(draw_number(i, *size)).save(clips / folder / f"{i}.png")
     Image.fromarray(draw_number(0)).save(clips / "cover.png")  # beside videos: not a video
+    (clips / "photos").mkdir()  # not numbered: not a video, unless it is pointed at
+    for name in ("beach.png", "forest.png"):
+        Image.fromarray(draw_number(1)).save(clips / "photos" / name)
     (clips / "broken").mkdir()
     (clips / "broken" / "0.png").write_bytes(b"rubbish")
     Image.fromarray(draw_number(0)).save(clips / "broken" / "1.png")
@@ -319,6 +322,8 @@ def test_directories_of_pictures(clips):
     assert (problems["mixed"].kind, problems["mixed"].fatal) == ("odd", True)
     assert "1.png is 60x40, but 0.png is 72x48" in problems["mixed"].reason
     assert problems["broken"].kind == "unreadable" and "0.png" in problems["broken"].reason
+    assert set(problems) == {"mixed", "broken"}
+    assert [record.num_frames for record in scan(clips / "photos", workers=0).records] == [2]
     (alone,) = scan(clips / "frames", workers=0).records
     assert (alone.key, alone.kind) == ("frames", "frames")
     listed = write_list(clips / "list.csv", "path,label\nframes,x\nsub,y\n")

@@ -151,5 +151,8 @@ def test_frame_rates():
     assert timeline([0, 33, 67, 133, 166]).variable_frame_rate  # one dropped
     assert timeline([0, 1, 2, 4, 5], tick=Fraction(1, 30)).variable_frame_rate
     assert timeline([0], tail=40).fps == pytest.approx(25)
+    stamps = [(pts, pts, 10) for pts in range(0, 100, 10)]
+    for last, kept in ((10, 10), (7, 10), (0, 10), (400, 400)):
+        assert timeline_from_frames([*stamps[:-1], (90, 90, last)], TICK, None).tail == kept
     shorter = timeline([0, 10, 20, 30], tail=10).first(2)
     assert (len(shorter), shorter.duration) == (2, pytest.approx(0.02))
