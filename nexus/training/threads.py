@@ -23,7 +23,8 @@ class Calibration:
 
     def __str__(self) -> str:
         timings = ", ".join(f"{n}: {1e3 * s:.0f} ms" for n, s in sorted(self.seconds.items()))
-        return f"{self.threads} CPU thread{'s' * (self.threads != 1)} (a step with {timings})"
+        tried = f" (a step with {timings})" if timings else ""
+        return f"{self.threads} CPU thread{'s' * (self.threads != 1)}{tried}"
 
 
 def candidates(most: int) -> list[int]:
