@@ -1,5 +1,6 @@
 """One picture of a run for a README: what the features see beside what they are worth."""
 
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -13,14 +14,21 @@ from nexus.report.read import read_run
 from nexus.report.schema import ProbeRow, ReportError
 from nexus.report.strips import Film, films
 
+_HEIGHT = 4.6  # inches
+
 
 def save_overview(
-    run: str | Path, png: str | Path, *, clips: int = 2, tasks: int = 2, dpi: int = 150
+    run: str | Path,
+    png: str | Path,
+    *,
+    clips: int = 2,
+    tasks: int | Sequence[str] = 2,
+    dpi: int = 150,
 ) -> Path:
     """Draw film strips with their feature colours and, beside them, the probe intervals as a PNG.
 
-    A part that the run does not hold is left out of the picture. The first `tasks` tasks of the
-    probe table are drawn.
+    A part that the run does not hold is left out of the picture. `tasks` names the tasks of
+    the probe table to draw, or how many of the first ones.
 
     Raises:
         ReportError: not a run directory, or a run with neither colours nor probes.
@@ -28,7 +36,11 @@ def save_overview(
     files = read_run(run)
     strips = films(files.colours, clips, columns=6) if files.colours else []
     rows = files.probes.rows if files.probes else ()
-    names = list(dict.fromkeys((row.task, row.metric) for row in rows))[:tasks]
+    names = list(dict.fromkeys((row.task, row.metric) for row in rows))
+    if isinstance(tasks, int):
+        names = names[:tasks]
+    else:
+        names = [name for task in tasks for name in names if name[0] == task]
     panels = [[row for row in rows if (row.task, row.metric) == name] for name in names]
     if not strips and not panels:
         raise ReportError(
@@ -36,10 +48,10 @@ def save_overview(
             f"draw; run `nexus probe {run}` first"
         )
     with canvas.style():
-        width = (6.4 if strips else 0) + (5.6 if panels else 0)
-        figure = Figure(figsize=(width, 4.6), layout="constrained", facecolor="white")
+        left, right = _strip_width(strips), 5.6 if panels else 0.0
+        figure = Figure((left + right, _HEIGHT), layout="constrained", facecolor="white")
         if strips and panels:
-            halves = figure.subfigures(1, 2, width_ratios=(6.4, 5.6), wspace=0.03, squeeze=False)
+            halves = figure.subfigures(1, 2, width_ratios=(left, right), wspace=0.03, squeeze=False)
             _draw_strips(halves[0, 0], strips)
             _draw_panels(halves[0, 1], panels)
         elif strips:
@@ -52,6 +64,16 @@ def save_overview(
     with atomic_path(png) as temporary:
         temporary.write_bytes(buffer.getvalue())
     return Path(png)
+
+
+def _strip_width(strips: list[Film]) -> float:
+    """Inches that the strips need beside one another's height, title and margins taken off."""
+    if not strips:
+        return 0.0
+    _, height, width, _ = strips[0].frames.shape
+    columns = max(len(film.frames) for film in strips)
+    row = (_HEIGHT - 0.45) / (2 * len(strips))
+    return max(3.2, row * columns * width / height + 0.1)
 
 
 def _draw_strips(figure: Figure | SubFigure, strips: list[Film]) -> None:

@@ -67,7 +67,10 @@ def _film(colours: PatchColours, clip: int, columns: int) -> Film:
     covered = len(frames) / len(patches)
     places = np.minimum((chosen + 0.5) * covered, len(frames) - 1).astype(int)
     size = (max(1, round(HEIGHT * frames.shape[2] / frames.shape[1])), HEIGHT)
-    seen = np.stack([_resize(frames[p], size) for p in places])
+    # Small frames keep their pixels as squares; blurring them would hide what the encoder got.
+    small = frames.shape[1] < HEIGHT
+    how = Image.Resampling.NEAREST if small else Image.Resampling.BICUBIC
+    seen = np.stack([_resize(frames[p], size, how) for p in places])
     # Enlarged by whole blocks in the row of colours, smoothly where they lie over the picture.
     blocks = np.stack([_resize(patches[c], size, Image.Resampling.NEAREST) for c in chosen])
     soft = np.stack([_resize(patches[c], size) for c in chosen]).astype(np.float32)

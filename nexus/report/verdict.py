@@ -138,10 +138,11 @@ def _worth(run: RunFiles) -> Answer:
             question, "open", "Not compared", "No baseline was probed beside them.", lines
         )
     judged = [rival for rival in rivals if rival.untrained] or rivals
+    ahead = all(rival.gap > 0 and rival.apart is not False for rival in judged)
     first = lines[0].rivals[0] if lines[0].rivals else rivals[0]
     return Answer(
         question,
-        "good" if all(rival.gap > 0 and rival.apart is not False for rival in judged) else "warn",
+        "good" if ahead and not any(line.better for line in lines) else "warn",
         f"{first.size} {first.side} {first.arm} on {first.task}",
         lines=lines,
     )

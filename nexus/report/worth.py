@@ -17,7 +17,11 @@ def main_arm(rows: Sequence[ProbeRow], kind: str | None) -> str | None:
         for arm in arms:
             if arm.lower() == wanted:
                 return arm
-    return next((arm for arm in arms if not (_is_random(arm) or _is_pixels(arm))), None)
+    return next((arm for arm in arms if not _is_baseline(arm)), None)
+
+
+def _is_baseline(arm: str) -> bool:
+    return _is_random(arm) or _is_pixels(arm)
 
 
 def _is_random(arm: str) -> bool:
@@ -58,10 +62,14 @@ class Rival:
 
 @dataclass(frozen=True)
 class Comparison:
-    """This run on one task, beside its baselines."""
+    """This run on one task, beside its baselines under the same probe.
+
+    `better` are baselines that some other probe reads better than any probe reads this run.
+    """
 
     row: ProbeRow
     rivals: tuple[Rival, ...]
+    better: tuple[ProbeRow, ...] = ()
 
 
 def comparisons(table: ProbeTable, kind: str | None) -> tuple[Comparison, ...]:
@@ -80,11 +88,22 @@ def comparisons(table: ProbeTable, kind: str | None) -> tuple[Comparison, ...]:
             _rival(row, other)
             for other in table.rows
             if (other.task, other.probe, other.metric) == (task, row.probe, row.metric)
-            and (_is_random(other.arm) or _is_pixels(other.arm))
+            and _is_baseline(other.arm)
             and other.arm != own
             and _known(other.mean)
         ]
-        found.append(Comparison(row, tuple(sorted(rivals, key=lambda r: not r.untrained))))
+        rivals.sort(key=lambda rival: not rival.untrained)
+        others = [r for r in table.rows if r.task == task and r.arm != own and _is_baseline(r.arm)]
+        best = max((r for r in mine if r.metric == row.metric), key=lambda r: r.mean or 0.0)
+        better = [
+            other
+            for other in others
+            if (other.metric, _known(other.mean)) == (row.metric, True)
+            and other.probe != row.probe
+            and (other.mean or 0.0) > (best.mean or 0.0)
+            and _apart(best, other) is not False
+        ]
+        found.append(Comparison(row, tuple(rivals), tuple(better)))
     return tuple(found)
 
 

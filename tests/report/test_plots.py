@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
@@ -29,6 +29,7 @@ VALUES = arrays(
 )
 
 
+@settings(deadline=None)
 @given(VALUES, st.integers(1, 50))
 def test_thinning_keeps_the_ends_of_the_range_and_the_mean(values: np.ndarray, limit: int) -> None:
     x = np.arange(len(values), dtype=np.float64)
@@ -46,6 +47,7 @@ def test_thinning_keeps_the_ends_of_the_range_and_the_mean(values: np.ndarray, l
             assert mean[index] == pytest.approx(expected, nan_ok=True)
 
 
+@settings(deadline=None)
 @given(VALUES, st.floats(0, 1))
 def test_smoothing_is_a_centred_mean(values: np.ndarray, share: float) -> None:
     half = int(len(values) * share / 2)

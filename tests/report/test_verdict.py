@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from run_builder import Builder, journal_rows, probe_rows, run_info
 
+from nexus.report.page import write_report
 from nexus.report.read import Journal, as_table, read_run
 from nexus.report.schema import Horizon
 from nexus.report.verdict import Span, diagnosis, health_spans, steps_done, verdict
@@ -131,6 +132,26 @@ def test_the_linear_probe_speaks_although_another_is_better() -> None:
         [{**row, "mean": 0.99} if row["probe"] == "kNN" else row for row in probe_rows()]
     )
     assert [c.row.probe for c in comparisons(table, "vjepa")] == ["linear", "linear"]
+
+
+def test_a_baseline_that_another_probe_reads_better_is_not_kept_quiet(build: Builder) -> None:
+    """Ahead under the linear probe, far behind raw pixels under kNN: both must be said."""
+    table = rows(
+        ("vjepa", 0.61, (0.57, 0.65)),
+        ("random init", 0.14, (0.12, 0.17)),
+        ("raw pixels", 0.24, (0.20, 0.28)),
+    )
+    table += [
+        {**row, "probe": "knn", "mean": mean, "ci95": (mean - 0.02, mean + 0.02)}
+        for row, mean in zip(table, (0.55, 0.19, 0.97), strict=True)
+    ]
+    answer = verdict(read_run(build(rows=table, journal=[], parts=("probes",))))[2]
+    (line,) = answer.lines
+    assert [(row.arm, row.probe) for row in line.better] == [("raw pixels", "knn")]
+    assert answer.level == "warn"
+    page = write_report(build(name="again", rows=table, journal=[], parts=("probes",)))
+    told = "raw pixels with knn reach 97.0\u202f%, more than any probe of this run"
+    assert told in page.read_text()
 
 
 @pytest.mark.parametrize(
