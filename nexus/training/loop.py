@@ -12,7 +12,6 @@ from nexus.checkpoints.files import discard_leftovers, latest_checkpoint
 from nexus.data.catalog import Catalog
 from nexus.models.ssl.collapse import Diagnosis
 from nexus.training.environment import describe_environment, kept_settings
-from nexus.training.feed import describe_data
 from nexus.training.interrupts import EXIT_CODE, Interrupts
 from nexus.training.progress import Screen
 from nexus.training.recipe import Recipe
@@ -85,7 +84,7 @@ def train(
             discard_leftovers(run.checkpoints)
             trainer.restore(latest_checkpoint(run.checkpoints) if resume else None)
             facts = {"command": command, "environment": describe_environment()}
-            run.start(recipe, {**facts, "data": describe_data(trainer.feed.videos), **trainer.describe()})
+            run.start(recipe, {**facts, **trainer.describe()})
             with run.failures_recorded():
                 settle_threads(trainer, run)
                 status = trainer.run(interrupts)

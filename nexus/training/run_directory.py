@@ -180,10 +180,11 @@ def read_run_recipe(out: str | Path) -> Recipe:
 
 
 def how_to_continue(command: str) -> str:
-    """The command that goes on with an interrupted run."""
+    """The command that goes on with an interrupted run; only `pretrain` has to be told to."""
     if not command:
         return "train(..., resume=True)"
-    return command if "--resume" in shlex.split(command) else f"{command} --resume"
+    words = shlex.split(command)
+    return command if "--resume" in words or "pretrain" not in words else f"{command} --resume"
 
 
 def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

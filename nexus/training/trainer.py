@@ -14,7 +14,7 @@ from nexus.data.loader import Batch
 from nexus.models.ssl import build_model
 from nexus.models.ssl.collapse import DoctorConfig
 from nexus.training.environment import choose_device, nexus_version
-from nexus.training.feed import Feed
+from nexus.training.feed import Feed, describe_data
 from nexus.training.health import HealthWatch, SkipWatch
 from nexus.training.interrupts import Interrupts
 from nexus.training.journal import Journal
@@ -180,12 +180,13 @@ class Trainer:
             CheckpointError: the checkpoint is damaged.
             DataError: the videos are not those that the run was started with.
         """
-        self.feed.write_problems()
         if checkpoint is None:
+            self.feed.write_problems()
             self.journal.rewind(0)
             return
         state = load_state(checkpoint)
         self.feed.load_state_dict(state["feed"])
+        self.feed.write_problems()
         load_weights(self.model, checkpoint / MODEL_FILE)
         self.optimizer.load_state_dict(state["optimizer"])
         self.take_step.scaler.load_state_dict(state["scaler"])
@@ -202,13 +203,14 @@ class Trainer:
         self.screen.say(f"going on from {checkpoint} at step {self.step}")
 
     def describe(self) -> dict[str, Any]:
-        """The model and how it is trained, for `run.json`."""
+        """What is trained, on what and how, for `run.json`."""
         encoder = self.model.context_encoder
         return {
             "recipe": self.recipe.name,
             "seed": self.recipe.training.seed,
             "device": self.device.type,
             "precision": self.recipe.training.precision,
+            "data": describe_data(self.feed.videos),
             "model": {
                 "kind": self.recipe.kind,
                 "parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),

@@ -182,7 +182,7 @@ class Trap:
 
 def test_a_state_that_would_run_code_is_refused(tmp_path, capsys):
     folder = save(tmp_path, 1)
-    (folder / "state.pt").write_bytes(pickle.dumps({"trap": Trap()}))
+    (folder / "state.pt").write_bytes(pickle.dumps({"trap": Trap()}, protocol=2))
     with pytest.raises(CheckpointError, match="state.pt"):
         load_state(folder)
     torch.save({"trap": Trap()}, folder / "state.pt")

@@ -1,0 +1,30 @@
+import dataclasses
+
+import pytest
+
+from nexus.errors import DataError
+from nexus.training.feed import describe_data, training_part
+
+
+def test_the_training_split_is_taken_where_there_are_splits(world):
+    part = training_part(world, "train")
+    assert len(part.records) == 12 and {record.split for record in part.records} == {"train"}
+    assert training_part(world, None) == world
+    with pytest.raises(DataError, match="holdout"):
+        training_part(world, "holdout")
+
+
+def test_a_plain_folder_is_taken_whole(world):
+    records = tuple(dataclasses.replace(record, split=None) for record in world.records)
+    folder = dataclasses.replace(world, records=records)
+    assert training_part(folder, "train") == folder
+
+
+def test_labels_are_counted(world):
+    facts = describe_data(world)
+    assert facts["videos"] == len(world.records)
+    assert facts["seconds"] == pytest.approx(world.total_seconds, abs=1e-3)
+    shapes = facts["labels"]["shape"]
+    assert sum(shapes.values()) == len(world.records)
+    first = world.records[0].labels["shape"]
+    assert shapes[first] == sum(record.labels["shape"] == first for record in world.records)

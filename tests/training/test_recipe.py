@@ -1,0 +1,99 @@
+import pytest
+
+from nexus.config import write_yaml
+from nexus.errors import ConfigError
+from nexus.models.ssl import VJEPAConfig, build_model
+from nexus.training.recipe import Recipe, load_recipe, recipe_names
+
+
+@pytest.mark.parametrize("name", ["seed", "small"])
+def test_shipped_recipes_load_and_survive_a_round_trip(name, tmp_path):
+    recipe = load_recipe(name)
+    assert recipe.name == name in recipe_names()
+    write_yaml(tmp_path / "recipe.yaml", recipe.to_mapping())
+    assert load_recipe(tmp_path / "recipe.yaml") == recipe
+
+
+def test_the_seed_recipe_is_the_seeds_model():
+    seed = load_recipe("seed").model_settings
+    assert seed.with_changes(ema_steps=100_000) == VJEPAConfig()
+    assert seed.regularizer == "none"
+
+
+def test_the_small_recipe_has_its_anti_collapse_term_and_can_be_built():
+    recipe = load_recipe("small")
+    settings = recipe.model_settings
+    assert settings.regularizer == "variance_covariance" and settings.regularizer_weight == 0.1
+    assert settings.depth == 3 and settings.encoder_dim == 96
+    model = build_model(recipe.kind, settings.to_mapping())
+    assert sum(p.numel() for p in model.context_encoder.parameters()) < 500_000
+
+
+def test_overrides_reach_every_level():
+    recipe = load_recipe(
+        "small", ["optim.lr=3e-4", "model.num_heads=8", "data.clip.stride=2", "training.steps=7"]
+    )
+    assert recipe.optim.lr == 3e-4
+    assert recipe.model_settings.num_heads == 8
+    assert recipe.data.clip.stride == 2
+    assert recipe.training.steps == 7
+
+
+def test_the_target_encoders_schedule_follows_the_length_of_the_run():
+    assert load_recipe("small", ["training.steps=77"]).model_settings.ema_steps == 77
+    fixed = load_recipe("small", ["training.steps=77", "model.ema_steps=5"])
+    assert fixed.model_settings.ema_steps == 5
+    # ... also when the resolved recipe of a run is used again for a longer one.
+    again = load_recipe("small").to_mapping()
+    again["training"]["steps"] = 99
+    assert Recipe.from_mapping(again).model_settings.ema_steps == 99
+
+
+def test_clips_are_as_long_as_the_model_says():
+    assert load_recipe("small", ["model.num_frames=12"]).data.clip.num_frames == 12
+    with pytest.raises(ConfigError, match="num_frames is 4 and model.num_frames is 8"):
+        load_recipe("small", ["data.clip.num_frames=4"])
+
+
+def test_the_curriculum():
+    assert load_recipe("small").frames_table == ((0, 8),)
+    recipe = load_recipe("small", ["training.curriculum=[[0, 4], [100, 8]]"])
+    assert recipe.frames_table == ((0, 4), (100, 8))
+    with pytest.raises(ConfigError, match=r"multiples of tubelet_size 2, got \[5\]"):
+        load_recipe("small", ["training.curriculum=[[0, 5]]"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optim.lrr=1", r"'optim\.lrr'; did you mean 'lr'"),
+        ("model.encoder_dmi=1", r"model: unknown key 'encoder_dmi'; did you mean 'encoder_dim'"),
+        ("data.clip.stride_=1", r"did you mean 'stride'"),
+        ("training.stepz=1", r"did you mean 'steps'"),
+        ("optm.lr=1", r"'optm'; did you mean 'optim'"),
+        ("kind=v_jepa", r"kind: got 'v_jepa'"),
+        ("model=tiny", r"model: got 'tiny'"),
+        ("training.steps=-1", r"training\.steps: got -1"),
+        ("training.precision=fp8", r"training\.precision: got 'fp8'"),
+        ("training.threads=0", r"training\.threads"),
+        ("kind=pixels", "unknown key 'ema_momentum'"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_recipe("small", [override])
+
+
+def test_an_unknown_recipe_names_the_nearest_and_all():
+    with pytest.raises(ConfigError, match=r"'smal'; did you mean 'small'\? Known: seed, small"):
+        load_recipe("smal")
+
+
+def test_a_file_of_ones_own(tmp_path):
+    path = tmp_path / "mine.yaml"
+    write_yaml(path, {"kind": "pixels", "model": {"target": "normalised"}})
+    recipe = load_recipe(path, {"training": {"steps": 3}})
+    assert recipe.name == "mine" and recipe.kind == "pixels"
+    assert recipe.model["target"] == "normalised" and recipe.model["encoder_dim"] == 768
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load_recipe(tmp_path / "nowhere.yaml")
