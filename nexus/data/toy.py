@@ -36,22 +36,26 @@ class ToyConfig(Config):
     `tasks` are relative shares (`{"direction": 1}`: all clips are direction clips). `noise` and
     `texture` are standard deviations in shares of the range from black to white; without
     `distractors` the background is plain and still. `crf` is x264's quality (0 best).
+
+    `keyframe_every` is 1: each frame is coded by itself. With longer groups a body leaves a trail
+    of coding errors, and in noise-free files a linear probe reads its direction from one frame
+    (24 % of 8 classes at 8 frames a group). Under noise the files are not larger for it.
     """
 
-    size: int = Field(32, ge=16, le=1024)
-    num_frames: int = Field(16, ge=4, le=1024)
-    fps: float = Field(8.0, ge=0.1, le=240)
-    train_clips: int = Field(4000, ge=0)
-    validation_clips: int = Field(600, ge=0)
-    test_clips: int = Field(1200, ge=0)
+    size: int = Field(default=32, ge=16, le=1024)
+    num_frames: int = Field(default=16, ge=4, le=1024)
+    fps: float = Field(default=8.0, ge=0.1, le=240)
+    train_clips: int = Field(default=4000, ge=0)
+    validation_clips: int = Field(default=600, ge=0)
+    test_clips: int = Field(default=1200, ge=0)
     tasks: dict[Task, float] = Field(
-        {"direction": 0.5, "speed": 0.2, "contact": 0.15, "occlusion": 0.15}
+        default={"direction": 0.5, "speed": 0.2, "contact": 0.15, "occlusion": 0.15}
     )
-    noise: float = Field(0.2, ge=0, le=1)
+    noise: float = Field(default=0.2, ge=0, le=1)
     distractors: bool = True
-    texture: float = Field(0.08, ge=0, le=0.5)
-    crf: int = Field(10, ge=0, le=40)
-    keyframe_every: int = Field(8, ge=1)
+    texture: float = Field(default=0.08, ge=0, le=0.5)
+    crf: int = Field(default=10, ge=0, le=40)
+    keyframe_every: int = Field(default=1, ge=1)
 
     @field_validator("size")
     @classmethod
