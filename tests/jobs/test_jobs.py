@@ -8,6 +8,7 @@ from odd_videos import write_odd_folder
 
 import nexus
 from nexus.cli.main import run
+from nexus.config import merge
 from nexus.data.toy import ToyConfig, write_toy_world
 from nexus.errors import CheckpointError, ConfigError, DataError, TrainingError
 from nexus.evaluation.table_files import load_table
@@ -152,8 +153,10 @@ def test_the_toy_world_is_made_once(tmp_path):
 def test_demo(tmp_path, monkeypatch):
     real = ToyConfig.from_mapping
     monkeypatch.setattr(ToyConfig, "from_mapping", lambda given: real({**WORLD, **given}))
-    settings = pretraining.load_recipe("small", {"training": {"steps": 2, "threads": 1}})
-    monkeypatch.setattr(pretraining, "load_recipe", lambda *_: settings)
+    load, tiny = pretraining.load_recipe, {"training": {"steps": 2, "threads": 1}}
+    monkeypatch.setattr(
+        pretraining, "load_recipe", lambda name, more: load(name, merge(tiny, more))
+    )
     done = nexus.demo(tmp_path / "demo")
     assert done.report == tmp_path / "demo/report.html"
     page = done.report.read_text(encoding="utf-8")
@@ -163,5 +166,5 @@ def test_demo(tmp_path, monkeypatch):
     again = nexus.demo(tmp_path / "demo")
     assert again.report == done.report and done.report.exists()
     assert "finished demo" in again.summary and "random init" in again.summary
-    with pytest.raises(TrainingError, match="seed"):
+    with pytest.raises(TrainingError, match=r"training\.seed"):
         nexus.demo(tmp_path / "demo", seed=1)
