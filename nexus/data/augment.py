@@ -207,12 +207,16 @@ def _recolour(
 def _mix(images: Tensor, matrix: Tensor, offset: Tensor, *, channel: int) -> Tensor:
     # Element by element rather than by matmul, whose rounding may depend on a pixel's position:
     # a still picture has to stay still.
-    red, green, blue = images.float().unbind(channel)
-    mixed = [
-        red * row[0] + green * row[1] + blue * row[2] + shift
-        for row, shift in zip(matrix.tolist(), offset.tolist(), strict=True)
-    ]
-    return torch.stack(mixed, channel).round_().clamp_(0, 255).to(torch.uint8)
+    red, green, blue = (plane.float() for plane in images.unbind(channel))
+    shape = list(images.shape)
+    shape[channel] = len(matrix)
+    mixed = torch.empty(shape, dtype=torch.uint8)
+    for plane, row, shift in zip(
+        mixed.unbind(channel), matrix.tolist(), offset.tolist(), strict=True
+    ):
+        value = (red * row[0]).add_(green * row[1]).add_(blue * row[2]).add_(shift)
+        plane.copy_(value.round_().clamp_(0, 255))
+    return mixed
 
 
 def normalise(
@@ -220,7 +224,7 @@ def normalise(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> Float[Tensor, "batch channels time height width"]:
-    """Turn uint8 pixels into float32, `(pixel / 255 - mean) / std` per channel.
+    """Turn uint8 pixels into contiguous float32, `(pixel / 255 - mean) / std` per channel.
 
     `mean` and `std` are in units of the 0..1 pixel range; by default ImageNet's, for RGB, or their
     gray counterparts, for one channel.
@@ -244,7 +248,8 @@ def normalise(
             "deviations; expected one of each per channel"
         )
     # Plain numbers rather than small tensors: those would make a GPU wait for their copies.
-    pixels = video.float()
+    pixels = torch.empty(video.shape, dtype=torch.float32, device=video.device)
     for channel in range(channels):
-        pixels[:, channel].sub_(255.0 * mean[channel]).div_(255.0 * std[channel])
+        plane = pixels[:, channel].copy_(video[:, channel])
+        plane.sub_(255.0 * mean[channel]).div_(255.0 * std[channel])
     return pixels

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import logging
+import math
 import mmap
 import os
 from collections import OrderedDict
@@ -19,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 import pydantic
+import torch
 from jaxtyping import UInt8
 
 from nexus.atomic import atomic_path
@@ -28,7 +30,7 @@ from nexus.errors import DataError
 Frames = UInt8[np.ndarray, "frames height width 3"]
 
 _log = logging.getLogger(__name__)
-_OPEN_FILES = 64  # each open map holds a file descriptor
+_OPEN_MAPS = 4096  # files of the disk cache that a process keeps mapped
 
 
 class CacheConfig(Config):
@@ -212,13 +214,11 @@ class _Disk:
             self._open.move_to_end(index)
             return self._open[index]
         try:
-            frames = np.lib.format.open_memmap(self._file(index), mode="r")
+            frames = _map_array(self._file(index), self._entries[index].shape)
         except (OSError, ValueError):
             return None  # not there, or not written by us: it is (re)written
-        if frames.shape != self._entries[index].shape or frames.dtype != np.uint8:
-            return None
         self._open[index] = frames
-        if len(self._open) > _OPEN_FILES:
+        if len(self._open) > _OPEN_MAPS:
             self._open.popitem(last=False)
         return frames
 
@@ -228,6 +228,25 @@ class _Disk:
             frames = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
             _fill(frames, chunks)
             frames.flush()
+
+
+def _map_array(file: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Map a .npy file of uint8. Unlike numpy's map, torch's holds no file descriptor.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is not an array of this shape.
+    """
+    with file.open("rb") as handle:
+        version = np.lib.format.read_magic(handle)
+        if version != (1, 0):
+            raise ValueError(f"{file}: .npy version {version}")
+        header = np.lib.format.read_array_header_1_0(handle)
+        start, size = handle.tell(), os.fstat(handle.fileno()).st_size
+    if header != (shape, False, np.uint8) or size != start + math.prod(shape):
+        raise ValueError(f"{file}: {header}, {size} bytes; expected {shape}")
+    mapped = torch.from_file(str(file), shared=False, size=size, dtype=torch.uint8)
+    return mapped.numpy()[start:].reshape(shape)
 
 
 def file_identity(path: Path) -> list[str | int]:

@@ -26,7 +26,10 @@ _SAMPLES = 1  # the kind of random stream; the order of an epoch is another one 
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip: pixels in the model's layout, and when each frame comes on screen (seconds)."""
+    """One clip, and when each of its frames comes on screen (seconds).
+
+    The pixels may lie in the cache's own memory: copy before changing them in place.
+    """
 
     video: UInt8[Tensor, "channels time height width"]
     times: Float64[np.ndarray, " time"]
@@ -137,7 +140,7 @@ class ClipDataset:
             entry = self.cache.entries[index]
             kept = self.cache.frames(index, lambda: self._decode_all(index))
             if kept is not None:
-                return kept[indices - entry.first]
+                return _take(kept, indices - entry.first)
         if np.all(indices[1:] > indices[:-1]):
             return self._decode(index, indices)
         needed, place = np.unique(indices, return_inverse=True)
@@ -214,6 +217,16 @@ def exclude_too_short(
     return dataclasses.replace(
         catalog, records=tuple(records), problems=(*catalog.problems, *problems)
     )
+
+
+def _take(
+    frames: UInt8[np.ndarray, "n height width 3"], indices: Int64[np.ndarray, " time"]
+) -> UInt8[np.ndarray, "time height width 3"]:
+    """`frames[indices]`, without a copy where the indices run forward at one pace."""
+    steps = np.diff(indices)
+    if len(steps) and steps[0] > 0 and np.all(steps == steps[0]):
+        return frames[indices[0] : indices[-1] + 1 : steps[0]]
+    return frames[indices]
 
 
 def _reduced(height: int, width: int, short_side: int | None) -> tuple[int, int]:

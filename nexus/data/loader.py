@@ -10,6 +10,7 @@ needs no special case, and the number of the next batch is all there is to resum
 
 import dataclasses
 import logging
+import math
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 
 from nexus.data.catalog import Problem
 from nexus.data.dataset import ClipDataset, Sample
@@ -35,8 +36,10 @@ _ATTEMPTS = 3  # how often workers may die in a row without delivering a batch
 class Batch:
     """What one training step sees.
 
-    A clip whose file fails is missing (never replaced), and `failures` says why; a batch may be
-    empty. `epoch` is that of the batch's first clip; `number` counts batches from 0.
+    `video` is laid out channels last in memory (`torch.channels_last_3d`); `normalise` gives the
+    plain layout. `times` are seconds. A clip whose file fails is missing (never replaced), and
+    `failures` says why; a batch may be empty. `epoch` is that of the batch's first clip; `number`
+    counts batches from 0.
     """
 
     video: UInt8[Tensor, "batch channels time height width"]
@@ -118,8 +121,9 @@ class _Batches(torch.utils.data.Dataset):
                 samples.append(result)
             else:
                 failures.append(result)
-        shape = (len(samples), self.dataset.channels, num_frames, *self.dataset.size)
-        video = torch.empty(shape, dtype=torch.uint8)
+        # As pictures are decoded and resized, channels last: copying them is then a plain memcpy.
+        shape = (len(samples), num_frames, *self.dataset.size, self.dataset.channels)
+        video = _pixels(shape).permute(0, 4, 1, 2, 3)
         times = np.empty((len(samples), num_frames), np.float64)
         for place, sample in enumerate(samples):
             video[place] = sample.video
@@ -219,10 +223,8 @@ class ClipLoader:
                 if self._stream is None:
                     self._stream = self._start_workers()
                 return next(self._stream)
-            except RuntimeError as error:
-                # What torch says when a process is gone; an error raised *in* a worker arrives as
-                # itself and is not for us to hide.
-                if "DataLoader worker (pid" not in str(error):
+            except (RuntimeError, OSError, EOFError) as error:
+                if not _tells_of_a_death(error):
                     raise
                 self.close()
                 _log.warning("%s; starting new ones (attempt %d)", error, attempt + 1)
@@ -307,6 +309,24 @@ class _Requests:
         while number != self.stop:
             yield number, self.frames_at(number)
             number += 1
+
+
+def _pixels(shape: tuple[int, ...]) -> UInt8[Tensor, "..."]:
+    """An empty tensor; in a worker it lies in shared memory from the start, to be sent uncopied."""
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    storage = torch.UntypedStorage._new_shared(math.prod(shape))
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
+
+
+def _tells_of_a_death(error: RuntimeError | OSError | EOFError) -> bool:
+    """Whether a worker is gone: torch says so, or the connection to it broke in mid-delivery.
+
+    An error raised *in* a worker arrives as itself and is not for us to hide.
+    """
+    if isinstance(error, RuntimeError):
+        return "DataLoader worker (pid" in str(error)
+    return "in DataLoader worker process" not in str(error)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -174,6 +174,8 @@ def test_normalise_by_formula():
     std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1, 1)
     assert out.dtype == torch.float32
     torch.testing.assert_close(out, (video.float() / 255 - mean) / std, rtol=0, atol=2e-6)
+    assert out.is_contiguous() and not video.is_contiguous()  # as the loader gives them
+    assert torch.equal(normalise(video.contiguous()), out)
     gray = normalise(video[:, :1])
     torch.testing.assert_close(gray, (video[:, :1].float() / 255 - 0.449) / 0.226)
     two = normalise(video[:, :2], mean=(0.5, 0.0), std=(0.5, 1.0))

@@ -212,3 +212,25 @@ def test_real_files_steady_and_uneven(tmp_path):
                 else:
                     gaps = np.diff(sample.times)
                     assert gaps.sum() <= 4 / 8 + 0.15 and gaps.sum() >= 4 / 8 - 0.15
+
+
+def test_real_files_that_go_bad_after_the_scan(tmp_path):
+    for name in ("whole", "wiped", "cut", "gone"):
+        write_video(tmp_path / f"{name}.mp4", [40 * i for i in range(26)])
+    catalog = scan(tmp_path, index_dir=tmp_path / "index")
+    wiped = (tmp_path / "wiped.mp4").read_bytes()
+    middle = wiped.index(b"mdat") + 700
+    (tmp_path / "wiped.mp4").write_bytes(wiped[:middle] + b"\0" * (len(wiped) - middle))
+    (tmp_path / "cut.mp4").write_bytes(wiped[:300])
+    (tmp_path / "gone.mp4").unlink()
+    dataset = ClipDataset(catalog, ClipConfig(num_frames=20), None, 64)
+    found = {}
+    for record, number in zip(catalog.records, range(4), strict=True):
+        result = dataset.sample(number, seed=0, epoch=0)
+        found[record.key] = result.kind if isinstance(result, Problem) else "fine"
+    assert found == {
+        "whole.mp4": "fine",
+        "wiped.mp4": "decode_failed",
+        "cut.mp4": "decode_failed",
+        "gone.mp4": "missing",
+    }

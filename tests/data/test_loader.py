@@ -99,7 +99,8 @@ def test_batches_hold_what_the_dataset_gives():
     for number, batch in enumerate(take(loader, 8)):
         assert batch.number == number and batch.failures == ()
         assert batch.video.shape == (3, 3, growing(number), 16, 16)
-        assert batch.video.is_contiguous() and batch.video.dtype == torch.uint8
+        assert batch.video.is_contiguous(memory_format=torch.channels_last_3d)
+        assert batch.video.dtype == torch.uint8
         assert batch.times.dtype == torch.float64 and batch.record_index.dtype == torch.int64
         for place, (epoch, clip) in enumerate(loader.order.clips(number)):
             sample = dataset.sample(clip, seed=11, epoch=epoch, num_frames=growing(number))

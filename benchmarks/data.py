@@ -1,0 +1,290 @@
+"""How much of bare decoding's speed does the loader keep? Both measured in one run.
+
+    python benchmarks/data.py
+    python benchmarks/data.py --sizes 1280x720 --seconds 8 --workers 4 --json data.json
+
+For each size it writes a folder of H.264 files, then measures in turns, several rounds:
+
+- bare decoding: as many processes as the loader has workers do nothing but decode the very clips
+  that the loader would, and throw the frames away;
+- the loader: decoding, crop, resize, batches delivered to this process;
+- the loader with the memory cache and with the disk cache, after the first epoch.
+
+Prints the medians of the rounds: clips a second, and processor time a clip (of all processes),
+which stays meaningful on a machine that is not idle. The smaller the videos, the larger the part
+of a clip's time that goes into its crop and its way to this process: there the caches pay most.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+import psutil
+import torch
+
+from nexus.data.augment import AugmentConfig
+from nexus.data.cache import CacheConfig
+from nexus.data.catalog import Catalog, scan
+from nexus.data.clips import ClipConfig
+from nexus.data.dataset import ClipDataset
+from nexus.data.decode import choose_decoder
+from nexus.data.loader import ClipLoader
+from nexus.data.protocol import Decoder
+
+TARGET = 0.9
+Job = list[tuple[Path, np.ndarray]]
+
+
+def main() -> None:
+    """Measure and print."""
+    options = parse(sys.argv[1:])
+    torch.set_num_threads(1)
+    result = {"machine": machine(), "options": vars(options), "rows": []}
+    show_machine(result)
+    for size in options.sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            write_videos(Path(folder) / "videos", size, options)
+            catalog = scan(Path(folder) / "videos", workers=0)
+            rows = measure(catalog, Path(folder), options)
+        show(size, rows)
+        result["rows"] += [{"size": size, **row} for row in rows]
+    print(f"\ntarget: the loader keeps {TARGET:.0%} of bare decoding")
+    if options.json:
+        Path(options.json).write_text(json.dumps(result, indent=2) + "\n")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Command-line options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--videos", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=6.0, help="length of each video")
+    parser.add_argument("--fps", type=int, default=30)
+    parser.add_argument(
+        "--sizes",
+        nargs="+",
+        default=["320x240", "640x360", "1280x720"],
+        metavar="WIDTHxHEIGHT",
+        help="of the videos",
+    )
+    parser.add_argument("--gop", type=int, default=60, help="frames from keyframe to keyframe")
+    parser.add_argument("--img-size", type=int, default=224, help="of the clips")
+    parser.add_argument("--frames", type=int, default=16, help="per clip")
+    parser.add_argument("--stride", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batches", type=int, default=8, help="per measurement")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--decoder", default="auto", choices=["auto", "pyav", "torchcodec"])
+    parser.add_argument("--json", help="also write the figures to this file")
+    options = parser.parse_args(arguments)
+    if options.workers < 1:
+        parser.error("--workers: at least 1, or there is nothing to compare")
+    return options
+
+
+def write_videos(folder: Path, size: str, options: argparse.Namespace) -> None:
+    """Textures that drift over one another, with a little sensor noise: neither flat nor chaos."""
+    folder.mkdir()
+    width, height = (int(part) for part in size.split("x"))
+    for number in range(options.videos):
+        rng = np.random.default_rng(number)
+        texture = rng.normal(size=(height // 8 + 2, width // 8 + 2, 3))
+        large = torch.nn.functional.interpolate(
+            torch.from_numpy(texture).permute(2, 0, 1)[None].float(),
+            (2 * height, 2 * width),
+            mode="bicubic",
+        )
+        ground = (128 + 40 * large[0].permute(1, 2, 0)).numpy()
+        with av.open(str(folder / f"{number:04}.mp4"), "w") as container:
+            settings = {"g": str(options.gop), "preset": "veryfast"}
+            stream = container.add_stream("libx264", rate=options.fps, options=settings)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for index in range(round(options.seconds * options.fps)):
+                top, left = (index * (number % 3)) % height, (2 * index) % width
+                picture = ground[top : top + height, left : left + width]
+                noise = rng.normal(scale=3, size=(height, width, 1))
+                pixels = np.clip(picture + noise, 0, 255).astype(np.uint8)
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                frame.pts, frame.time_base = index, Fraction(1, options.fps)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+
+
+def measure(catalog: Catalog, folder: Path, options: argparse.Namespace) -> list[dict]:
+    """Clips a second of every arm, in turns; the median of the rounds."""
+    decoder = choose_decoder(options.decoder)
+    for record in catalog.records:
+        decoder.timestamps(record.path)  # known to all processes from the start, on both sides
+    loaders = {
+        "loader": make_loader(catalog, decoder, CacheConfig(), options),
+        "loader, memory cache": make_loader(
+            catalog, decoder, CacheConfig(kind="memory", max_gigabytes=64), options
+        ),
+        "loader, disk cache": make_loader(
+            catalog, decoder, CacheConfig(kind="disk", folder=folder, max_gigabytes=64), options
+        ),
+    }
+    jobs = loader_jobs(catalog, options)
+    rates: dict[str, list[tuple[float, float]]] = {
+        "bare decoding": [],
+        **{name: [] for name in loaders},
+    }
+    for name, loader in loaders.items():
+        if "cache" in name:
+            fill(loader)
+    for _ in range(options.rounds):
+        with multiprocessing.get_context("fork").Pool(
+            options.workers, initializer=start_decoding, initargs=(decoder,)
+        ) as pool:
+            rates["bare decoding"].append(rate(pool.imap(decode, jobs), options))
+        for name, loader in loaders.items():
+            loader.load_state_dict({**loader.state_dict(), "next": 0})
+            rates[name].append(rate(loader, options))
+            loader.close()
+    rows = []
+    for name, values in rates.items():
+        speed, busy = (statistics.median(column) for column in zip(*values, strict=True))
+        rows.append({"arm": name, "clips_per_second": speed, "cpu_ms_per_clip": busy})
+        rows[-1]["share"] = speed / rows[0]["clips_per_second"]
+        rows[-1]["share_by_cpu"] = rows[0]["cpu_ms_per_clip"] / busy
+        rows[-1]["rounds"] = values
+    return rows
+
+
+def make_loader(
+    catalog: Catalog,
+    decoder: Decoder,
+    cache: CacheConfig,
+    options: argparse.Namespace,
+    workers: int | None = None,
+) -> ClipLoader:
+    """The loader as training uses it."""
+    workers = options.workers if workers is None else workers
+    clip = ClipConfig(num_frames=options.frames, stride=options.stride)
+    dataset = ClipDataset(catalog, clip, AugmentConfig(), options.img_size, decoder, cache)
+    return ClipLoader(dataset, batch_size=options.batch, seed=0, num_workers=workers)
+
+
+class Recorder:
+    """A decoder that notes what it is asked for and gives black frames."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder, self.name, self.job = decoder, decoder.name, []
+
+    def __getattr__(self, name: str):
+        return getattr(self.decoder, name)
+
+    def frames(self, path, times: np.ndarray) -> np.ndarray:
+        """Note the request."""
+        self.job.append((path, times))
+        return np.zeros((len(times), 8, 8, 3), np.uint8)
+
+
+def loader_jobs(catalog: Catalog, options: argparse.Namespace) -> list[Job]:
+    """What the loader asks its decoder for, batch by batch; some more than are timed."""
+    recorder = Recorder(choose_decoder(options.decoder))
+    loader = make_loader(catalog, recorder, CacheConfig(), options, workers=0)
+    jobs = []
+    for _ in range(4 * options.workers + options.batches):
+        recorder.job = []
+        next(loader)
+        jobs.append(recorder.job)
+    return jobs
+
+
+def start_decoding(decoder: Decoder) -> None:
+    """Give a fresh process its decoder."""
+    global _decoder
+    _decoder = decoder
+    torch.set_num_threads(1)
+
+
+def decode(job: Job) -> None:
+    """Decode a batch's clips and throw them away."""
+    for path, times in job:
+        _decoder.frames(path, times)
+
+
+def fill(loader: ClipLoader) -> None:
+    """Run the first epoch: every video is decoded and kept."""
+    for batch in islice(loader, int(loader.batches_per_epoch) + 1):
+        assert not batch.failures, batch.failures[0]
+
+
+def rate(stream: Iterable, options: argparse.Namespace) -> tuple[float, float]:
+    """Clips a second and processor milliseconds a clip of a stream of batches, running already."""
+    steps: Iterator = iter(stream)
+    for _ in range(2 * options.workers):
+        next(steps)
+    clips = options.batches * options.batch
+    busy, start = processor_seconds(), time.perf_counter()
+    for _ in range(options.batches):
+        next(steps)
+    wall = time.perf_counter() - start
+    return clips / wall, 1000 * (processor_seconds() - busy) / clips
+
+
+def processor_seconds() -> float:
+    """Processor time of this process and its workers so far."""
+    here = psutil.Process()
+    times = [process.cpu_times() for process in (here, *here.children())]
+    return sum(time.user + time.system for time in times)
+
+
+def machine() -> dict:
+    """Where and with what this was measured."""
+    cpu = platform.processor()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "av": av.__version__,
+        "numpy": np.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def show_machine(result: dict) -> None:
+    """Print where this runs."""
+    for name, value in result["machine"].items():
+        print(f"{name:>14}  {value}")
+    print(" ".join(f"{name}={value}" for name, value in result["options"].items()))
+
+
+def show(size: str, rows: list[dict]) -> None:
+    """Print the table of one size."""
+    print(
+        f"\n{size:22}{'clips/s':>9}{'share':>8}{'CPU ms/clip':>13}{'share':>8}   clips/s of rounds"
+    )
+    for row in rows:
+        rounds = " ".join(f"{speed:.1f}" for speed, _ in row["rounds"])
+        print(
+            f"{row['arm']:22}{row['clips_per_second']:>9.1f}{row['share']:>8.0%}"
+            f"{row['cpu_ms_per_clip']:>13.1f}{row['share_by_cpu']:>8.0%}   {rounds}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
