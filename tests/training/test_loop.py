@@ -172,7 +172,7 @@ def test_rows_are_logged_and_checkpoints_saved_as_often_as_asked(tmp_path, world
     assert folders == ["step_00000003", "step_00000006", "step_00000007"]
 
 
-def test_bf16_checkpointing_and_compiled_settings_are_used(tmp_path, world, tiny, quiet):
+def test_bf16_and_gradient_checkpointing_are_used(tmp_path, world, tiny, quiet):
     plain = train(tiny("training.steps=2"), world, tmp_path / "a", console=quiet)
     recipe = tiny(
         "training.steps=2", "training.precision=bf16", "training.gradient_checkpointing=true"
@@ -184,6 +184,25 @@ def test_bf16_checkpointing_and_compiled_settings_are_used(tmp_path, world, tiny
     assert {tensor.dtype for tensor in two.values()} == {torch.float32, torch.int64}
     assert plain.last_row["loss"] != other.last_row["loss"]
     assert plain.last_row["loss"] == pytest.approx(other.last_row["loss"], rel=0.05)
+
+
+def test_a_compiled_model_saves_under_its_plain_names(tmp_path, world, tiny, quiet, monkeypatch):
+    compiled = []
+    plain_compile = nn.Module.compile
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda module, **kw: (compiled.append(module), plain_compile(module))
+    )
+    recipe = tiny("training.steps=2")
+    one = train(recipe, world, tmp_path / "a", console=quiet)
+    assert not compiled
+    # Graphs are tested with the model; here it is wrapped as for compiling, and runs as written.
+    with torch.compiler.set_stance("force_eager"):
+        recipe = tiny("training.steps=2", "training.compile=true")
+        two = train(recipe, world, tmp_path / "b", console=quiet)
+    assert len(compiled) == 3, "context encoder, target encoder, predictor"
+    weights = [load_checkpoint_model(run.checkpoint).state_dict() for run in (one, two)]
+    assert list(weights[0]) == list(weights[1])
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_files_that_fail_while_training_are_named_once_and_listed(tmp_path, world, tiny, quiet):
