@@ -7,7 +7,7 @@ the error names the nearest key that exists.
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import pydantic
 import yaml
@@ -65,8 +65,8 @@ def _unknown_key(cls: type[Config], location: tuple[int | str, ...]) -> str:
     owner: type[pydantic.BaseModel] = cls
     for part in location[:-1]:
         field = owner.model_fields.get(str(part))
-        if field and isinstance(field.annotation, type) and issubclass(field.annotation, Config):
-            owner = field.annotation
+        kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+        owner = next((k for k in kinds if isinstance(k, type) and issubclass(k, Config)), owner)
     known = sorted(owner.model_fields)
     key = str(location[-1])
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)

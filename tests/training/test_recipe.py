@@ -70,6 +70,7 @@ def test_the_curriculum():
         ("model.encoder_dmi=1", r"model: unknown key 'encoder_dmi'; did you mean 'encoder_dim'"),
         ("data.clip.stride_=1", r"did you mean 'stride'"),
         ("training.stepz=1", r"did you mean 'steps'"),
+        ("data.augment={flp: 1}", r"'data\.augment\.flp'; did you mean 'flip'"),
         ("optm.lr=1", r"'optm'; did you mean 'optim'"),
         ("kind=v_jepa", r"kind: got 'v_jepa'"),
         ("model=tiny", r"model: got 'tiny'"),
