@@ -160,7 +160,7 @@ def in_checkpoint(number, sync):
 BLOWS = {
     "before the first checkpoint": lambda: at_row(1, 2),
     "at a random step": lambda: at_row(4, 9),
-    "at a later random step": lambda: at_row(10, 17),
+    "at a later random step": lambda: at_row(10, 15),
     "in the first checkpoint": lambda: in_checkpoint(1, random.randint(1, 4)),
     "in a later checkpoint": lambda: in_checkpoint(random.randint(2, 6), random.randint(1, 4)),
     "between a checkpoint and latest.json": lambda: in_checkpoint(random.randint(1, 6), SYNCS),
