@@ -10,9 +10,13 @@ predictor is the seed's; that of Large and Huge is the published one (arXiv 2404
 """
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import pydantic
+
+from nexus.config import Config
 from nexus.errors import ConfigError
 
 
@@ -50,3 +54,24 @@ def preset(name: str) -> dict[str, Any]:
             f"unknown model size {name!r}; did you mean {near!r}? (known: {', '.join(PRESETS)})"
         )
     return asdict(PRESETS[name])
+
+
+def expand_size(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose `size` is replaced by what it stands for; their own keys win.
+
+    Raises:
+        ConfigError: an unknown size.
+    """
+    if "size" not in settings:
+        return dict(settings)
+    own = {key: value for key, value in settings.items() if key != "size"}
+    return {**preset(str(settings["size"])), **own}
+
+
+class SizedConfig(Config):
+    """Settings that also take `size`, a name out of `PRESETS`, under their other keys."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _expand_size(cls, settings: Any) -> Any:
+        return expand_size(settings) if isinstance(settings, Mapping) else settings

@@ -15,6 +15,7 @@ from nexus.data.augment import AugmentConfig
 from nexus.data.cache import CacheConfig
 from nexus.data.clips import ClipConfig
 from nexus.errors import ConfigError
+from nexus.models.presets import expand_size
 from nexus.models.ssl import PixelConfig, VJEPAConfig, model_config
 from nexus.training.curriculum import check_table
 from nexus.training.health import OnCollapse
@@ -146,7 +147,13 @@ def load_recipe(
             named).
     """
     changes = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
-    return Recipe.from_mapping(merge(_read(name_or_path), changes))
+    return Recipe.from_mapping(merge(_sized(_read(name_or_path)), _sized(changes)))
+
+
+def _sized(layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A layer whose `model.size` is spelled out, so that it overrides the layers below."""
+    model = layer.get("model")
+    return {**layer, "model": expand_size(model)} if isinstance(model, Mapping) else layer
 
 
 def _read(name_or_path: str | Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from nexus.errors import ConfigError
 from nexus.models.encoder import EncoderConfig, VideoEncoder
 from nexus.models.presets import PRESETS, preset
 from nexus.models.ssl import VJEPAConfig
+from nexus.training.recipe import load_recipe
 
 
 def encoder_parameters(**settings) -> int:
@@ -53,3 +54,13 @@ def test_ones_own_keys_go_on_top() -> None:
 def test_an_unknown_size_names_the_nearest(name: str, near: str) -> None:
     with pytest.raises(ConfigError, match=f"unknown model size '{name}'; did you mean '{near}'"):
         preset(name)
+
+
+def test_a_size_is_a_key_of_a_configuration_and_of_a_recipe():
+    config = VJEPAConfig.from_mapping({"size": "tiny", "num_heads": 6})
+    assert (config.encoder_dim, config.num_heads, config.predictor_dim) == (192, 6, 96)
+    recipe = load_recipe("small", ["model.size=tiny", "model.predictor_heads=2"])
+    assert recipe.model["encoder_dim"] == 192  # over the recipe's own 96
+    assert recipe.model["predictor_heads"] == 2
+    with pytest.raises(ConfigError, match="did you mean 'large'"):
+        VJEPAConfig.from_mapping({"size": "larg"})

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from nexus.nn.eager import eager
+
 TargetNorm = Literal["none", "layer", "l2"]
 Regularizer = Literal["none", "variance_covariance", "sigreg"]
 
@@ -85,9 +87,7 @@ def sigreg(
     for any batch size.
     """
     features = features.float()
-    # Drawn on the CPU, so that a seed gives the same directions on any device.
-    sketch = torch.randn(features.shape[1], directions, generator=generator).to(features.device)
-    projected = features @ F.normalize(sketch, dim=0)
+    projected = features @ _directions(features.shape[1], directions, generator).to(features.device)
     t = torch.linspace(-reach, reach, knots, device=features.device)
     gaussian = torch.exp(-t.square() / 2)
     angles = projected.unsqueeze(-1) * t
@@ -95,3 +95,9 @@ def sigreg(
     imaginary = angles.sin().mean(dim=0)
     distance = (real.square() + imaginary.square()) * gaussian
     return torch.trapezoid(distance, t, dim=-1).mean()
+
+
+@eager
+def _directions(dim: int, count: int, generator: Generator | None) -> Float[Tensor, "dim count"]:
+    """Random unit vectors, drawn on the CPU: a seed gives the same ones on any device."""
+    return F.normalize(torch.randn(dim, count, generator=generator), dim=0)

@@ -18,13 +18,14 @@ from nexus.models.encoder import (
     check_video_values,
 )
 from nexus.models.predictor import MaskedPredictor, PredictorConfig
+from nexus.models.presets import SizedConfig
 from nexus.models.ssl import collapse
 from nexus.models.ssl.masks import MaskConfig, check_fits, draw_mask
 from nexus.models.ssl.objectives import Regularizer, clip_regularizer, token_errors
 from nexus.nn.tubelet import split_tubelets
 
 
-class PixelConfig(EncoderConfig, PredictorConfig, MaskConfig):
+class PixelConfig(SizedConfig, EncoderConfig, PredictorConfig, MaskConfig):
     """All settings of a `PixelModel`."""
 
     target: Literal["raw", "normalised"] = "raw"

@@ -29,6 +29,7 @@ from nexus.models.encoder import (
     check_video_values,
 )
 from nexus.models.predictor import MaskedPredictor, PredictorConfig
+from nexus.models.presets import SizedConfig
 from nexus.models.ssl import collapse, ema
 from nexus.models.ssl.masks import (
     MaskConfig,
@@ -50,7 +51,7 @@ from nexus.nn.eager import eager
 from nexus.nn.grid import TokenLayout
 
 
-class VJEPAConfig(EncoderConfig, PredictorConfig, MaskConfig):
+class VJEPAConfig(SizedConfig, EncoderConfig, PredictorConfig, MaskConfig):
     """All settings of a `VJEPAModel`; the defaults are the seed's."""
 
     loss: Literal["mse", "l1"] = "mse"
