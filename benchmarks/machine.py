@@ -1,0 +1,79 @@
+"""What machine is this, and how fast are its plain matrix products?"""
+
+import datetime
+import os
+import platform
+import resource
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+SIDES = {"cpu": 2048, "cuda": 8192}
+"""Sides of the square matrices: large enough to reach the machine's rate."""
+
+
+def describe(device: str = "cpu") -> dict[str, Any]:
+    """The machine and the software, in plain values."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def cpu_name() -> str:
+    """The processor's name, as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def gemm_rate(dtype: torch.dtype, device: str = "cpu", seconds: float = 1.0) -> float:
+    """FLOPs per second of a large square matrix product: the median over repeats.
+
+    No model can be faster than this; its share of it says how well it uses the machine.
+    """
+    side = SIDES[device]
+    left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    product = left @ right
+    times: list[float] = []
+    while sum(times) < seconds or len(times) < 3:
+        wait(device)
+        start = time.perf_counter()
+        torch.matmul(left, right, out=product)
+        wait(device)
+        times.append(time.perf_counter() - start)
+    return 2 * side**3 / statistics.median(times)
+
+
+def resident() -> tuple[int, int]:
+    """Bytes of memory that this process holds now, and the most that it ever held.
+
+    Linux also answers the second question through `ru_maxrss`, but what that says of a process
+    includes the process that started it.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        now, most = (1024 * int(lines[key].split()[0]) for key in ("VmRSS", "VmHWM"))
+        return now, most
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return psutil.Process().memory_info().rss, most
+
+
+def wait(device: str) -> None:
+    """Until the device has done what it was told."""
+    if device == "cuda":
+        torch.cuda.synchronize()
