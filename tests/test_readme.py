@@ -222,7 +222,7 @@ def keys_of(config):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_named_keys_of_the_recipe_exist(document):
-    known = keys_of(Recipe) | {f"model.{key}" for key in keys_of(VJEPAConfig)}
+    known = keys_of(Recipe) | {f"model.{key}" for key in keys_of(VJEPAConfig) | {"size"}}
     text = document.read_text(encoding="utf-8")
     for block in blocks_of(document):
         if block.language == "python":

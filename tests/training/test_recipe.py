@@ -23,7 +23,7 @@ def test_the_seed_recipe_is_the_seeds_model():
 def test_the_small_recipe_has_its_anti_collapse_term_and_can_be_built():
     recipe = load_recipe("small")
     settings = recipe.model_settings
-    assert settings.regularizer == "variance_covariance" and settings.regularizer_weight == 0.1
+    assert settings.regularizer == "variance_covariance" and settings.regularizer_weight == 0.03
     assert settings.depth == 3 and settings.encoder_dim == 96
     model = build_model(recipe.kind, settings.to_mapping())
     assert sum(p.numel() for p in model.context_encoder.parameters()) < 500_000
