@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from threadpoolctl import threadpool_limits
+
 from nexus.data.catalog import Catalog
 from nexus.errors import DataError
 from nexus.evaluation.attentive import attentive_probe
@@ -127,7 +129,10 @@ def _measure(
     notes: list[str] = []
     for column in columns:
         try:
-            for found in _column(catalog, pooled, tokens, column, kinds, seeds, device):
+            # Fits this small get slower, several-fold on a busy machine, when threads share them.
+            with threadpool_limits(1):
+                measured = _column(catalog, pooled, tokens, column, kinds, seeds, device)
+            for found in measured:
                 results.setdefault((column, found.probe), []).append(found)
         except DataError as error:
             if strict:
