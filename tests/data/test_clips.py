@@ -144,6 +144,17 @@ def test_segments_are_respected(start, length, by_rate, seed):
     assert set(clip.indices) <= set(inside)
 
 
+def test_a_clip_ends_before_its_segment_does():
+    # The last frame of the segment stays on screen until 1.1 s, but the segment ends at 1.05 s.
+    for fps, fits in ((2 / 1.04, True), (2 / 1.06, False)):
+        config = ClipConfig(num_frames=3, fps=fps)
+        try:
+            clip = choose_clip(FrameTimes(20, 10.0), config, rng(), end=1.05)
+            assert fits and clip.indices.tolist() == [0, 5, 10]
+        except ClipTooShortError:
+            assert not fits
+
+
 def test_an_empty_segment_is_refused_even_with_padding():
     config = ClipConfig(num_frames=2, pad="repeat_last")
     with pytest.raises(ClipTooShortError, match="holds none"):

@@ -41,6 +41,14 @@ def test_a_few_bad_files_of_a_small_folder_stop_nothing():
         ledger.raise_if_too_many()
 
 
+def test_the_limit_itself_is_allowed():
+    ledger = FailureLedger(100, limit=0.05)
+    ledger.add([bad(f"{i}.mp4") for i in range(5)])
+    ledger.raise_if_too_many()
+    ledger.add([bad("5.mp4")])
+    assert stops(ledger)
+
+
 def test_scan_problems_and_harmless_ones_are_listed_but_do_not_count():
     ledger = FailureLedger(4)
     ledger.add([bad(f"{i}.mp4", "truncated") for i in range(50)], stage="check")

@@ -252,8 +252,7 @@ def test_a_worker_killed_between_batches_is_replaced(caplog, impatient):
         batches = take(loader, 2)
         for worker in loader._stream._workers:
             os.kill(worker.pid, signal.SIGKILL)
-            worker.join()
-        time.sleep(0.05)  # a training step: torch must not raise in the middle of it
+        time.sleep(0.2)  # a training step: torch must not raise in the middle of it
         batches += take(loader, 10)
     assert_same(batches, straight)
     assert "starting new ones" in caplog.text
