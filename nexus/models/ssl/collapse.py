@@ -21,11 +21,11 @@ MAX_ROWS = 512
 
 
 class DoctorConfig(Config):
-    """Thresholds of the diagnosis, set from runs of a 48-d model on moving blobs.
+    """Thresholds of the diagnosis, set from runs of a 48-d model on moving blobs (7 seeds each).
 
-    Spread / effective rank once trained: with variance-covariance 0.6 to 0.7 / 11 to 18; without
-    stop-gradient 0.01 to 0.03 / 38; with momentum 0 below 0.07 / 25, in one run of four 0.8 / 2. An
-    untrained encoder has a spread of 0.11 or more.
+    Spread / effective rank once trained: with variance-covariance 0.6 to 0.7 / 12 to 22; without
+    stop-gradient below 0.02 / 38; with momentum 0, and with the EMA alone, mostly below 0.07 / 25
+    (once 0.8 / 2). An untrained encoder has a spread of 0.11 or more.
     """
 
     collapsed_spread: float = 0.03
