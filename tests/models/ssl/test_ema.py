@@ -216,6 +216,7 @@ def other_tiny_state() -> dict[str, torch.Tensor]:
         ("load_state_dict", lambda m: m.load_state_dict(other_tiny_state()) and m),
         ("assigning load", lambda m: m.load_state_dict(other_tiny_state(), assign=True) and m),
         ("to a type", lambda m: m.to(torch.float64).float()),
+        ("rounded", lambda m: m.bfloat16().float()),
         ("to a device", lambda m: m.to("cpu")),
         ("deepcopy", copy.deepcopy),
         ("pickle", lambda m: pickle.loads(pickle.dumps(m))),
