@@ -14,7 +14,6 @@ import math
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -25,11 +24,13 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from nexus.data.catalog import Problem
 from nexus.data.dataset import ClipDataset, Sample
+from nexus.data.order import Order
+from nexus.data.slots import SharedSlots
 from nexus.errors import DataError
 
 _log = logging.getLogger(__name__)
-_ORDER = 2  # the kind of random stream; a sample's own draws are another one (see dataset.py)
 _ATTEMPTS = 3  # how often workers may die in a row without delivering a batch
+_HELD = 3  # batches that the training process looks at while workers fill the other slots
 
 
 @dataclass(frozen=True)
@@ -49,93 +50,77 @@ class Batch:
     epoch: int
     number: int
 
-    def pin_memory(self) -> Self:
-        """A copy whose pixels travel to a GPU without stopping the host."""
-        return dataclasses.replace(self, video=self.video.pin_memory())
+
+@dataclass(frozen=True)
+class _Request:
+    """What a worker needs to make a batch: its number, its clip length, where its pixels go."""
+
+    number: int
+    num_frames: int
+    slot: int | None = None
 
 
 @dataclass(frozen=True)
-class Order:
-    """Which clip of which epoch comes when: pure arithmetic.
+class _Made:
+    """A batch on its way from where it was made; its pixels may lie in a shared slot."""
 
-    `size` clips an epoch; `batch_size` clips a batch and rank; each rank takes its own stretch of
-    the `batch_size * world_size` clips of a batch number.
-    """
+    request: _Request
+    shape: tuple[int, ...]
+    pixels: Tensor | None
+    record_index: Int64[np.ndarray, " batch"]
+    times: Float64[np.ndarray, "batch time"]
+    failures: tuple[Problem, ...]
 
-    size: int
-    batch_size: int
-    seed: int
-    shuffle: bool = True
-    epochs: int | None = None
-    rank: int = 0
-    world_size: int = 1
-
-    @property
-    def batches(self) -> int | None:
-        """Number of batches, the same on every rank; None if the stream has no end."""
-        if self.epochs is None:
-            return None
-        return -(-self.epochs * self.size // (self.batch_size * self.world_size))
-
-    def clips(self, number: int) -> list[tuple[int, int]]:
-        """(epoch, clip number) of each clip of a batch."""
-        first = (number * self.world_size + self.rank) * self.batch_size
-        last = first + self.batch_size
-        if self.epochs is not None:
-            last = min(last, self.epochs * self.size)
-        places = (divmod(position, self.size) for position in range(first, last))
-        return [
-            (
-                epoch,
-                int(_permutation(self.seed, epoch, self.size)[place]) if self.shuffle else place,
-            )
-            for epoch, place in places
-        ]
-
-    def epoch(self, number: int) -> int:
-        """The epoch of a batch's first clip."""
-        return (number * self.world_size + self.rank) * self.batch_size // self.size
+    def pin_memory(self) -> Self:
+        """Called by torch's pinning thread."""
+        assert self.pixels is not None
+        return dataclasses.replace(self, pixels=self.pixels.pin_memory())
 
 
-@lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, size: int) -> Int64[np.ndarray, " size"]:
-    key = np.random.SeedSequence(seed, spawn_key=(_ORDER, epoch))
-    return np.random.Generator(np.random.PCG64(key)).permutation(size)
-
-
-class _Batches(torch.utils.data.Dataset):
+class _Maker(torch.utils.data.Dataset):
     """Makes any batch from its number alone: all that a worker needs to know."""
 
     def __init__(self, dataset: ClipDataset, order: Order) -> None:
         self.dataset, self.order = dataset, order
+        self.slots: SharedSlots | None = None
 
-    def __getitem__(self, request: tuple[int, int]) -> Batch:
-        number, num_frames = request
+    def __getitem__(self, request: _Request) -> _Made:
         samples: list[Sample] = []
         failures: list[Problem] = []
-        for epoch, clip in self.order.clips(number):
+        for epoch, clip in self.order.clips(request.number):
             result = self.dataset.sample(
-                clip, seed=self.order.seed, epoch=epoch, num_frames=num_frames
+                clip, seed=self.order.seed, epoch=epoch, num_frames=request.num_frames
             )
             if isinstance(result, Sample):
                 samples.append(result)
             else:
                 failures.append(result)
-        # As pictures are decoded and resized, channels last: copying them is then a plain memcpy.
-        shape = (len(samples), num_frames, *self.dataset.size, self.dataset.channels)
-        video = _pixels(shape).permute(0, 4, 1, 2, 3)
-        times = np.empty((len(samples), num_frames), np.float64)
+        shape = self.shape(request.num_frames, len(samples))
+        pixels = self._memory(request.slot, shape)
         for place, sample in enumerate(samples):
-            video[place] = sample.video
-            times[place] = sample.times
-        return Batch(
-            video=video,
-            record_index=torch.tensor([s.record_index for s in samples], dtype=torch.int64),
-            times=torch.from_numpy(times),
+            pixels[place] = sample.video.permute(1, 2, 3, 0)
+        return _Made(
+            request=request,
+            shape=shape,
+            pixels=pixels if request.slot is None else None,
+            record_index=np.array([sample.record_index for sample in samples], np.int64),
+            times=np.array([s.times for s in samples]).reshape(len(samples), request.num_frames),
             failures=tuple(failures),
-            epoch=self.order.epoch(number),
-            number=number,
         )
+
+    def shape(self, num_frames: int, clips: int) -> tuple[int, ...]:
+        # As pictures are decoded and resized, channels last: copying them is then a plain memcpy.
+        return clips, num_frames, *self.dataset.size, self.dataset.channels
+
+    def _memory(self, slot: int | None, shape: tuple[int, ...]) -> Tensor:
+        if slot is not None:
+            assert self.slots is not None
+            return self.slots.pixels(slot, shape)
+        if get_worker_info() is None:
+            return torch.empty(shape, dtype=torch.uint8)
+        # In a worker: shared from the start, so that torch does not copy it to send it.
+        storage = torch.UntypedStorage._new_shared(math.prod(shape))
+        return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
 
 
 class ClipLoader:
@@ -191,9 +176,10 @@ class ClipLoader:
         self.order = Order(len(dataset), batch_size, seed, shuffle, epochs, rank, world_size)
         self._num_workers, self._prefetch, self._pin = num_workers, prefetch, pin_memory
         self._frames_at = frames_at or (lambda number: dataset.clip.num_frames)
-        self._maker = _Batches(dataset, self.order)
+        self._maker = _Maker(dataset, self.order)
+        self._slots: SharedSlots | None = None
         self._next = 0
-        self._stream: Iterator[Batch] | None = None
+        self._stream: Iterator[_Made] | None = None
 
     @property
     def batches_per_epoch(self) -> float:
@@ -210,14 +196,30 @@ class ClipLoader:
             self.close()
             raise StopIteration
         if self._num_workers:
-            batch = self._from_workers()
+            made = self._from_workers()
         else:
-            batch = self._maker[self._next, self._frames_at(self._next)]
-            batch = batch.pin_memory() if self._pin else batch
+            made = self._maker[_Request(self._next, self._frames_at(self._next))]
+            made = made.pin_memory() if self._pin else made
         self._next += 1
-        return batch
+        return self._batch(made)
 
-    def _from_workers(self) -> Batch:
+    def _batch(self, made: _Made) -> Batch:
+        pixels = made.pixels
+        if pixels is None:
+            assert self._slots is not None and made.request.slot is not None
+            pixels = self._slots.lend(made.request.slot, made.shape)
+        return Batch(
+            video=pixels.permute(0, 4, 1, 2, 3),
+            record_index=torch.from_numpy(made.record_index),
+            times=torch.from_numpy(made.times),
+            failures=made.failures,
+            epoch=self.order.epoch(made.request.number),
+            number=made.request.number,
+        )
+
+    def _from_workers(self) -> _Made:
+        if self._slots and self._bytes(self._frames_at(self._next)) > self._slots.nbytes:
+            self.close()  # clips have grown: start again with more room
         for attempt in range(_ATTEMPTS):
             try:
                 if self._stream is None:
@@ -238,17 +240,21 @@ class ClipLoader:
             f"/dev/shm), or one of these files crashes the decoder: {', '.join(sorted(files))}"
         )
 
-    def _start_workers(self) -> Iterator[Batch]:
+    def _start_workers(self) -> Iterator[_Made]:
         forking = "fork" in multiprocessing.get_all_start_methods()
+        if forking and not self._pin:  # torch's pinning thread makes copies of its own
+            ahead = self._num_workers * self._prefetch
+            nbytes = self._bytes(self._frames_at(self._next))
+            self._slots = self._maker.slots = SharedSlots(ahead + _HELD, nbytes)
         loader = DataLoader(
             self._maker,
             batch_size=None,
-            sampler=_Requests(self._next, self.order.batches, self._frames_at),
+            sampler=_Calls(self._requests),
             num_workers=self._num_workers,
             prefetch_factor=self._prefetch,
             collate_fn=_as_it_is,
             pin_memory=self._pin,
-            # Forked workers share the memory cache.
+            # Forked workers share the slots and the memory cache.
             multiprocessing_context="fork" if forking else None,
             # Torch draws a seed for its workers; not from the generator that the model uses.
             generator=torch.Generator(),
@@ -256,6 +262,18 @@ class ClipLoader:
         stream = iter(loader)
         _hear_of_deaths_here(stream)
         return stream
+
+    def _requests(self) -> Iterator[_Request]:
+        """What workers are to make, from the next batch on; drawn when a worker is free."""
+        number, slots = self._next, self._slots
+        while number != self.order.batches:
+            num_frames = self._frames_at(number)
+            slot = slots.take(self._bytes(num_frames)) if slots else None
+            yield _Request(number, num_frames, slot)
+            number += 1
+
+    def _bytes(self, num_frames: int) -> int:
+        return math.prod(self._maker.shape(num_frames, self.order.batch_size))
 
     def state_dict(self) -> dict[str, Any]:
         """The position (the batch to be delivered next) and what gives it its meaning."""
@@ -287,7 +305,7 @@ class ClipLoader:
 
     def close(self) -> None:
         """Stop the workers; the stream can be continued, with new ones."""
-        self._stream = None
+        self._stream = self._slots = self._maker.slots = None
 
     def __enter__(self) -> Self:
         return self
@@ -297,26 +315,13 @@ class ClipLoader:
 
 
 @dataclass(frozen=True)
-class _Requests:
-    """The batch numbers from `start` on, each with its clip length."""
+class _Calls:
+    """An iterable that begins anew with each call of a function."""
 
-    start: int
-    stop: int | None
-    frames_at: Callable[[int], int]
+    function: Callable[[], Iterator[Any]]
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        number = self.start
-        while number != self.stop:
-            yield number, self.frames_at(number)
-            number += 1
-
-
-def _pixels(shape: tuple[int, ...]) -> UInt8[Tensor, "..."]:
-    """An empty tensor; in a worker it lies in shared memory from the start, to be sent uncopied."""
-    if get_worker_info() is None:
-        return torch.empty(shape, dtype=torch.uint8)
-    storage = torch.UntypedStorage._new_shared(math.prod(shape))
-    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
+    def __iter__(self) -> Iterator[Any]:
+        return self.function()
 
 
 def _tells_of_a_death(error: RuntimeError | OSError | EOFError) -> bool:

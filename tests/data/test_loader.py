@@ -17,7 +17,8 @@ from nexus.data.augment import AugmentConfig
 from nexus.data.cache import CacheConfig
 from nexus.data.clips import ClipConfig
 from nexus.data.dataset import ClipDataset
-from nexus.data.loader import Batch, ClipLoader, Order
+from nexus.data.loader import Batch, ClipLoader
+from nexus.data.order import Order
 from nexus.errors import DataError
 
 RECORDS = [fake_record(Path(f"v{i}.mp4"), num_frames=20 + i % 3, size=(18, 20)) for i in range(7)]
@@ -178,6 +179,13 @@ def test_any_number_of_workers_gives_and_resumes_the_same_stream(pieces):
             got += take(loader, count)
             state = loader.state_dict()  # workers are ahead; this is what was delivered
     assert_same(got, straight)
+
+
+def test_batches_that_are_kept_stay_as_they_were():
+    """More of them than there is shared memory for, with a clip length that grows."""
+    with load(frames_at=growing, num_workers=2) as loader:
+        kept = take(loader, 14)
+    assert_same(kept, take(load(frames_at=growing), 14))
 
 
 def test_going_back_to_a_saved_position_drops_what_workers_made_ahead():
