@@ -47,7 +47,7 @@ def test_the_snippet_runs_as_it_stands() -> None:
     assert sum(p.numel() for p in model.context_encoder.parameters()) == pytest.approx(
         86e6, rel=0.01
     )
-    mask = model.draw_mask(namespace["video"])
+    mask = model.draw_masks(namespace["video"])[0]
     assert (mask.grid.time, mask.grid.height, mask.grid.width) == (8, 14, 14)
     assert mask.context.max() < 4 * 196  # the first half
     hidden = 1 - mask.context.shape[1] / mask.grid.tokens

@@ -4,6 +4,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from nexus.nn.rotary import Rotation
+
 
 class SelfAttention(nn.Module):
     """Self-attention with one fused query-key-value projection."""
@@ -18,26 +20,38 @@ class SelfAttention(nn.Module):
     def forward(
         self,
         tokens: Float[Tensor, "batch tokens dim"],
-        allowed: Bool[Tensor, "batch 1 tokens tokens"] | None = None,
+        allowed: Bool[Tensor, "#batch 1 tokens tokens"] | None = None,
+        rotation: Rotation | None = None,
     ) -> Float[Tensor, "batch tokens dim"]:
-        """Attend among the tokens; `allowed[b, 0, i, j]`: whether token i may look at token j."""
+        """Attend among the tokens.
+
+        Args:
+            allowed: `allowed[b, 0, i, j]`: whether token i may look at token j.
+            rotation: turns queries and keys by their tokens' positions.
+        """
         batch, length, dim = tokens.shape
         qkv = self.qkv(tokens).view(batch, length, 3, self.num_heads, dim // self.num_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        query, key, value = qkv.unbind(2)
+        if rotation is not None:
+            query, key = rotation(qkv[:, :, :2]).unbind(2)
+        query, key, value = (part.transpose(1, 2) for part in (query, key, value))
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         return self.proj(mixed.transpose(1, 2).reshape(batch, length, dim))
 
 
 class CrossAttention(nn.Module):
-    """Queries attend to another sequence."""
+    """Queries attend to another sequence.
 
-    def __init__(self, dim: int, num_heads: int) -> None:
+    `output_projection`: V-JEPA's published poolers have none after the heads.
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, output_projection: bool = True) -> None:
         super().__init__()
         check_heads(dim, num_heads)
         self.num_heads = num_heads
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)
-        self.proj = nn.Linear(dim, dim)
+        self.proj = nn.Linear(dim, dim) if output_projection else nn.Identity()
 
     def forward(
         self, queries: Float[Tensor, "batch queries dim"], tokens: Float[Tensor, "batch tokens dim"]

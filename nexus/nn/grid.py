@@ -66,6 +66,16 @@ class TokenLayout:
         """Tokens in the sequence."""
         return self.grid.tokens if self.index is None else self.index.shape[1]
 
+    def numbers(self) -> Tensor:
+        """The tokens' numbers in the grid, int64 `(batch or 1, tokens)`."""
+        return torch.arange(self.grid.tokens).unsqueeze(0) if self.index is None else self.index
+
+    def coordinates(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Time step, row and column of each token, int64 `(batch or 1, tokens)`."""
+        index = self.numbers()
+        place = index % self.grid.places
+        return index // self.grid.places, place // self.grid.width, place % self.grid.width
+
     def select(self, tokens: Tensor) -> Tensor:
         """Pick this layout's tokens from the whole grid's: `(B, N, D)` to `(B, n, D)`."""
         if self.index is None:

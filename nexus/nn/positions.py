@@ -83,16 +83,10 @@ class SinCosPositions(nn.Module):
 
     def forward(self, layout: TokenLayout) -> Float[Tensor, "batch tokens dim"]:
         """The embeddings of a layout's tokens; batch is 1 when the layout is the whole grid."""
-        grid, anchor = layout.grid, self.anchor
-        index = layout.index
-        if index is None:
-            index = torch.arange(grid.tokens).unsqueeze(0)
-        index = index.to(anchor.device)
-        place = index % grid.places
-        part = self.dim // 6 * 2
-        coordinates = (index // grid.places, place // grid.width, place % grid.width)
+        anchor, part = self.anchor, self.dim // 6 * 2
+        coordinates = [coordinate.to(anchor.device) for coordinate in layout.coordinates()]
         waves = [_waves(coordinate, part) for coordinate in coordinates]
-        rest = torch.zeros(*index.shape, self.dim - 3 * part, device=anchor.device)
+        rest = torch.zeros(*coordinates[0].shape, self.dim - 3 * part, device=anchor.device)
         return torch.cat([*waves, rest], dim=-1).to(anchor.dtype)
 
 

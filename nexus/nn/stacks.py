@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nexus.nn.blocks import Block
 from nexus.nn.grid import TokenLayout
+from nexus.nn.rotary import Rotation
 
 
 class JointStack(nn.Module):
@@ -25,10 +26,19 @@ class JointStack(nn.Module):
         self.checkpointing = False
 
     def forward(
-        self, tokens: Float[Tensor, "batch tokens dim"], layout: TokenLayout
-    ) -> Float[Tensor, "batch tokens dim"]:
-        """Transform the tokens of a layout."""
-        return run_blocks(self.blocks, tokens, None, self.checkpointing)
+        self,
+        tokens: Float[Tensor, "batch tokens dim"],
+        layout: TokenLayout,
+        rotation: Rotation | None = None,
+        taps: Sequence[int] = (-1,),
+    ) -> list[Float[Tensor, "batch tokens dim"]]:
+        """Transform the tokens of a layout.
+
+        Args:
+            rotation: rotary positions of the tokens, if the blocks are to use them.
+            taps: the blocks whose outputs are wanted, in rising order; -1 is the last one.
+        """
+        return run_blocks(self.blocks, tokens, self.checkpointing, taps, rotation=rotation)
 
 
 class FactorizedStack(nn.Module):
@@ -41,11 +51,16 @@ class FactorizedStack(nn.Module):
         self.checkpointing = False
 
     def forward(
-        self, tokens: Float[Tensor, "batch tokens dim"], layout: TokenLayout
-    ) -> Float[Tensor, "batch tokens dim"]:
-        """Transform the tokens of a layout."""
+        self,
+        tokens: Float[Tensor, "batch tokens dim"],
+        layout: TokenLayout,
+        rotation: Rotation | None = None,
+        taps: Sequence[int] = (-1,),
+    ) -> list[Float[Tensor, "batch tokens dim"]]:
+        """Transform the tokens of a layout; `taps` as in `JointStack`, over all blocks in order."""
+        assert rotation is None, "rotary positions need joint attention"
         if layout.frames is not None:
-            return self._over_grid(tokens, layout.frames, None)
+            return self._over_grid(tokens, layout.frames, None, taps)
         grid, index = layout.grid, layout.index
         assert index is not None  # a layout without an index is regular
         index = index.to(tokens.device)
@@ -54,9 +69,11 @@ class FactorizedStack(nn.Module):
         spread = tokens.new_zeros(batch, grid.tokens, dim).scatter(1, at, tokens)
         present = torch.zeros(batch, grid.tokens, dtype=torch.bool, device=tokens.device)
         present = present.scatter(1, index, True)
-        return self._over_grid(spread, grid.time, present).gather(1, at)
+        return [out.gather(1, at) for out in self._over_grid(spread, grid.time, present, taps)]
 
-    def _over_grid(self, tokens: Tensor, frames: int, present: Tensor | None) -> Tensor:
+    def _over_grid(
+        self, tokens: Tensor, frames: int, present: Tensor | None, taps: Sequence[int]
+    ) -> list[Tensor]:
         batch, length, dim = tokens.shape
         places = length // frames
         within_step = within_place = None
@@ -65,11 +82,23 @@ class FactorizedStack(nn.Module):
             within_step = _same_presence(at.flatten(0, 1))
             within_place = _same_presence(at.transpose(1, 2).flatten(0, 1))
 
+        first, depth = len(self.spatial), len(self.spatial) + len(self.temporal)
+        wanted = [tap % depth for tap in taps]
+        early = [tap for tap in wanted if tap < first]
+        late = [tap - first for tap in wanted if tap >= first]
+
         tokens = tokens.reshape(batch * frames, places, dim)
-        tokens = run_blocks(self.spatial, tokens, within_step, self.checkpointing)
+        *outputs, tokens = run_blocks(
+            self.spatial, tokens, self.checkpointing, [*early, first - 1], allowed=within_step
+        )
+        outputs = [output.view(batch, length, dim) for output in outputs]
         tokens = _swap(tokens.view(batch, frames, places, dim))
-        tokens = run_blocks(self.temporal, tokens, within_place, self.checkpointing)
-        return _swap(tokens.view(batch, places, frames, dim)).view(batch, length, dim)
+        for output in run_blocks(
+            self.temporal, tokens, self.checkpointing, late, allowed=within_place
+        ):
+            output = _swap(output.view(batch, places, frames, dim))
+            outputs.append(output.view(batch, length, dim))
+        return outputs
 
 
 def _swap(tokens: Tensor) -> Tensor:
@@ -84,12 +113,31 @@ def _same_presence(present: Tensor) -> Tensor:
 
 
 def run_blocks(
-    blocks: nn.ModuleList, tokens: Tensor, allowed: Tensor | None, checkpointing: bool
-) -> Tensor:
-    """Run blocks in order; with `checkpointing`, recompute activations in the backward pass."""
-    for block in blocks:
+    blocks: nn.ModuleList,
+    tokens: Tensor,
+    checkpointing: bool = False,
+    taps: Sequence[int] = (-1,),
+    *,
+    allowed: Tensor | None = None,
+    rotation: Rotation | None = None,
+) -> list[Tensor]:
+    """Run blocks in order and return the outputs of the tapped ones; none later are run.
+
+    Args:
+        checkpointing: recompute activations in the backward pass.
+        taps: rising block numbers, one of them may come twice; negative ones count from the end
+            (so that -1 of no blocks is the input).
+        allowed, rotation: as in `SelfAttention`.
+    """
+    outputs: list[Tensor] = []
+    wanted = [tap + len(blocks) if tap < 0 else tap for tap in taps]
+    outputs += [tokens] * wanted.count(-1)
+    for number, block in enumerate(blocks):
+        if len(outputs) == len(wanted):
+            break
         if checkpointing and torch.is_grad_enabled():
-            tokens = checkpoint(block, tokens, allowed, use_reentrant=False)  # pyright: ignore
+            tokens = checkpoint(block, tokens, allowed, rotation, use_reentrant=False)  # pyright: ignore
         else:
-            tokens = block(tokens, allowed)
-    return tokens
+            tokens = block(tokens, allowed, rotation)
+        outputs += [tokens] * wanted.count(number)
+    return outputs

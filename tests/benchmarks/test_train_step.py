@@ -31,18 +31,18 @@ def test_the_formula_is_what_pytorch_counts(mask: dict, factorized: bool, batch:
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         loss, _ = model(video, meters=False)
         loss.backward()
-    assert flops.train_step(config, model.draw_mask(video)).total == counter.get_total_flops()
+    assert flops.train_step(config, model.draw_masks(video)[0]).total == counter.get_total_flops()
 
 
 def test_the_parts_of_the_formula() -> None:
     config = VJEPAConfig.from_mapping(TINY)
     joint = VJEPAConfig.from_mapping({**TINY, "factorized": False})
-    masks = [VJEPAModel(c).draw_mask(clips()) for c in (config, joint)]
+    masks = [VJEPAModel(c).draw_masks(clips())[0] for c in (config, joint)]
     one, other = (flops.train_step(c, m) for c, m in zip((config, joint), masks, strict=True))
     assert one.linear == other.linear
     assert one.predictor_attention == other.predictor_attention
     assert one.encoder_attention < other.encoder_attention
-    ragged = VJEPAModel({**TINY, "mask": "random"}).draw_mask(clips())
+    ragged = VJEPAModel({**TINY, "mask": "random"}).draw_masks(clips())[0]
     with pytest.raises(ValueError, match="regular masks only"):
         flops.train_step(config, ragged)
 

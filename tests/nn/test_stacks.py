@@ -53,7 +53,7 @@ def ragged(grid: Grid, batch: int, count: int, seed: int) -> TokenLayout:
 
 def check(stack: FactorizedStack, layout: TokenLayout, batch: int) -> None:
     tokens = tokens_for(layout, batch)
-    torch.testing.assert_close(stack(tokens, layout), slow.factorized(stack, tokens, layout))
+    torch.testing.assert_close(stack(tokens, layout)[-1], slow.factorized(stack, tokens, layout))
 
 
 @pytest.mark.parametrize("layers", [(2, 2), (0, 2), (2, 0)])
@@ -87,7 +87,7 @@ def test_a_ragged_layout_that_is_regular_gives_the_same_numbers() -> None:
     layout = regular(grid, 2, [0, 1, 2], seed=3)
     tokens = tokens_for(layout, 2)
     torch.testing.assert_close(
-        stack(tokens, layout), stack(tokens, TokenLayout(grid, layout.index))
+        stack(tokens, layout)[-1], stack(tokens, TokenLayout(grid, layout.index))[-1]
     )
 
 
@@ -95,7 +95,7 @@ def test_joint_attends_to_everything() -> None:
     stack = make("joint")
     layout = ragged(Grid(3, 2, 2), 2, 7, seed=0)
     tokens = tokens_for(layout, 2)
-    torch.testing.assert_close(stack(tokens, layout), slow.joint(stack, tokens))
+    torch.testing.assert_close(stack(tokens, layout)[-1], slow.joint(stack, tokens))
 
 
 def test_factorized_keeps_space_and_time_apart() -> None:
@@ -108,7 +108,7 @@ def test_factorized_keeps_space_and_time_apart() -> None:
     at = torch.arange(grid.tokens)
     for layers, reach in (((2, 0), at // grid.places == 1), ((0, 2), at % grid.places == 1)):
         stack = make("factorized", *layers)
-        moved = (stack(tokens, layout) != stack(nudged, layout)).any(dim=-1)[0]
+        moved = (stack(tokens, layout)[-1] != stack(nudged, layout)[-1]).any(dim=-1)[0]
         assert torch.equal(moved, reach)
 
 
@@ -127,7 +127,7 @@ def test_checkpointing_changes_no_gradient(kind: str, shape: str) -> None:
         stack.checkpointing = checkpointing
         tokens = tokens_for(layout, 2).requires_grad_()
         stack.zero_grad()
-        stack(tokens, layout).square().sum().backward()
+        stack(tokens, layout)[-1].square().sum().backward()
         gradients.append([tokens.grad, *(p.grad.clone() for p in stack.parameters())])
     for plain, recomputed in zip(*gradients, strict=True):
         assert torch.equal(plain, recomputed)
@@ -143,7 +143,7 @@ def test_checkpointing_repeats_the_same_dropped_branches() -> None:
         stack.checkpointing = checkpointing
         stack.zero_grad()
         torch.manual_seed(5)
-        stack(tokens, layout).square().sum().backward()
+        stack(tokens, layout)[-1].square().sum().backward()
         gradients.append([p.grad.clone() for p in stack.parameters()])
     for plain, recomputed in zip(*gradients, strict=True):
         assert torch.equal(plain, recomputed)

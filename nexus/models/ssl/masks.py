@@ -9,6 +9,8 @@
     place c c t c | t t c t                         place c c c c c c c c     place c t t c t t c t
     place t c c c | t t t t                         place t t t t t t t t     place t t c t t c t t
 
+    multiblock: boxes over all time steps, in two families (see `nexus.models.ssl.multiblock`)
+
 - `temporal_mask_ratio` is the share of time steps that are hidden entirely, always the last ones.
 - `mask_ratio` is the share of **all** tokens that are hidden from the context encoder. What the
   hidden time steps do not account for is hidden as tubes: the same places in every visible time
@@ -28,6 +30,7 @@ from torch import Generator, Tensor
 
 from nexus.config import Config
 from nexus.errors import VideoShapeError
+from nexus.models.ssl.multiblock import PUBLISHED, BlockFamily, draw_blocks
 from nexus.nn.eager import eager
 from nexus.nn.grid import Grid, TokenLayout
 
@@ -35,7 +38,7 @@ from nexus.nn.grid import Grid, TokenLayout
 class MaskConfig(Config):
     """Which mask is drawn and how much it hides."""
 
-    mask: Literal["future", "future_biased", "tube", "random"] = "future"
+    mask: Literal["future", "future_biased", "tube", "random", "multiblock"] = "future"
     mask_ratio: float = pydantic.Field(0.7, gt=0.0, lt=1.0)
     """Share of all tokens that is hidden (`future`, `tube`, `random`)."""
     temporal_mask_ratio: float = pydantic.Field(0.5, gt=0.0, lt=1.0)
@@ -50,6 +53,8 @@ class MaskConfig(Config):
     """`future_biased`: share of the tokens hidden in each early time step."""
     late_mask_ratio: float = pydantic.Field(0.8, gt=0.0, le=1.0)
     """`future_biased`: share of the tokens hidden in each late time step."""
+    mask_blocks: tuple[BlockFamily, ...] = pydantic.Field(PUBLISHED, min_length=1)
+    """`multiblock`: the families of boxes; every clip is predicted once under each."""
     targets: Literal["hidden", "future"] = "hidden"
     """Predict every hidden token, or only those after the context's last time step (`future`)."""
 
@@ -67,7 +72,7 @@ class MaskConfig(Config):
             raise ValueError(
                 f"context_frames and future_frames belong to mask 'future', got mask {self.mask!r}"
             )
-        if self.targets == "future" and self.mask in ("tube", "random"):
+        if self.targets == "future" and self.mask in ("tube", "random", "multiblock"):
             raise ValueError(
                 f"targets 'future' needs a mask with a future; mask {self.mask!r} has none"
             )
@@ -115,20 +120,31 @@ class TokenMask:
 
 
 @eager
-def draw_mask(
+def draw_masks(
     config: MaskConfig,
     grid: Grid,
     batch: int,
     *,
     tubelet_size: int,
     generator: Generator | None = None,
-) -> TokenMask:
-    """Draw the configured mask for a batch of clips.
+) -> tuple[TokenMask, ...]:
+    """Draw the configured masks for a batch of clips: one, or one a family of boxes.
 
     Raises:
         VideoShapeError: the clips are too short or too small for the mask.
     """
     check_fits(config, grid, tubelet_size)
+    if config.mask == "multiblock":
+        return tuple(
+            TokenMask(grid, *draw_blocks(family, grid, batch, generator))
+            for family in config.mask_blocks
+        )
+    return (_draw_one(config, grid, batch, tubelet_size, generator),)
+
+
+def _draw_one(
+    config: MaskConfig, grid: Grid, batch: int, tubelet_size: int, generator: Generator | None
+) -> TokenMask:
     if config.mask == "tube":
         return tube_mask(grid, batch, visible_places(grid, config.mask_ratio), generator)
     if config.mask == "random":
@@ -167,10 +183,10 @@ def check_fits(config: MaskConfig, grid: Grid, tubelet_size: int) -> None:
             )
         if config.mask == "future":
             future_steps(config, grid, tubelet_size)
-    elif config.mask == "tube" and grid.places < 2:
+    elif config.mask in ("tube", "multiblock") and grid.places < 2:
         raise VideoShapeError(
-            "mask 'tube' needs at least two places, got frames of a single patch: use larger "
-            "frames or mask 'future'"
+            f"mask {config.mask!r} needs at least two places, got frames of a single patch: use "
+            "larger frames or mask 'future'"
         )
     elif grid.tokens < 2:
         raise VideoShapeError(

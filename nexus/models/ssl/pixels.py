@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import pydantic
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ from nexus.models.encoder import (
 from nexus.models.predictor import MaskedPredictor, PredictorConfig
 from nexus.models.presets import SizedConfig
 from nexus.models.ssl import collapse
-from nexus.models.ssl.masks import MaskConfig, check_fits, draw_mask
+from nexus.models.ssl.masks import MaskConfig, check_fits, draw_masks
 from nexus.models.ssl.objectives import Regularizer, clip_regularizer, token_errors
 from nexus.nn.tubelet import split_tubelets
 
@@ -49,11 +50,7 @@ class PixelModel(nn.Module):
         self.config = config
         self.context_encoder = VideoEncoder(config)
         self.predictor = MaskedPredictor(
-            config,
-            grid=config.grid,
-            in_dim=config.encoder_dim,
-            out_dim=config.in_chans * config.tubelet_size * config.patch_size**2,
-            positions=config.positions,
+            config, config, out_dim=config.in_chans * config.tubelet_size * config.patch_size**2
         )
 
     def forward(
@@ -64,11 +61,15 @@ class PixelModel(nn.Module):
         check_video_shape(video, config)
         check_video_values(video)
         grid = self.context_encoder.grid_of(video)
-        mask = draw_mask(config, grid, video.shape[0], tubelet_size=config.tubelet_size)
-        context = self.context_encoder(video, mask.context_layout)
-        predicted = self.predictor(context, mask.context_layout, mask.target_layout)
-        target = mask.target_layout.select(self.pixel_targets(video))
-        prediction_loss = token_errors(predicted, target, config.loss).mean()
+        tubelets = self.pixel_targets(video)
+        masks = draw_masks(config, grid, video.shape[0], tubelet_size=config.tubelet_size)
+        errors = []
+        for mask in masks:
+            context = self.context_encoder.levels(video, mask.context_layout)
+            predicted, _ = self.predictor(context, mask.context_layout, mask.target_layout)
+            target = mask.target_layout.select(tubelets)
+            errors.append(token_errors(predicted, target, config.loss).mean())
+        mask, prediction_loss = masks[-1], torch.stack(errors).mean()
         loss, parts = prediction_loss, {"prediction_loss": prediction_loss}
         if config.regularizer != "none":
             parts["regularizer_loss"] = clip_regularizer(context, config.regularizer)

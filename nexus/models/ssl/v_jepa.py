@@ -14,7 +14,6 @@ snippet, the reason stands beside it.
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import pydantic
@@ -35,7 +34,7 @@ from nexus.models.ssl.masks import (
     MaskConfig,
     TokenMask,
     check_fits,
-    draw_mask,
+    draw_masks,
     future_mask,
     future_steps,
 )
@@ -43,10 +42,12 @@ from nexus.models.ssl.objectives import (
     Regularizer,
     TargetNorm,
     clip_regularizer,
+    context_weights,
     normalise_predictions,
     normalise_targets,
     token_errors,
 )
+from nexus.models.ssl.prediction import Prediction, trivial_ratios
 from nexus.nn.eager import eager
 from nexus.nn.grid import TokenLayout
 
@@ -61,6 +62,13 @@ class VJEPAConfig(SizedConfig, EncoderConfig, PredictorConfig, MaskConfig):
     the time steps that hold targets (the seed's diagram)."""
     prediction_weight: pydantic.NonNegativeFloat = 1.0
     """0 leaves only the regularizer: an arm to compare with, not a way to train."""
+    predicts_context: bool = False
+    """Also predict the features of the context tokens, with a projection of their own (2.1)."""
+    context_loss_weight: pydantic.NonNegativeFloat = 0.0
+    """Weight of the same loss at the *context* tokens, each weighted by its distance from the
+    targets (2.1's dense loss: 0.5 for video, 0.7 for images); needs `predicts_context`."""
+    context_loss_warmup: tuple[pydantic.NonNegativeInt, pydantic.NonNegativeInt] = (0, 0)
+    """Optimizer steps between which that weight rises from 0 to its full value."""
     regularizer: Regularizer = "none"
     """Anti-collapse term on the context encoder's clip means; small data needs a little of it."""
     regularizer_weight: pydantic.NonNegativeFloat = 0.1
@@ -79,27 +87,18 @@ class VJEPAConfig(SizedConfig, EncoderConfig, PredictorConfig, MaskConfig):
         regularized = self.regularizer != "none" and self.regularizer_weight > 0
         if self.prediction_weight == 0 and not regularized:
             raise ValueError("prediction_weight 0 without a regularizer leaves nothing to train")
+        if (self.context_loss_weight > 0) != self.predicts_context:
+            raise ValueError(
+                "context_loss_weight and predicts_context belong together: the weight is "
+                f"{self.context_loss_weight} and predicts_context is {self.predicts_context}"
+            )
+        if self.context_loss_warmup[0] > self.context_loss_warmup[1]:
+            raise ValueError(f"context_loss_warmup must rise, got {list(self.context_loss_warmup)}")
+        if self.target_input == "target_frames" and self.predicts_context:
+            raise ValueError(
+                "predicts_context needs the context's targets: set target_input to 'clip'"
+            )
         return self
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One forward pass: features `(batch, tokens, dim)` as the loss compares them."""
-
-    mask: TokenMask
-    context: Tensor
-    """The context encoder's features of the visible tokens."""
-    predicted: Tensor
-    target: Tensor
-    copied: Tensor | None
-    """The target features of the same places at the last context step; None without a future."""
-
-    @property
-    def steps_ahead(self) -> Tensor:
-        """Int `(batch, target)`: time steps from the last context step to the target."""
-        last = self.mask.last_context_step
-        assert last is not None, "this mask has no future"
-        return self.mask.target // self.mask.grid.places - last
 
 
 class VJEPAModel(nn.Module):
@@ -122,10 +121,9 @@ class VJEPAModel(nn.Module):
         self.context_encoder = VideoEncoder(config)
         self.predictor = MaskedPredictor(
             config,
-            grid=config.grid,
-            in_dim=config.encoder_dim,
-            out_dim=config.encoder_dim,
-            positions=config.positions,
+            config,
+            out_dim=config.level_dim,
+            predicts_context=config.predicts_context,
         )
         self.target_encoder = copy.deepcopy(self.context_encoder).requires_grad_(False)
         self.register_buffer("ema_step", torch.zeros((), dtype=torch.int64))
@@ -156,15 +154,31 @@ class VJEPAModel(nn.Module):
         check_video_values(video)
         if self.training and torch.is_grad_enabled():
             self._follow_optimizer()
-        out = self._predict(video, self.draw_mask(video))
-        errors = token_errors(out.predicted, out.target, self.config.loss)
-        prediction_loss = errors.mean()
-        loss = self.config.prediction_weight * prediction_loss
-        parts = {"prediction_loss": prediction_loss}
-        if self.config.regularizer != "none":
-            parts["regularizer_loss"] = clip_regularizer(out.context, self.config.regularizer)
-            loss = loss + self.config.regularizer_weight * parts["regularizer_loss"]
-        return loss, self._metrics({"loss": loss, **parts}, out, errors if meters else None)
+        config = self.config
+        outs = self._predict(video, self.draw_masks(video))
+        errors = [token_errors(out.predicted, out.target, config.loss) for out in outs]
+        parts = {"prediction_loss": _mean([each.mean() for each in errors])}
+        loss = config.prediction_weight * parts["prediction_loss"]
+        if config.predicts_context:
+            parts["context_loss"] = _mean([self._context_loss(out) for out in outs])
+            loss = loss + self.context_loss_weight() * parts["context_loss"]
+        if config.regularizer != "none":
+            terms = [clip_regularizer(out.context, config.regularizer) for out in outs]
+            parts["regularizer_loss"] = _mean(terms)
+            loss = loss + config.regularizer_weight * parts["regularizer_loss"]
+        return loss, self._metrics({"loss": loss, **parts}, outs[0], errors[0] if meters else None)
+
+    def context_loss_weight(self) -> float:
+        """The weight of the context loss at this point of the run."""
+        (start, end), step = self.config.context_loss_warmup, int(self.ema_step)
+        share = min(max((step - start) / (end - start), 0.0), 1.0) if end > start else step >= end
+        return self.config.context_loss_weight * share
+
+    def _context_loss(self, out: Prediction) -> Tensor:
+        assert out.predicted_context is not None and out.context_target is not None
+        errors = token_errors(out.predicted_context, out.context_target, self.config.loss)
+        mask = out.mask
+        return (errors * context_weights(mask.context, mask.target, mask.grid).to(errors)).mean()
 
     def predict(self, video: Tensor, mask: TokenMask | None = None) -> Prediction:
         """Predict hidden tokens without a loss; default: every token after the context's frames.
@@ -179,12 +193,14 @@ class VJEPAModel(nn.Module):
             if config.mask == "future":
                 steps = future_steps(config, grid, config.tubelet_size)
             mask = future_mask(grid, video.shape[0], *steps)
-        return self._predict(video, mask)
+        return self._predict(video, (mask,))[0]
 
-    def draw_mask(self, video: Tensor, generator: Generator | None = None) -> TokenMask:
-        """A mask for a batch of clips; the CPU's global generator is used unless one is given."""
+    def draw_masks(
+        self, video: Tensor, generator: Generator | None = None
+    ) -> tuple[TokenMask, ...]:
+        """Masks for a batch of clips; the CPU's global generator is used unless one is given."""
         grid = self.context_encoder.grid_of(video)
-        return draw_mask(
+        return draw_masks(
             self.config,
             grid,
             video.shape[0],
@@ -226,25 +242,37 @@ class VJEPAModel(nn.Module):
         for module in (self.context_encoder, self.target_encoder, self.predictor):
             module.stack.compile(**options)
 
-    def _predict(self, video: Tensor, mask: TokenMask) -> Prediction:
-        context = self.context_encoder(video, mask.context_layout)
-        predicted = self.predictor(context, mask.context_layout, mask.target_layout)
-        target, copied = self._targets(video, mask)
-        predicted = normalise_predictions(predicted, self.config.target_norm)
-        return Prediction(mask, context, predicted, target, copied)
+    def _predict(self, video: Tensor, masks: tuple[TokenMask, ...]) -> list[Prediction]:
+        """One prediction a mask; the target encoder sees the clip once for all of them."""
+        config = self.config
+        encoder = self.target_encoder if config.stop_gradient else self.context_encoder
+        clip = None
+        with torch.set_grad_enabled(not config.stop_gradient and torch.is_grad_enabled()):
+            if config.target_input == "clip":
+                clip = self._normed(encoder.levels(video))
+        return [self._predict_one(video, mask, encoder, clip) for mask in masks]
 
-    def _targets(self, video: Tensor, mask: TokenMask) -> tuple[Tensor, Tensor | None]:
-        """Target features at the mask's target tokens, and copies of the last context step's."""
-        encoder = self.target_encoder if self.config.stop_gradient else self.context_encoder
-        with torch.set_grad_enabled(not self.config.stop_gradient and torch.is_grad_enabled()):
-            if self.config.target_input == "target_frames":
-                return self._targets_from_their_frames(encoder, video, mask), None
-            clip = normalise_targets(encoder(video), self.config.target_norm)
+    def _predict_one(
+        self, video: Tensor, mask: TokenMask, encoder: VideoEncoder, clip: Tensor | None
+    ) -> Prediction:
+        config, image = self.config, self.config.image_input and video.shape[2] == 1
+        context = self.context_encoder.levels(video, mask.context_layout)
+        predicted, at_context = self.predictor(
+            context, mask.context_layout, mask.target_layout, image=image
+        )
+        predicted = self._as_compared(predicted)
+        at_context = None if at_context is None else self._as_compared(at_context)
+        with torch.set_grad_enabled(not config.stop_gradient and torch.is_grad_enabled()):
+            if clip is None:
+                target = self._targets_from_their_frames(encoder, video, mask)
+                return Prediction(mask, context, predicted, target)
             target = mask.target_layout.select(clip)
-        if mask.last_context_step is None:
-            return target, None
-        last = mask.last_context_step * mask.grid.places + mask.target % mask.grid.places
-        return target, TokenLayout(mask.grid, last).select(clip.detach())
+            context_target = None if at_context is None else mask.context_layout.select(clip)
+        copied = None
+        if mask.last_context_step is not None:
+            last = mask.last_context_step * mask.grid.places + mask.target % mask.grid.places
+            copied = TokenLayout(mask.grid, last).select(clip.detach())
+        return Prediction(mask, context, predicted, target, copied, at_context, context_target)
 
     def _targets_from_their_frames(
         self, encoder: VideoEncoder, video: Tensor, mask: TokenMask
@@ -253,10 +281,16 @@ class VJEPAModel(nn.Module):
         steps = torch.unique(mask.target // grid.places)
         tokens = (steps.unsqueeze(1) * grid.places + torch.arange(grid.places)).flatten()
         index = tokens.expand(video.shape[0], -1)
-        features = encoder(video, TokenLayout(grid, index, len(steps)))
+        features = encoder.levels(video, TokenLayout(grid, index, len(steps)))
         at = torch.searchsorted(tokens, mask.target)
-        picked = TokenLayout(grid, at).select(features)
-        return normalise_targets(picked, self.config.target_norm)
+        return self._normed(TokenLayout(grid, at).select(features))
+
+    def _as_compared(self, predictions: Tensor) -> Tensor:
+        config = self.config
+        return normalise_predictions(predictions, config.target_norm, config.predicted_levels)
+
+    def _normed(self, features: Tensor) -> Tensor:
+        return normalise_targets(features, self.config.target_norm, self.config.predicted_levels)
 
     @eager
     def _follow_optimizer(self) -> None:
@@ -301,30 +335,9 @@ class VJEPAModel(nn.Module):
         return float(apart / torch.stack([p.norm() for p in online]).norm().clamp(min=1e-12))
 
 
+def _mean(values: list[Tensor]) -> Tensor:
+    return values[0] if len(values) == 1 else torch.stack(values).mean()
+
+
 def _settle_after_loading(model: VJEPAModel, _: Any) -> None:
     model._settle()
-
-
-@torch.no_grad()
-def trivial_ratios(out: Prediction, errors: Tensor, loss: Literal["mse", "l1"]) -> dict[str, float]:
-    """Prediction error over the error of predictors that learn nothing; below 1 beats them.
-
-    `error_vs_mean`: the mean feature of the other clips at the same position (needs two clips that
-    share their targets' positions, else the mean of all target tokens).
-    `error_vs_copy`: the last context step's features, over the tokens after it.
-    """
-    target = out.target.float()
-    batch = target.shape[0]
-    aligned = batch > 1 and bool((out.mask.target == out.mask.target[:1]).all())
-    if aligned:
-        mean = (target.sum(dim=0, keepdim=True) - target) / (batch - 1)
-    else:
-        mean = target.mean(dim=(0, 1), keepdim=True).expand_as(target)
-    tiny = 1e-12
-    error_of_mean = token_errors(mean, target, loss).mean().clamp(min=tiny)
-    ratios = {"error_vs_mean": float(errors.mean() / error_of_mean)}
-    if out.copied is not None:
-        future = out.mask.future_targets().to(errors.device)
-        error_of_copy = token_errors(out.copied, target, loss)[future].mean().clamp(min=tiny)
-        ratios["error_vs_copy"] = float(errors[future].mean() / error_of_copy)
-    return ratios

@@ -8,8 +8,11 @@ from oracles.tiny import TINY, clips, stir
 
 from nexus.errors import ConfigError
 from nexus.models.ssl import PixelConfig, VJEPAConfig, VJEPAModel, build_model
+from nexus.models.ssl.multiblock import BlockFamily
 
 SHAPES, MASK, LOSS, GRADIENT, MOMENTUM = "shapes", "mask", "loss", "gradient", "momentum"
+TOKENS = "tokens"
+WIDE = {"encoder_dim": 12, "predictor_dim": 12, "num_heads": 2, "predictor_heads": 2}
 
 # key: (its other value, the aspect that must change, settings under which the key applies)
 SHARED: dict[str, tuple[Any, str, dict[str, Any]]] = {
@@ -26,6 +29,15 @@ SHARED: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "num_temporal_layers": (2, SHAPES, {}),
     "drop_path": (0.5, LOSS, {}),
     "positions": ("sincos", SHAPES, {}),
+    "mlp": ("swiglu", SHAPES, {}),
+    "rope_stretch": (16, LOSS, {"positions": "rope_interleaved", "factorized": False, **WIDE}),
+    "image_input": (True, SHAPES, {}),
+    "modality_embedding": (True, SHAPES, {}),
+    "feature_levels": ((0, 2), SHAPES, {}),
+    "predicted_levels": (2, SHAPES, {"feature_levels": (0, 2)}),
+    "num_mask_tokens": (3, SHAPES, {}),
+    "mask_token": (1, LOSS, {"num_mask_tokens": 2}),
+    "mask_token_std": (0.0, TOKENS, {}),
     "predictor_dim": (24, SHAPES, {}),
     "num_predictor_layers": (2, SHAPES, {}),
     "predictor_heads": (4, LOSS, {}),
@@ -38,6 +50,7 @@ SHARED: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "early_mask_ratio": (0.6, MASK, {"mask": "future_biased"}),
     "late_mask_ratio": (0.4, MASK, {"mask": "future_biased"}),
     "targets": ("future", MASK, {}),
+    "mask_blocks": ((BlockFamily(num_blocks=1),), MASK, {"mask": "multiblock"}),
     "loss": ("l1", LOSS, {}),
     "regularizer": ("variance_covariance", LOSS, {}),
     "regularizer_weight": (0.5, LOSS, {"regularizer": "sigreg"}),
@@ -46,6 +59,9 @@ VJEPA = {
     **SHARED,
     "target_norm": ("layer", LOSS, {}),
     "target_input": ("target_frames", LOSS, {"mask_ratio": 0.5}),
+    "predicts_context": (True, SHAPES, {}),
+    "context_loss_weight": (0.2, LOSS, {"predicts_context": True}),
+    "context_loss_warmup": ((0, 10), LOSS, {"predicts_context": True}),
     "prediction_weight": (0.5, LOSS, {}),
     "ema_momentum": (0.9, MOMENTUM, {}),
     "ema_momentum_end": (0.999, MOMENTUM, {}),
@@ -59,8 +75,11 @@ PIXELS = {**SHARED, "target": ("normalised", LOSS, {})}
 def observe(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Everything about a model that a key may change."""
     settings = {**TINY, **({"ema_steps": 10} if kind == "vjepa" else {}), **settings}
+    if "predicts_context" in settings:  # the two belong together
+        settings = {"context_loss_weight": 0.5, **settings}
     torch.manual_seed(0)
     model = build_model(kind, settings)
+    fresh_tokens = model.predictor.mask_tokens.tolist()
     stir(model, scale=0.1)  # attention hardly matters to a model that has just been initialised
     config = model.config
     height, width = config.image_sides
@@ -71,11 +90,12 @@ def observe(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
     seen = {
         SHAPES: {name: tuple(value.shape) for name, value in model.state_dict().items()},
         LOSS: loss.item(),
+        TOKENS: fresh_tokens,
         GRADIENT: model.context_encoder.embed.proj.weight.grad.tolist(),
     }
     if isinstance(model, VJEPAModel):
         torch.manual_seed(1)
-        mask = model.draw_mask(video)
+        mask = model.draw_masks(video)[0]
         seen[MASK] = (mask.context.tolist(), mask.target.tolist())
         seen[MOMENTUM] = [model.update_target() for _ in range(3)]
     else:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nexus.errors import ConfigError, VideoShapeError
-from nexus.models.ssl.masks import MaskConfig, TokenMask, draw_mask, future_mask
+from nexus.models.ssl.masks import MaskConfig, TokenMask, draw_masks, future_mask
 from nexus.nn.grid import Grid
 
 SIDES = st.tuples(st.integers(2, 8), st.integers(1, 4), st.integers(1, 4))
@@ -17,7 +17,7 @@ MANY = settings(max_examples=50, deadline=None)
 
 def draw(config: MaskConfig, grid: Grid, batch: int = 3, seed: int = 0) -> TokenMask:
     generator = torch.Generator().manual_seed(seed)
-    return draw_mask(config, grid, batch, tubelet_size=1, generator=generator)
+    return draw_masks(config, grid, batch, tubelet_size=1, generator=generator)[0]
 
 
 def pictures(mask: TokenMask) -> list[list[list[str]]]:
@@ -166,7 +166,7 @@ def test_any_k_frames_ahead(
 ) -> None:
     grid = Grid(5, 2, 2)
     config = MaskConfig(mask_ratio=0.1, **given)
-    mask = draw_mask(config, grid, 2, tubelet_size=2)
+    mask = draw_masks(config, grid, 2, tubelet_size=2)[0]
     assert mask.context.tolist() == [list(range(context[0] * 4, context[1] * 4))] * 2
     assert mask.target.tolist() == [list(range(target[0] * 4, target[1] * 4))] * 2
     assert mask.last_context_step == context[1] - 1
@@ -175,7 +175,7 @@ def test_any_k_frames_ahead(
 def test_tubes_on_top_of_given_frames() -> None:
     """`mask_ratio` beyond what the unseen frames account for is hidden as tubes."""
     grid = Grid(4, 2, 5)
-    mask = draw_mask(MaskConfig(mask_ratio=0.65, context_frames=4), grid, 1, tubelet_size=2)
+    mask = draw_masks(MaskConfig(mask_ratio=0.65, context_frames=4), grid, 1, tubelet_size=2)[0]
     # 65 % of 40 tokens is 26; two steps account for 20, so 3 places are hidden in each of two.
     assert mask.context.shape[1] == 2 * 7
     assert mask.target.shape[1] == 26
@@ -193,7 +193,7 @@ def test_tubes_on_top_of_given_frames() -> None:
 )
 def test_frames_that_a_clip_does_not_have(given: dict[str, int], message: str) -> None:
     with pytest.raises(VideoShapeError, match=message):
-        draw_mask(MaskConfig(**given), Grid(4, 2, 2), 1, tubelet_size=2)
+        draw_masks(MaskConfig(**given), Grid(4, 2, 2), 1, tubelet_size=2)[0]
 
 
 @pytest.mark.parametrize("mask", ["future", "future_biased"])
@@ -253,9 +253,9 @@ def test_every_place_is_as_likely_to_be_seen(kind: str) -> None:
 def test_the_global_generator_is_used_by_default() -> None:
     config, grid = MaskConfig(mask="random"), Grid(2, 3, 3)
     torch.manual_seed(3)
-    first = draw_mask(config, grid, 1, tubelet_size=1)
+    first = draw_masks(config, grid, 1, tubelet_size=1)[0]
     torch.manual_seed(3)
-    assert torch.equal(first.context, draw_mask(config, grid, 1, tubelet_size=1).context)
+    assert torch.equal(first.context, draw_masks(config, grid, 1, tubelet_size=1)[0].context)
 
 
 def test_a_mask_that_leaks_cannot_be_made() -> None:

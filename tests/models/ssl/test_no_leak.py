@@ -6,8 +6,9 @@ from oracles.tiny import clips, stir, tiny_model
 from torch import Tensor
 
 from nexus.models.ssl import PixelModel, VJEPAModel
-from nexus.models.ssl.masks import TokenMask, draw_mask
+from nexus.models.ssl.masks import TokenMask, draw_masks
 
+WIDE = {"encoder_dim": 12, "predictor_dim": 12}  # heads of six dimensions
 MASKS = {
     "future": {"mask_ratio": 0.5},
     "future and tubes": {"mask_ratio": 0.7},
@@ -16,17 +17,24 @@ MASKS = {
     "future biased": {"mask": "future_biased"},
     "tube": {"mask": "tube"},
     "random": {"mask": "random"},
+    "multiblock": {"mask": "multiblock"},
 }
-STACKS = {"factorized": True, "joint": False}
+STACKS = {
+    "factorized": {"factorized": True},
+    "joint": {"factorized": False},
+    "tiled rotary": {"factorized": False, "positions": "rope_tiled", **WIDE},
+    "interleaved rotary": {"factorized": False, "positions": "rope_interleaved", **WIDE},
+}
 VJEPA_ONLY = {
     "target_norm", "target_input", "prediction_weight", "stop_gradient",
     "ema_momentum", "ema_momentum_end", "ema_schedule", "ema_steps",
+    "predicts_context", "context_loss_weight", "context_loss_warmup",
 }  # fmt: skip
 MODES = ["eval", "train", "checkpointing"]
 
 
 def model_for(mask: str, stack: str, **changes) -> VJEPAModel:
-    model = tiny_model(factorized=STACKS[stack], **MASKS[mask], **changes)
+    model = tiny_model(**STACKS[stack], **MASKS[mask], **changes)
     stir(model, scale=0.1)
     return model
 
@@ -45,7 +53,7 @@ def context_of(model: VJEPAModel, video: Tensor, mask: TokenMask) -> list[Tensor
     """Context features, what is predicted from them, and how they would be trained."""
     model.zero_grad()
     context = model.context_encoder(video, mask.context_layout)
-    predicted = model.predictor(context, mask.context_layout, mask.target_layout)
+    predicted, _ = model.predictor(context, mask.context_layout, mask.target_layout)
     predicted.square().sum().backward()
     gradients = [p.grad.clone() for p in model.context_encoder.parameters()]
     return [context.detach(), predicted.detach(), *gradients]
@@ -58,13 +66,13 @@ def test_masked_pixels_leave_the_context_bit_identical(mask: str, stack: str, mo
     model, video = model_for(mask, stack), clips(3)
     model.train(mode != "eval")
     model.enable_gradient_checkpointing(mode == "checkpointing")
-    drawn = model.draw_mask(video, torch.Generator().manual_seed(5))
-    seen = pixels_of(drawn.context, video, drawn)
-    before = context_of(model, video, drawn)
-    for poison in (1e6 * clips(3, seed=9), torch.full_like(video, torch.nan)):
-        after = context_of(model, torch.where(seen, video, poison), drawn)
-        for left, right in zip(before, after, strict=True):
-            assert torch.equal(left, right)
+    for drawn in model.draw_masks(video, torch.Generator().manual_seed(5)):
+        seen = pixels_of(drawn.context, video, drawn)
+        before = context_of(model, video, drawn)
+        for poison in (1e6 * clips(3, seed=9), torch.full_like(video, torch.nan)):
+            after = context_of(model, torch.where(seen, video, poison), drawn)
+            for left, right in zip(before, after, strict=True):
+                assert torch.equal(left, right)
     # And the test can fail: one visible pixel of each clip changes its features.
     for clip in range(3):
         touched = video.clone()
@@ -81,7 +89,7 @@ def test_the_mask_that_a_forward_pass_draws_hides_its_targets(mask: str, stack: 
     model = model_for(mask, stack)
     video = clips(2).requires_grad_()
     torch.manual_seed(7)
-    drawn = model.draw_mask(video)
+    drawn = model.draw_masks(video)[0]
     torch.manual_seed(7)
     loss, _ = model(video)
     loss.backward()
@@ -98,7 +106,7 @@ def test_target_frames_see_nothing_of_the_context(mask: str, stack: str) -> None
     video = clips(2)
     for target_input, blind in (("target_frames", True), ("clip", False)):
         model = model_for(mask, stack, target_input=target_input)
-        drawn = model.draw_mask(video, torch.Generator().manual_seed(5))
+        drawn = model.draw_masks(video, torch.Generator().manual_seed(5))[0]
         steps = torch.unique(drawn.target // drawn.grid.places)
         tokens = (steps.unsqueeze(1) * drawn.grid.places + torch.arange(16)).flatten()
         frames = pixels_of(tokens.expand(2, -1), video, drawn)
@@ -130,8 +138,8 @@ def test_the_pixel_models_context_sees_no_targets_either(mask: str) -> None:
     loss, _ = model(video)
     loss.backward()
     torch.manual_seed(7)
-    drawn = draw_mask(model.config, model.context_encoder.grid_of(video), 2, tubelet_size=2)
-    seen = pixels_of(drawn.context, video, drawn)
+    drawn = draw_masks(model.config, model.context_encoder.grid_of(video), 2, tubelet_size=2)
+    seen = torch.stack([pixels_of(each.context, video, each) for each in drawn]).any(dim=0)
     assert video.grad is not None
     assert (video.grad[~seen] == 0).all()
     assert (video.grad[seen] != 0).any()

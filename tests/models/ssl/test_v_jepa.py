@@ -43,7 +43,7 @@ def test_the_loss_is_the_seeds_formula(loss: str) -> None:
     torch.manual_seed(3)
     got, metrics = model(video)
     torch.manual_seed(3)
-    mask = model.draw_mask(video)
+    mask = model.draw_masks(video)[0]
     with torch.no_grad():
         context = encode_slowly(model.context_encoder, video, mask.context_layout)
         target = encode_slowly(model.target_encoder, video, TokenLayout.full(mask.grid))
@@ -51,7 +51,7 @@ def test_the_loss_is_the_seeds_formula(loss: str) -> None:
         for clip in range(2):
             seen = slow.affine(predictor.embed, context[clip])
             seen = seen + predictor.positions(mask.context_layout)[clip]
-            asked = predictor.mask_token[0] + predictor.positions(mask.target_layout)[clip]
+            asked = predictor.mask_tokens[0] + predictor.positions(mask.target_layout)[clip]
             tokens = slow.joint(predictor.stack, torch.cat([seen, asked]).unsqueeze(0))[0]
             tokens = slow.layer_norm(predictor.norm, tokens[len(seen) :])
             predicted = slow.affine(predictor.proj, tokens)
@@ -189,7 +189,7 @@ def test_other_lengths_and_resolutions(arm: str, shape: tuple[int, int, int]) ->
     loss, _ = model(video)
     loss.backward()
     assert loss.isfinite()
-    assert model.draw_mask(video).grid == Grid(frames // 2, height // 4, width // 4)
+    assert model.draw_masks(video)[0].grid == Grid(frames // 2, height // 4, width // 4)
 
 
 def test_a_clip_too_short_for_its_mask_is_refused() -> None:
@@ -264,7 +264,7 @@ def test_trivial_predictors_are_the_loops(arm: dict, loss) -> None:
     model = tiny_model(**arm)
     stir(model, scale=0.1)
     video = clips(3)
-    out = model.predict(video, model.draw_mask(video, torch.Generator().manual_seed(0)))
+    out = model.predict(video, model.draw_masks(video, torch.Generator().manual_seed(0))[0])
     features = model.target_encoder(video).detach()
     power = 2 if loss == "mse" else 1
     errors = (out.predicted - out.target).detach().abs().pow(power).mean(dim=-1)
