@@ -7,6 +7,7 @@ activation checkpointing computes a second time is not useful and is not counted
 activations, softmax, the optimizer and the EMA.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nexus.models.ssl import VJEPAConfig
@@ -34,23 +35,21 @@ class Flops:
         )
 
 
-def train_step(config: VJEPAConfig, mask: TokenMask) -> Flops:
-    """One step over the clips of a mask whose context is regular (`frames` is set)."""
-    if mask.frames is None:
-        raise ValueError("the formula knows regular masks only (future, tube)")
-    batch, seen = mask.context.shape
-    asked = mask.target.shape[1]
-    clip = mask.grid.tokens
+def train_step(config: VJEPAConfig, masks: Sequence[TokenMask]) -> Flops:
+    """One step over the clips of its masks; the target encoder sees the clip once for all."""
+    batch, clip = masks[0].context.shape[0], masks[0].grid.tokens
     width, narrow = config.encoder_dim, config.predictor_dim
-    one = (
-        embedding(config, seen, passes=2)
-        + encoder(config, seen, mask.frames, passes=3)
-        + embedding(config, clip, passes=1)
-        + encoder(config, clip, mask.grid.time, passes=1)
-        + Flops(linear=3 * 2 * seen * width * narrow)
-        + Flops(linear=3 * 2 * asked * narrow * width)
-        + predictor(config, seen + asked)
-    )
+    one = embedding(config, clip, passes=1)
+    one += encoder(config, clip, masks[0].grid.time, passes=1)
+    for mask in masks:
+        if mask.frames is None and config.factorized:
+            raise ValueError("the formula knows factorized stacks on regular masks only")
+        seen, asked = mask.context.shape[1], mask.target.shape[1]
+        one += embedding(config, seen, passes=2)
+        one += encoder(config, seen, mask.frames or 1, passes=3)
+        one += Flops(linear=3 * 2 * seen * width * narrow)
+        one += Flops(linear=3 * 2 * asked * narrow * width)
+        one += predictor(config, seen + asked)
     return Flops(batch * one.linear, batch * one.encoder_attention, batch * one.predictor_attention)
 
 

@@ -131,7 +131,7 @@ class TrainStep:
 
     def facts(self) -> dict[str, Any]:
         """Useful FLOPs of a step, parameters, and bytes held before the first step."""
-        flops = train_step(self.model.config, self.model.draw_masks(self.video)[0])
+        flops = train_step(self.model.config, self.model.draw_masks(self.video))
         encoder = sum(p.numel() for p in self.model.context_encoder.parameters())
         return {"flops": flops, "encoder_parameters": encoder, "baseline": self.baseline}
 

@@ -23,26 +23,33 @@ import step_report  # noqa: E402
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("factorized", [True, False])
-@pytest.mark.parametrize("mask", [{"mask_ratio": 0.5}, {"mask_ratio": 0.7}, {"mask": "tube"}])
+@pytest.mark.parametrize(
+    "mask", [{"mask_ratio": 0.5}, {"mask_ratio": 0.7}, {"mask": "tube"}, {"mask": "multiblock"}]
+)
 def test_the_formula_is_what_pytorch_counts(mask: dict, factorized: bool, batch: int) -> None:
     """The plain attention kernel, so that products are counted and recomputed ones are not."""
+    if factorized and "multiblock" in mask.values():
+        return  # ragged: the formula refuses it, see below
+    torch.manual_seed(0)
     config = VJEPAConfig.from_mapping({**TINY, **mask, "factorized": factorized})
     model, video = VJEPAModel(config), clips(batch)
+    torch.manual_seed(1)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         loss, _ = model(video, meters=False)
         loss.backward()
-    assert flops.train_step(config, model.draw_masks(video)[0]).total == counter.get_total_flops()
+    torch.manual_seed(1)
+    assert flops.train_step(config, model.draw_masks(video)).total == counter.get_total_flops()
 
 
 def test_the_parts_of_the_formula() -> None:
     config = VJEPAConfig.from_mapping(TINY)
     joint = VJEPAConfig.from_mapping({**TINY, "factorized": False})
-    masks = [VJEPAModel(c).draw_masks(clips())[0] for c in (config, joint)]
+    masks = [VJEPAModel(c).draw_masks(clips()) for c in (config, joint)]
     one, other = (flops.train_step(c, m) for c, m in zip((config, joint), masks, strict=True))
     assert one.linear == other.linear
     assert one.predictor_attention == other.predictor_attention
     assert one.encoder_attention < other.encoder_attention
-    ragged = VJEPAModel({**TINY, "mask": "random"}).draw_masks(clips())[0]
+    ragged = VJEPAModel({**TINY, "mask": "random"}).draw_masks(clips())
     with pytest.raises(ValueError, match="regular masks only"):
         flops.train_step(config, ragged)
 
