@@ -41,6 +41,7 @@ from nexus.data.clips import ClipConfig
 from nexus.data.dataset import ClipDataset
 from nexus.data.decode import choose_decoder
 from nexus.data.loader import ClipLoader
+from nexus.data.pictures import PictureView, collect
 from nexus.data.protocol import Decoder
 
 TARGET = 0.9
@@ -188,10 +189,10 @@ class Recorder:
     def __getattr__(self, name: str):
         return getattr(self.decoder, name)
 
-    def frames(self, path, times: np.ndarray) -> np.ndarray:
+    def frames(self, path, times: np.ndarray, view: PictureView | None = None) -> np.ndarray:
         """Note the request."""
         self.job.append((path, times))
-        return np.zeros((len(times), 8, 8, 3), np.uint8)
+        return collect([np.zeros((8, 8, 3), np.uint8)] * len(times), len(times), view)
 
 
 def loader_jobs(catalog: Catalog, options: argparse.Namespace) -> list[Job]:

@@ -4,6 +4,7 @@ uint8 goes in and uint8 comes out; `normalise` makes floats of it on the trainin
 quarter of the bytes travels.
 """
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -135,13 +136,27 @@ def augment(
     interpolation: Interpolation = "bilinear",
 ) -> UInt8[Tensor, "3 time out_height out_width"]:
     """Apply one draw to all frames of a clip: crop, resize to `size`, mirror, recolour."""
+    return recolour(resized_crop(frames, change, size, interpolation), change)
+
+
+def resized_crop(
+    frames: UInt8[Tensor, "batch height width 3"],
+    change: Augmentation,
+    size: tuple[int, int],
+    interpolation: Interpolation = "bilinear",
+) -> UInt8[Tensor, "batch out_height out_width 3"]:
+    """The part of a draw that each picture takes for itself: crop, resize to `size`, mirror."""
+    rows = slice(change.top, change.top + change.height)
+    columns = slice(change.left, change.left + change.width)
+    frames = resize(frames[:, rows, columns], size, interpolation)
+    return frames.flip(2) if change.flip else frames
+
+
+def recolour(
+    frames: UInt8[Tensor, "time height width 3"], change: Augmentation
+) -> UInt8[Tensor, "3 time height width"]:
+    """The part of a draw that a clip takes as a whole: its colours."""
     images = frames.permute(0, 3, 1, 2)
-    images = images[
-        :, :, change.top : change.top + change.height, change.left : change.left + change.width
-    ]
-    images = resize(images, size, interpolation)
-    if change.flip:
-        images = images.flip(-1)
     if change.changes_colour:
         images = _recolour(images, change)
     return images.transpose(0, 1)
@@ -153,23 +168,73 @@ def center_view(
     interpolation: Interpolation = "bilinear",
 ) -> UInt8[Tensor, "3 time out_height out_width"]:
     """The evaluation view: resize until the pictures just cover `size`, keep the middle."""
+    return center_crop(frames, size, interpolation).permute(3, 0, 1, 2)
+
+
+def center_crop(
+    frames: UInt8[Tensor, "batch height width 3"],
+    size: tuple[int, int],
+    interpolation: Interpolation = "bilinear",
+) -> UInt8[Tensor, "batch out_height out_width 3"]:
+    """The evaluation view of pictures, channels last."""
     height, width = frames.shape[1:3]
     factor = max(size[0] / height, size[1] / width)
     cover = (max(size[0], round(height * factor)), max(size[1], round(width * factor)))
-    images = resize(frames.permute(0, 3, 1, 2), cover, interpolation)
     top, left = (cover[0] - size[0]) // 2, (cover[1] - size[1]) // 2
-    return images[:, :, top : top + size[0], left : left + size[1]].transpose(0, 1)
+    frames = resize(frames, cover, interpolation)
+    return frames[:, top : top + size[0], left : left + size[1]]
 
 
 def resize(
-    images: UInt8[Tensor, "batch channels height width"],
+    frames: UInt8[Tensor, "batch height width 3"],
     size: tuple[int, int],
     interpolation: Interpolation = "bilinear",
-) -> UInt8[Tensor, "batch channels out_height out_width"]:
+) -> UInt8[Tensor, "batch out_height out_width 3"]:
     """Resize with antialiasing; to the same size it returns the very same pixels."""
-    if tuple(images.shape[-2:]) == size:
-        return images
-    return F.interpolate(images, size, mode=interpolation, antialias=True)
+    if tuple(frames.shape[1:3]) == size:
+        return frames
+    images = frames.permute(0, 3, 1, 2)
+    images = F.interpolate(images, size, mode=interpolation, antialias=True)
+    return images.permute(0, 2, 3, 1)
+
+
+class ClipView:
+    """How one clip's pictures are shown: drawn once, as soon as the size of the pictures is known.
+
+    Args:
+        config: random changes; None gives the evaluation view.
+        size: height and width of the result, pixels.
+        rng: the clip's own random stream.
+    """
+
+    def __init__(
+        self, config: AugmentConfig | None, size: tuple[int, int], rng: np.random.Generator
+    ) -> None:
+        self._config, self._size, self._rng = config, size, rng
+        self._drawn: tuple[tuple[int, int], Augmentation] | None = None
+
+    def pictures(
+        self, frames: UInt8[Tensor, "batch height width 3"]
+    ) -> UInt8[Tensor, "batch out_height out_width 3"]:
+        """What each picture goes through by itself, be it alone or together with others."""
+        if self._config is None:
+            return center_crop(frames, self._size)
+        change = self._draw(self._config, frames.shape[1], frames.shape[2])
+        return resized_crop(frames, change, self._size, self._config.interpolation)
+
+    def clip(
+        self, frames: UInt8[Tensor, "time height width 3"]
+    ) -> UInt8[Tensor, "3 time height width"]:
+        """What the clip made of such pictures goes through as a whole."""
+        return recolour(frames, self._drawn[1]) if self._drawn else frames.permute(3, 0, 1, 2)
+
+    def _draw(self, config: AugmentConfig, height: int, width: int) -> Augmentation:
+        # A decoder that starts over may find pictures of another size: the draw for a size is the
+        # same, whatever was seen before.
+        if self._drawn is None or self._drawn[0] != (height, width):
+            change = draw_augmentation(config, height, width, copy.deepcopy(self._rng))
+            self._drawn = (height, width), change
+        return self._drawn[1]
 
 
 def to_gray(

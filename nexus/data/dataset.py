@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
 
-from nexus.data import augment as views
-from nexus.data.augment import AugmentConfig
+from nexus.data.augment import AugmentConfig, ClipView, resize, to_gray
 from nexus.data.cache import CacheConfig, CacheEntry, FrameCache
 from nexus.data.catalog import Catalog, Problem, VideoRecord
 from nexus.data.clips import ClipConfig, ClipTooShortError, FrameTimes, choose_clip
@@ -22,6 +21,9 @@ from nexus.errors import DataError
 _CHUNK_BYTES = 128_000_000  # a long video is decoded for the cache in pieces of this size
 _KNOWN_TIMES = 16384  # videos whose timestamps are remembered
 _SAMPLES = 1  # the kind of random stream; the order of an epoch is another one (see loader.py)
+_View = Callable[
+    [UInt8[Tensor, "batch height width 3"]], UInt8[Tensor, "batch out_height out_width 3"]
+]
 
 
 @dataclass(frozen=True)
@@ -114,54 +116,48 @@ class ClipDataset:
                 start=record.start,
                 end=record.end,
             )
-            frames = torch.from_numpy(self._frames(index, clip.indices))
+            view = ClipView(self.augment, self.size, rng)
+            frames = self._frames(index, clip.indices, view.pictures)
         except ClipTooShortError as error:
             return _problem(record, "too_short", error)
         except (DataError, OSError) as error:
             kind = "decode_failed" if record.path.exists() else "missing"
             return _problem(record, kind, error)
-        return Sample(self._view(frames, rng), clip.times, index)
-
-    def _view(
-        self, frames: UInt8[Tensor, "time height width 3"], rng: np.random.Generator
-    ) -> UInt8[Tensor, "channels time height width"]:
-        if self.augment is None:
-            video = views.center_view(frames, self.size)
-        else:
-            height, width = frames.shape[1:3]
-            change = views.draw_augmentation(self.augment, height, width, rng)
-            video = views.augment(frames, change, self.size, self.augment.interpolation)
-        return views.to_gray(video) if self.channels == 1 else video
+        video = view.clip(frames)
+        return Sample(to_gray(video) if self.channels == 1 else video, clip.times, index)
 
     def _frames(
-        self, index: int, indices: Int64[np.ndarray, " time"]
-    ) -> UInt8[np.ndarray, "time height width 3"]:
+        self, index: int, indices: Int64[np.ndarray, " time"], view: _View
+    ) -> UInt8[Tensor, "time out_height out_width 3"]:
         if self.cache is not None:
             entry = self.cache.entries[index]
             kept = self.cache.frames(index, lambda: self._decode_all(index))
             if kept is not None:
-                return _take(kept, indices - entry.first)
+                return view(torch.from_numpy(_take(kept, indices - entry.first)))
         if np.all(indices[1:] > indices[:-1]):
-            return self._decode(index, indices)
+            return torch.from_numpy(self._decode(index, indices, view))
         needed, place = np.unique(indices, return_inverse=True)
-        return self._decode(index, needed)[place]
+        return torch.from_numpy(self._decode(index, needed, view)[place])
 
     def _decode(
-        self, index: int, indices: Int64[np.ndarray, " n"]
-    ) -> UInt8[np.ndarray, "n height width 3"]:
+        self, index: int, indices: Int64[np.ndarray, " n"], view: _View | None = None
+    ) -> UInt8[np.ndarray, "n out_height out_width 3"]:
+        def show(
+            picture: UInt8[np.ndarray, "height width 3"],
+        ) -> UInt8[np.ndarray, "out_height out_width 3"]:
+            frames = torch.from_numpy(picture)[None]
+            frames = resize(frames, _reduced(picture.shape[0], picture.shape[1], self._short_side))
+            return (view(frames) if view else frames)[0].numpy()
+
         record = self.catalog.records[index]
         times = self._times(index).asking_for(indices)
-        frames = decoder_for(record, self.decoder).frames(record.path, times)
-        if self._short_side is None:
-            return frames
-        size = _reduced(frames.shape[1], frames.shape[2], self._short_side)
-        images = torch.from_numpy(frames).permute(0, 3, 1, 2)
-        return views.resize(images, size).permute(0, 2, 3, 1).numpy()
+        return decoder_for(record, self.decoder).frames(record.path, times, show)
 
     def _decode_all(self, index: int) -> Iterator[UInt8[np.ndarray, "n height width 3"]]:
         record = self.catalog.records[index]
         first, last = self._times(index).span(record.start, record.end)
-        step = max(16, _CHUNK_BYTES // (record.height * record.width * 3))
+        height, width = _reduced(record.height, record.width, self._short_side)
+        step = max(16, _CHUNK_BYTES // (height * width * 3))
         for start in range(first, last + 1, step):
             yield self._decode(index, np.arange(start, min(start + step, last + 1)))
 

@@ -2,12 +2,13 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from nexus.data.pictures import PictureView, collect, none_of
 from nexus.data.protocol import StreamInfo
 from nexus.data.timeline import MAX_TOLERANCE
 from nexus.errors import DataError
@@ -122,15 +123,18 @@ class FrameFolder:
         """
         return np.arange(len(self._images(path)), dtype=np.float64) / self.fps
 
-    def frames(self, path: str | Path, times: np.ndarray) -> np.ndarray:
+    def frames(
+        self, path: str | Path, times: np.ndarray, view: PictureView | None = None
+    ) -> np.ndarray:
         """The pictures on screen at the given times.
 
         Args:
             path: the folder.
             times: float64 (n,), seconds after the first picture, any order, repeats allowed.
+            view: applied to each picture as it is read, before it is kept.
 
         Returns:
-            uint8 (n, height, width, 3), RGB.
+            uint8 (n, height, width, 3), RGB, of the view's size.
 
         Raises:
             DataError: a picture cannot be read or has another size than the others (both named),
@@ -142,7 +146,7 @@ class FrameFolder:
         if times.ndim != 1 or not np.all(np.isfinite(times)) or np.any(times < -MAX_TOLERANCE):
             raise ValueError(f"times: expected a list of finite seconds >= 0, got {times!r}")
         if times.size == 0:
-            return np.empty((0, *picture_size(images[0]), 3), dtype=np.uint8)
+            return none_of(*picture_size(images[0]), view)
         if times.max() > (len(images) + 1) / self.fps:
             raise DataError(
                 f"{path}: asked for the picture at {times.max():.3f} s, but the last one ends at "
@@ -151,7 +155,7 @@ class FrameFolder:
         starts = np.arange(len(images)) / self.fps
         index = np.searchsorted(starts, times + min(MAX_TOLERANCE, 0.5 / self.fps), "right") - 1
         wanted, place = np.unique(index, return_inverse=True)
-        return _stack([images[i] for i in wanted])[place]
+        return collect(_of_one_size([images[i] for i in wanted]), len(wanted), view)[place]
 
     def _images(self, path: str | Path) -> list[Path]:
         try:
@@ -166,13 +170,15 @@ class FrameFolder:
         return images
 
 
-def _stack(paths: Sequence[Path]) -> np.ndarray:
-    pictures = [read_picture(path) for path in paths]
-    for path, picture in zip(paths, pictures, strict=True):
-        if picture.shape != pictures[0].shape:
-            (height, width, _), (first_height, first_width, _) = picture.shape, pictures[0].shape
+def _of_one_size(paths: Sequence[Path]) -> Iterator[np.ndarray]:
+    size: tuple[int, int] | None = None
+    for path in paths:
+        picture = read_picture(path)
+        height, width = picture.shape[:2]
+        size = size or (height, width)
+        if (height, width) != size:
             raise DataError(
-                f"{path}: {width}x{height}, but {paths[0].name} is {first_width}x{first_height}; "
+                f"{path}: {width}x{height}, but {paths[0].name} is {size[1]}x{size[0]}; "
                 "the pictures of one folder must have one size"
             )
-    return np.stack(pictures)
+        yield picture

@@ -6,6 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
+from nexus.data.pictures import PictureView
+
 
 @dataclass(frozen=True)
 class StreamInfo:
@@ -46,8 +48,13 @@ class Decoder(Protocol):
         """
         ...
 
-    def frames(self, path: str | Path, times: np.ndarray) -> np.ndarray:
+    def frames(
+        self, path: str | Path, times: np.ndarray, view: PictureView | None = None
+    ) -> np.ndarray:
         """uint8 (n, height, width, 3): the frame on screen at each of n times (seconds, float64).
+
+        `view` is applied to each decoded picture as it comes, before it is kept: the result has
+        the view's size. It sees each distinct picture once, or again if decoding starts over.
 
         Raises:
             DataError: naming the file and what happened.

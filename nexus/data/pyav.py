@@ -25,6 +25,7 @@ from nexus.data.container import (
     scan_packets,
 )
 from nexus.data.orientation import Orientation
+from nexus.data.pictures import PictureView, collect, none_of
 from nexus.data.protocol import StreamInfo
 from nexus.data.timeline import Timeline, timeline_from_frames, timeline_from_packets
 from nexus.errors import DataError
@@ -89,15 +90,18 @@ class PyAVDecoder:
         """
         return self.timeline(path).seconds
 
-    def frames(self, path: str | Path, times: np.ndarray) -> np.ndarray:
+    def frames(
+        self, path: str | Path, times: np.ndarray, view: PictureView | None = None
+    ) -> np.ndarray:
         """The frames on screen at the given times.
 
         Args:
             path: the video file.
             times: float64 (n,), seconds after the first frame, any order, repeats allowed.
+            view: applied to each decoded picture as it comes, before it is kept.
 
         Returns:
-            uint8 (n, height, width, 3), RGB.
+            uint8 (n, height, width, 3), RGB, of the view's size.
 
         Raises:
             DataError: naming the file and what happened: a frame is damaged, a time lies after the
@@ -107,14 +111,14 @@ class PyAVDecoder:
         path, times = Path(path), np.asarray(times, dtype=np.float64)
         if times.size == 0:
             info = self.probe(path)
-            return np.empty((0, info.height, info.width, 3), dtype=np.uint8)
+            return none_of(info.height, info.width, view)
         key = _fingerprint(path)
         try:
-            return self._decode(path, self._counted.get(key) or self.timeline(path), times)
+            return self._decode(path, self._counted.get(key) or self.timeline(path), times, view)
         except MissedError:
             # The decoder shows other frames than the packets announce: count frames instead.
             self._counted[key] = timeline_by_decoding(path, threads=self.threads)
-            return self._decode(path, self._counted[key], times)
+            return self._decode(path, self._counted[key], times, view)
 
     def timeline(self, path: str | Path) -> Timeline:
         """When each frame is shown, from the packets (cached); decodes only if they do not tell.
@@ -135,7 +139,9 @@ class PyAVDecoder:
                 total -= len(self._timelines.popitem(last=False)[1])
         return timeline
 
-    def _decode(self, path: Path, timeline: Timeline, times: np.ndarray) -> np.ndarray:
+    def _decode(
+        self, path: Path, timeline: Timeline, times: np.ndarray, view: PictureView | None
+    ) -> np.ndarray:
         try:
             wanted, place = np.unique(timeline.index_at(times), return_inverse=True)
             with open_video(path, threads=self.threads) as video:
@@ -143,7 +149,7 @@ class PyAVDecoder:
                     found = _by_order(video, wanted)
                 else:
                     found = frames_by_time(video, timeline, wanted)
-                return _collect(found, len(wanted))[place]
+                return collect(_upright(found), len(wanted), view)[place]
         except DataError as error:
             text = str(error)
             named = text if str(path) in text else f"{path}: {text}"
@@ -272,23 +278,21 @@ def _meet(video: OpenVideo, entry: int | None, goals: list[int]) -> Iterator[Vid
                 return
 
 
-def _collect(frames: Iterator[VideoFrame], count: int) -> np.ndarray:
-    pictures: np.ndarray | None = None
+def _upright(frames: Iterator[VideoFrame]) -> Iterator[np.ndarray]:
+    """Pictures as a viewer sees them, all of one size."""
+    size: tuple[int, int] | None = None
     reformatter = VideoReformatter()  # one for all frames: it keeps its conversion tables
-    for number, frame in enumerate(frames):
+    for frame in frames:
         rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
         picture = orientation_of(frame).apply(rgb)
-        if pictures is None:
-            pictures = np.empty((count, *picture.shape), dtype=np.uint8)
-        if picture.shape != pictures.shape[1:]:
-            was, now = pictures.shape[1:3], picture.shape[:2]
+        height, width = picture.shape[:2]
+        size = size or (height, width)
+        if (height, width) != size:
             raise DataError(
-                f"the frame size changes within the video, from {was[1]}x{was[0]} "
-                f"to {now[1]}x{now[0]}; one size is needed: re-encode it"
+                f"the frame size changes within the video, from {size[1]}x{size[0]} "
+                f"to {width}x{height}; one size is needed: re-encode it"
             )
-        pictures[number] = picture
-    assert pictures is not None
-    return pictures
+        yield picture
 
 
 def _fingerprint(path: str | Path) -> tuple[str, int, int]:

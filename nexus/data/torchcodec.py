@@ -6,13 +6,20 @@ without usable timestamps) are read with PyAV. Pixels can differ from PyAV's by 
 the two FFmpeg builds convert colours differently.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from nexus.data.pictures import PictureView, collect
 from nexus.data.protocol import StreamInfo
 from nexus.data.pyav import PyAVDecoder
+from nexus.data.timeline import Timeline
 from nexus.errors import DataError
+
+
+class _UnusableError(Exception):
+    """torchcodec does not give the frames of the timeline: PyAV reads them or says why not."""
 
 
 class TorchCodecDecoder:
@@ -52,23 +59,34 @@ class TorchCodecDecoder:
         """When each frame is shown; see `PyAVDecoder.timestamps`."""
         return self._pyav.timestamps(path)
 
-    def frames(self, path: str | Path, times: np.ndarray) -> np.ndarray:
+    def frames(
+        self, path: str | Path, times: np.ndarray, view: PictureView | None = None
+    ) -> np.ndarray:
         """The frames on screen at the given times; see `PyAVDecoder.frames`."""
         times = np.asarray(times, dtype=np.float64)
         timeline = self._pyav.timeline(path)
         if times.size == 0 or timeline.by_order or timeline.damaged.size:
-            return self._pyav.frames(path, times)
-        index, place = np.unique(timeline.index_at(times), return_inverse=True)
-        expected = timeline.pts[index] * float(timeline.tick)
+            return self._pyav.frames(path, times, view)
+        wanted, place = np.unique(timeline.index_at(times), return_inverse=True)
+        try:
+            return collect(self._pictures(path, timeline, wanted), len(wanted), view)[place]
+        except _UnusableError:
+            return self._pyav.frames(path, times, view)
+
+    def _pictures(
+        self, path: str | Path, timeline: Timeline, wanted: np.ndarray
+    ) -> Iterator[np.ndarray]:
+        tick = float(timeline.tick)
         try:
             decoder = self._open(str(path), dimension_order="NHWC", num_ffmpeg_threads=self.threads)
             if decoder.metadata.rotation:
-                return self._pyav.frames(path, times)
-            # A quarter tick late, so that rounding cannot pick the frame before.
-            batch = decoder.get_frames_played_at((expected + float(timeline.tick) / 4).tolist())
-        except (RuntimeError, ValueError, IndexError):
-            return self._pyav.frames(path, times)  # PyAV reads it or says what is wrong with it
-        shown = batch.pts_seconds.numpy()
-        if not np.all(np.abs(shown - expected) <= float(timeline.tick) / 2):
-            return self._pyav.frames(path, times)
-        return batch.data.numpy()[place]
+                raise _UnusableError
+            # One by one costs no more than all at once, and only one is held at its full size.
+            for expected in (timeline.pts[wanted] * tick).tolist():
+                # A quarter tick late, so that rounding cannot pick the frame before.
+                batch = decoder.get_frames_played_at([expected + tick / 4])
+                if not abs(float(batch.pts_seconds[0]) - expected) <= tick / 2:
+                    raise _UnusableError
+                yield batch.data[0].numpy()
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise _UnusableError from error

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nexus.data.catalog import Catalog, VideoRecord
+from nexus.data.pictures import PictureView
 from nexus.data.protocol import StreamInfo
 from nexus.errors import DataError
 
@@ -74,7 +75,7 @@ class FakeDecoder:
         record = self.records[str(path)]
         return self.stamps.get(str(path), np.arange(record.num_frames) / record.fps)
 
-    def frames(self, path, times: np.ndarray) -> np.ndarray:
+    def frames(self, path, times: np.ndarray, view: PictureView | None = None) -> np.ndarray:
         record = self.records[str(path)]
         stamps = self.timestamps(path)
         index = np.searchsorted(stamps, times + 1e-9, side="right") - 1
@@ -87,7 +88,8 @@ class FakeDecoder:
         if self.log is not None:
             with self.log.open("ab") as handle:
                 handle.write(b"." * len(times))
-        return fake_pixels(record, len(stamps))[index]
+        pictures = fake_pixels(record, len(stamps))[index]
+        return pictures if view is None else np.stack([view(picture) for picture in pictures])
 
     def decoded(self) -> int:
         """Frames decoded so far, by all processes."""

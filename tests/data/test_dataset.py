@@ -11,9 +11,17 @@ from fake_videos import FakeDecoder, fake_catalog, fake_pixels, fake_record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nexus.data.augment import AugmentConfig
+from nexus.data.augment import (
+    AugmentConfig,
+    augment,
+    center_view,
+    draw_augmentation,
+    resize,
+    to_gray,
+)
+from nexus.data.cache import CacheConfig
 from nexus.data.catalog import Problem, scan
-from nexus.data.clips import ClipConfig
+from nexus.data.clips import ClipConfig, FrameTimes, choose_clip
 from nexus.data.dataset import ClipDataset, Sample, exclude_too_short
 from nexus.errors import DataError
 
@@ -90,6 +98,77 @@ def test_reversed_padded_and_slow_clips_repeat_the_right_frames():
     assert torch.equal(sample.video, torch.from_numpy(expected).permute(3, 0, 1, 2))
 
 
+def whole_clip(record, clip, config, size, short_side, channels, seed, epoch) -> torch.Tensor:
+    """The same sample from all of its full-size frames at once: chosen, then drawn, then shown."""
+    key = np.random.SeedSequence(seed, spawn_key=(1, epoch, 0, 0))
+    rng = np.random.Generator(np.random.PCG64(key))
+    times = FrameTimes.from_timestamps(np.arange(record.num_frames) / record.fps)
+    indices = choose_clip(times, clip, rng, number=0).indices
+    frames = torch.from_numpy(fake_pixels(record)[indices])
+    shorter = min(record.height, record.width)
+    if short_side is not None and shorter > short_side:
+        factor = short_side / shorter
+        frames = resize(frames, (round(record.height * factor), round(record.width * factor)))
+    if config is None:
+        video = center_view(frames, size)
+    else:
+        change = draw_augmentation(config, frames.shape[1], frames.shape[2], rng)
+        video = augment(frames, change, size, config.interpolation)
+    return to_gray(video) if channels == 1 else video
+
+
+SIDES = st.integers(8, 60)
+CLIPS = [CLIP, CLIP.with_changes(reversal=1.0), ClipConfig(num_frames=8, fps=25, reversal=0.5)]
+LOOKS = [
+    None,
+    AugmentConfig(),
+    AugmentConfig(contrast=0.9, interpolation="bicubic"),
+    AugmentConfig(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2, grayscale=0.3),
+    AugmentConfig(scale=(1, 1), aspect=(0.1, 10), contrast=0.5),
+]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    clip=st.sampled_from(CLIPS),
+    config=st.sampled_from(LOOKS),
+    sides=st.tuples(SIDES, SIDES),
+    size=st.none() | st.tuples(SIDES, SIDES),
+    kind=st.sampled_from(["none", "memory", "no room"]),
+    short_side=st.none() | SIDES,
+    channels=st.sampled_from([1, 3]),
+    seed=st.integers(0, 2**40),
+)
+def test_pictures_shown_one_by_one_have_the_bits_of_whole_clips(
+    clip, config, sides, size, kind, short_side, channels, seed
+):
+    record, size = fake_record(Path("v.mp4"), size=sides), size or sides
+    cache = CacheConfig(
+        kind="none" if kind == "none" else "memory",
+        max_gigabytes=1e-6 if kind == "no room" else 1,
+        short_side=short_side,
+    )
+    dataset = make([record], clip, config, size, cache=cache, channels=channels)
+    for epoch in range(2):
+        expected = whole_clip(record, clip, config, size, short_side, channels, seed, epoch)
+        assert torch.equal(good(dataset.sample(0, seed=seed, epoch=epoch)).video, expected)
+
+
+def test_decoding_that_starts_over_does_not_change_the_draw():
+    class Restless(FakeDecoder):
+        def frames(self, path, times, view=None):
+            assert view is not None
+            for size in ((50, 20), (32, 32)):
+                view(np.zeros((*size, 3), np.uint8))
+            return super().frames(path, times, view)
+
+    calm = good(make(RECORDS, augment=CHANGES).sample(0, seed=0, epoch=0))
+    decoder = Restless(RECORDS)
+    assert same(
+        good(make(RECORDS, augment=CHANGES, decoder=decoder).sample(0, seed=0, epoch=0)), calm
+    )
+
+
 def test_uneven_timestamps_and_segments_reach_the_decoder():
     record = fake_record(Path("uneven.mp4"), num_frames=24, start=0.5, end=2.0)
     decoder = FakeDecoder([record])
@@ -107,10 +186,10 @@ def test_uneven_timestamps_and_segments_reach_the_decoder():
 
 def test_sizes_and_channels():
     wide = [fake_record(Path("wide.mp4"), size=(24, 60))]
-    for augment in (None, CHANGES):
-        sample = good(make(wide, augment=augment, size=(16, 20)).sample(0, seed=0, epoch=0))
+    for changes in (None, CHANGES):
+        sample = good(make(wide, augment=changes, size=(16, 20)).sample(0, seed=0, epoch=0))
         assert sample.video.shape == (3, 6, 16, 20)
-        gray = good(make(wide, augment=augment, size=16, channels=1).sample(0, seed=0, epoch=0))
+        gray = good(make(wide, augment=changes, size=16, channels=1).sample(0, seed=0, epoch=0))
         assert gray.video.shape == (1, 6, 16, 16) and gray.video.dtype == torch.uint8
     with pytest.raises(ValueError, match="got 2"):
         make(wide, channels=2)
@@ -147,7 +226,7 @@ def test_a_file_that_changed_since_the_scan_is_noticed():
 
 def test_bugs_are_not_taken_for_bad_files():
     decoder = FakeDecoder(RECORDS)
-    decoder.frames = lambda path, times: 1 / 0  # type: ignore[method-assign]
+    decoder.frames = lambda path, times, view: 1 / 0  # type: ignore[method-assign]
     with pytest.raises(ZeroDivisionError):
         make(RECORDS, decoder=decoder).sample(0, seed=0, epoch=0)
 

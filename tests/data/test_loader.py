@@ -249,7 +249,7 @@ def test_a_batch_of_nothing_but_failures_is_empty():
 
 def test_bugs_in_workers_come_out():
     dataset = data()
-    dataset.decoder.frames = lambda path, times: 1 / 0
+    dataset.decoder.frames = lambda path, times, view: 1 / 0
     with load(dataset, num_workers=1) as loader, pytest.raises(ZeroDivisionError):
         next(loader)
 

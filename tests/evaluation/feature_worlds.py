@@ -8,6 +8,7 @@ import torch
 from numpy import ndarray
 
 from nexus.data.catalog import Catalog, VideoRecord
+from nexus.data.pictures import PictureView
 from nexus.data.protocol import StreamInfo
 from nexus.errors import DataError
 from nexus.evaluation.table import FeatureTable
@@ -79,13 +80,14 @@ class MemoryDecoder:
         record = self.records[str(path)][1]
         return np.arange(record.num_frames) / record.fps
 
-    def frames(self, path: str | Path, times: ndarray) -> ndarray:
+    def frames(self, path: str | Path, times: ndarray, view: PictureView | None = None) -> ndarray:
         number, record = self.records[str(path)]
         index = np.floor(times * record.fps + 1e-6).astype(int)
         self.requests.append((str(path), len(times)))
         if index.max() >= self.broken.get(str(path), record.num_frames):
             raise DataError(f"{path}: frame {index.max()} is damaged")
-        return picture_frames(number, record)[index]
+        pictures = picture_frames(number, record)[index]
+        return pictures if view is None else np.stack([view(picture) for picture in pictures])
 
 
 def picture_frames(number: int, record: VideoRecord) -> ndarray:

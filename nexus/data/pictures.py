@@ -1,0 +1,36 @@
+"""Pictures on their way out of a decoder: each is viewed as it comes, then kept."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from jaxtyping import UInt8
+
+PictureView = Callable[
+    [UInt8[np.ndarray, "height width 3"]], UInt8[np.ndarray, "out_height out_width 3"]
+]
+
+
+def collect(
+    pictures: Iterable[UInt8[np.ndarray, "height width 3"]],
+    count: int,
+    view: PictureView | None = None,
+) -> UInt8[np.ndarray, "count out_height out_width 3"]:
+    """Keep `count` (at least 1) pictures of one size in one array, each as `view` shows it.
+
+    Only one picture is held at its full size, so that large videos do not take a clip of memory.
+    """
+    kept: np.ndarray | None = None
+    for number, picture in enumerate(pictures):
+        if view is not None:
+            # Turned pictures have strides, and Pillow's a write lock, that torch does not take.
+            picture = view(np.require(picture, requirements=["C", "W"]))
+        if kept is None:
+            kept = np.empty((count, *picture.shape), dtype=np.uint8)
+        kept[number] = picture
+    assert kept is not None
+    return kept
+
+
+def none_of(height: int, width: int, view: PictureView | None = None) -> np.ndarray:
+    """uint8 (0, out_height, out_width, 3): no picture, of the size that pictures would have."""
+    return collect([np.zeros((height, width, 3), dtype=np.uint8)], 1, view)[:0]
