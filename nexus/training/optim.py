@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from nexus.config import Config
-from nexus.training.schedules import learning_rate, weight_decay
+from nexus.training.schedules import Schedule, learning_rate, weight_decay
 
 
 class OptimConfig(Config):
@@ -15,8 +15,15 @@ class OptimConfig(Config):
 
     lr: float = pydantic.Field(default=1e-3, gt=0)
     """Peak learning rate, reached at the end of the warm-up."""
+    start_lr: float = pydantic.Field(default=0.0, ge=0)
+    """Learning rate from which the warm-up starts."""
     final_lr: float = pydantic.Field(default=1e-6, ge=0)
+    """Learning rate at the end of the run (`constant`: at the end of the cooldown)."""
     warmup_steps: pydantic.NonNegativeInt = 0
+    schedule: Schedule = "cosine"
+    """What follows the warm-up: half a cosine, or `constant` and a linear cooldown (V-JEPA 2)."""
+    cooldown_steps: pydantic.NonNegativeInt = 0
+    """The last steps of a `constant` schedule, over which the rate falls to `final_lr`."""
     weight_decay: float = pydantic.Field(default=0.04, ge=0)
     weight_decay_end: float | None = pydantic.Field(default=None, ge=0)
     """Weight decay at the end of the run (half a cosine); none: constant."""
@@ -30,6 +37,32 @@ class OptimConfig(Config):
         if not all(0.0 <= beta < 1.0 for beta in self.betas):
             raise ValueError(f"betas must lie in [0, 1), got {list(self.betas)}")
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _schedule_makes_sense(self) -> Self:
+        if self.cooldown_steps and self.schedule != "constant":
+            raise ValueError(
+                f"cooldown_steps {self.cooldown_steps} belongs to schedule 'constant', got "
+                f"schedule {self.schedule!r}"
+            )
+        if self.start_lr > self.lr:
+            raise ValueError(
+                f"start_lr {self.start_lr:g} is where the warm-up to lr starts and cannot be above "
+                f"it, got lr {self.lr:g}"
+            )
+        return self
+
+    def check_length(self, steps: int) -> None:
+        """Check that warm-up and cooldown fit into a run.
+
+        Raises:
+            ValueError: together they are longer than the run.
+        """
+        if self.schedule == "constant" and 0 < steps < self.warmup_steps + self.cooldown_steps:
+            raise ValueError(
+                f"optim.warmup_steps {self.warmup_steps} and optim.cooldown_steps "
+                f"{self.cooldown_steps} do not fit into training.steps {steps}; shorten them too"
+            )
 
 
 def is_decayed(module: nn.Module, leaf: str, parameter: nn.Parameter) -> bool:
@@ -75,6 +108,9 @@ def rates_at(config: OptimConfig, step: int, *, steps: int) -> dict[str, float]:
             peak=config.lr,
             warmup_steps=config.warmup_steps,
             final=config.final_lr,
+            start=config.start_lr,
+            schedule=config.schedule,
+            cooldown_steps=config.cooldown_steps,
         ),
         "weight_decay": weight_decay(
             step, steps=steps, start=start, end=start if end is None else end

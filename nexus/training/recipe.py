@@ -115,6 +115,11 @@ class Recipe(Config):
             )
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _schedule_fits(self) -> Self:
+        self.optim.check_length(self.training.steps)
+        return self
+
     @property
     def model_settings(self) -> VJEPAConfig | PixelConfig:
         """The model's validated settings."""

@@ -118,6 +118,27 @@ def test_rates_follow_the_schedules():
     assert {rates_at(constant, step, steps=9)["weight_decay"] for step in range(9)} == {0.2}
 
 
+def test_rates_follow_a_constant_schedule():
+    config = OptimConfig(
+        lr=1.0, start_lr=0.2, final_lr=0.1, warmup_steps=4, schedule="constant", cooldown_steps=5
+    )
+    rates = [rates_at(config, step, steps=20)["lr"] for step in range(20)]
+    assert rates[:4] == pytest.approx([0.4, 0.6, 0.8, 1.0]) and set(rates[4:15]) == {1.0}
+    assert rates[15:] == pytest.approx([0.82, 0.64, 0.46, 0.28, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"cooldown_steps": 3}, "belongs to schedule 'constant'"),
+        ({"lr": 1e-4, "start_lr": 2e-4}, "start_lr 0.0002 .* cannot be above it, got lr 0.0001"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        OptimConfig.from_mapping(wrong)
+
+
 @pytest.mark.parametrize(
     "wrong", [{"lr": 0.0}, {"betas": [0.9, 1.0]}, {"clip_grad": 0.0}, {"weight_decay": -0.1}]
 )

@@ -63,6 +63,14 @@ def test_the_curriculum():
         load_recipe("small", ["training.curriculum=[[0, 5]]"])
 
 
+def test_warm_up_and_cooldown_have_to_fit_into_the_run():
+    constant = ["optim.schedule=constant", "optim.warmup_steps=6", "optim.cooldown_steps=5"]
+    assert load_recipe("small", [*constant, "training.steps=11"]).optim.cooldown_steps == 5
+    with pytest.raises(ConfigError, match="6 and .*cooldown_steps 5 do not fit into .*steps 10"):
+        load_recipe("small", [*constant, "training.steps=10"])
+    load_recipe("small", [*constant, "training.steps=0"])  # the untrained arm
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -51,3 +51,62 @@ def test_learning_rate_rises_then_falls_and_stays_in_its_bounds(steps, warmup, p
 
 def test_cosine_holds_its_end():
     assert cosine(1.0, 0.1, 2.5) == pytest.approx(0.1)
+
+
+def test_constant_schedule_by_hand():
+    rates = [
+        learning_rate(
+            step,
+            steps=9,
+            peak=5.0,
+            warmup_steps=2,
+            final=0.5,
+            start=1.0,
+            schedule="constant",
+            cooldown_steps=3,
+        )
+        for step in range(9)
+    ]
+    assert rates == pytest.approx([3.0, 5.0, 5.0, 5.0, 5.0, 5.0, 3.5, 2.0, 0.5], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    # The published run, arXiv 2506.09985: 12 000 steps up, 228 000 flat, 12 000 down.
+    [
+        (0, 1e-4 + 4.25e-4 / 12_000),
+        (5_999, (1e-4 + 5.25e-4) / 2),
+        (11_999, 5.25e-4),
+        (239_999, 5.25e-4),
+        (245_999, (5.25e-4 + 1e-6) / 2),
+        (251_999, 1e-6),
+    ],
+)
+def test_the_published_schedule(step, rate):
+    found = learning_rate(
+        step,
+        steps=252_000,
+        peak=5.25e-4,
+        warmup_steps=12_000,
+        final=1e-6,
+        start=1e-4,
+        schedule="constant",
+        cooldown_steps=12_000,
+    )
+    assert found == pytest.approx(rate, rel=1e-9)
+
+
+def test_a_constant_schedule_without_warm_up_or_cooldown_is_constant():
+    rates = {
+        learning_rate(step, steps=5, peak=0.3, warmup_steps=0, final=0.1, schedule="constant")
+        for step in range(5)
+    }
+    assert rates == {0.3}
+
+
+def test_the_warm_up_of_a_cosine_can_start_above_zero():
+    rates = [
+        learning_rate(step, steps=8, peak=1.0, warmup_steps=4, final=0.2, start=0.6)
+        for step in range(4)
+    ]
+    assert rates == pytest.approx([0.7, 0.8, 0.9, 1.0])
