@@ -1,10 +1,36 @@
 """Multi-head attention on PyTorch's fused `scaled_dot_product_attention`."""
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nexus.nn.rotary import Rotation
+
+
+_PLAIN_SCORES = 600 * 600
+
+
+def attend(
+    query: Float[Tensor, "batch heads queries head_dim"],
+    key: Float[Tensor, "batch heads tokens head_dim"],
+    value: Float[Tensor, "batch heads tokens head_dim"],
+    allowed: Bool[Tensor, "#batch 1 queries tokens"] | None = None,
+) -> Float[Tensor, "batch heads queries head_dim"]:
+    """Each query's mixture of the values, weighted by the softmax of scaled scores.
+
+    In bf16 on a CPU, two plain products are two to three times as fast as the fused kernel (which
+    does not use the CPU's bf16 units) as long as the scores are few; they cost memory that the
+    fused kernel does not need, and the scores are rounded to bf16.
+    """
+    few = query.shape[-2] * key.shape[-2] <= _PLAIN_SCORES
+    on_cpu = query.device.type == "cpu" and not torch.compiler.is_compiling()
+    if not (few and on_cpu and query.dtype == torch.bfloat16):
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+    if allowed is not None:
+        scores = scores.masked_fill(~allowed, -torch.inf)
+    return scores.softmax(dim=-1).to(value.dtype) @ value
 
 
 class SelfAttention(nn.Module):
@@ -35,7 +61,7 @@ class SelfAttention(nn.Module):
         if rotation is not None:
             query, key = rotation(qkv[:, :, :2]).unbind(2)
         query, key, value = (part.transpose(1, 2) for part in (query, key, value))
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        mixed = attend(query, key, value, allowed)
         return self.proj(mixed.transpose(1, 2).reshape(batch, length, dim))
 
 
@@ -62,7 +88,7 @@ class CrossAttention(nn.Module):
         query = self.q(queries).view(batch, count, self.num_heads, head_dim).transpose(1, 2)
         kv = self.kv(tokens).view(batch, tokens.shape[1], 2, self.num_heads, head_dim)
         key, value = kv.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed = attend(query, key, value)
         return self.proj(mixed.transpose(1, 2).reshape(batch, count, dim))
 
 
