@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from nexus.nn.rotary import Rotation
 
-
 _PLAIN_SCORES = 600 * 600
 
 
