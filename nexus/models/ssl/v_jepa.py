@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from nexus.errors import ConfigError
 from nexus.models.encoder import (
     EncoderConfig,
     VideoEncoder,
@@ -69,6 +70,10 @@ class VJEPAConfig(SizedConfig, EncoderConfig, PredictorConfig, MaskConfig):
     targets (2.1's dense loss: 0.5 for video, 0.7 for images); needs `predicts_context`."""
     context_loss_warmup: tuple[pydantic.NonNegativeInt, pydantic.NonNegativeInt] = (0, 0)
     """Optimizer steps between which that weight rises from 0 to its full value."""
+    teacher_dim: pydantic.PositiveInt | None = None
+    """Width of what the predictor gives, where it was distilled from a teacher of another width
+    (2.1's Base and Large: 1664); such a model embeds, but cannot train on its own targets. None:
+    the width of the model's own targets."""
     regularizer: Regularizer = "none"
     """Anti-collapse term on the context encoder's clip means; small data needs a little of it."""
     regularizer_weight: pydantic.NonNegativeFloat = 0.1
@@ -119,12 +124,7 @@ class VJEPAModel(nn.Module):
             config = VJEPAConfig.from_mapping(config)
         self.config = config
         self.context_encoder = VideoEncoder(config)
-        self.predictor = MaskedPredictor(
-            config,
-            config,
-            out_dim=config.level_dim,
-            predicts_context=config.predicts_context,
-        )
+        self.predictor = build_predictor(config)
         self.target_encoder = copy.deepcopy(self.context_encoder).requires_grad_(False)
         self.register_buffer("ema_step", torch.zeros((), dtype=torch.int64))
         self._watcher = ema.StepWatcher(self.context_encoder)
@@ -245,6 +245,13 @@ class VJEPAModel(nn.Module):
     def _predict(self, video: Tensor, masks: tuple[TokenMask, ...]) -> list[Prediction]:
         """One prediction a mask; the target encoder sees the clip once for all of them."""
         config = self.config
+        if config.teacher_dim not in (None, config.level_dim):
+            raise ConfigError(
+                f"this predictor gives {config.teacher_dim} values a token, as its teacher did; "
+                f"the model's own targets have {config.level_dim}: there is nothing to compare. "
+                "The encoders can be used as they are; to train, set teacher_dim to null and start "
+                "with a fresh predictor"
+            )
         encoder = self.target_encoder if config.stop_gradient else self.context_encoder
         clip = None
         with torch.set_grad_enabled(not config.stop_gradient and torch.is_grad_enabled()):
@@ -333,6 +340,16 @@ class VJEPAModel(nn.Module):
         pairs = zip(self.target_encoder.parameters(), online, strict=True)
         apart = torch.stack([(mine - theirs).norm() for mine, theirs in pairs]).norm()
         return float(apart / torch.stack([p.norm() for p in online]).norm().clamp(min=1e-12))
+
+
+def build_predictor(config: VJEPAConfig) -> MaskedPredictor:
+    """A fresh predictor for a model's settings."""
+    return MaskedPredictor(
+        config,
+        config,
+        out_dim=config.teacher_dim or config.level_dim,
+        predicts_context=config.predicts_context,
+    )
 
 
 def _mean(values: list[Tensor]) -> Tensor:

@@ -62,6 +62,7 @@ VJEPA = {
     "predicts_context": (True, SHAPES, {}),
     "context_loss_weight": (0.2, LOSS, {"predicts_context": True}),
     "context_loss_warmup": ((0, 10), LOSS, {"predicts_context": True}),
+    "teacher_dim": (40, SHAPES, {}),
     "prediction_weight": (0.5, LOSS, {}),
     "ema_momentum": (0.9, MOMENTUM, {}),
     "ema_momentum_end": (0.999, MOMENTUM, {}),
@@ -82,13 +83,16 @@ def observe(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
     fresh_tokens = model.predictor.mask_tokens.tolist()
     stir(model, scale=0.1)  # attention hardly matters to a model that has just been initialised
     config = model.config
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    if "teacher_dim" in settings:  # such a model cannot be trained: see the test below
+        return {SHAPES: shapes}
     height, width = config.image_sides
     video = clips(2, frames=config.num_frames, height=height, width=width, chans=config.in_chans)
     torch.manual_seed(1)
     loss, _ = model(video, meters=False)
     loss.backward()
     seen = {
-        SHAPES: {name: tuple(value.shape) for name, value in model.state_dict().items()},
+        SHAPES: shapes,
         LOSS: loss.item(),
         TOKENS: fresh_tokens,
         GRADIENT: model.context_encoder.embed.proj.weight.grad.tolist(),
@@ -193,6 +197,17 @@ def test_impossible_settings_are_refused_when_they_are_read(changes: dict, says:
 def test_a_configuration_survives_a_round_trip() -> None:
     config = VJEPAConfig.from_mapping({**TINY, "img_size": [8, 16], "regularizer": "sigreg"})
     assert VJEPAConfig.from_mapping(config.to_mapping()) == config
+
+
+def test_a_predictor_of_another_teachers_width_embeds_and_does_not_train() -> None:
+    model = VJEPAModel({**TINY, "teacher_dim": 40})
+    assert model.predictor.proj.out_features == 40
+    assert model.target_encoder(clips()).shape == (2, 64, 24)
+    for call in (model, model.predict):
+        with pytest.raises(ConfigError, match="gives 40 values a token.*targets have 24"):
+            call(clips())
+    loss, _ = VJEPAModel({**TINY, "teacher_dim": 24})(clips())  # the teacher may be as wide
+    assert loss.isfinite()
 
 
 def test_an_unknown_kind_of_model_is_refused() -> None:
