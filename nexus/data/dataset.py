@@ -16,6 +16,7 @@ from nexus.data.catalog import Catalog, Problem, VideoRecord
 from nexus.data.clips import ClipConfig, ClipTooShortError, FrameTimes, choose_clip
 from nexus.data.decode import choose_decoder, decoder_for
 from nexus.data.protocol import Decoder
+from nexus.data.shape import ClipShape
 from nexus.errors import DataError
 
 _CHUNK_BYTES = 128_000_000  # a long video is decoded for the cache in pieces of this size
@@ -94,14 +95,20 @@ class ClipDataset:
         text = f"{self.clip.clips_per_video}\n{names}"
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
+    @property
+    def shape(self) -> ClipShape:
+        """What clips measure unless another shape is asked for."""
+        return ClipShape(self.clip.num_frames, self.size)
+
     def sample(
-        self, number: int, *, seed: int, epoch: int, num_frames: int | None = None
+        self, number: int, *, seed: int, epoch: int, shape: ClipShape | None = None
     ) -> Sample | Problem:
         """Clip `number` of an epoch, or what is wrong with its file.
 
         Args:
-            num_frames: clip length; None takes the clip config's.
+            shape: frames and picture size; None takes the dataset's own.
         """
+        shape = shape or self.shape
         index, part = divmod(number, self.clip.clips_per_video)
         record = self.catalog.records[index]
         key = np.random.SeedSequence(seed, spawn_key=(_SAMPLES, epoch, index, part))
@@ -111,12 +118,12 @@ class ClipDataset:
                 self._times(index),
                 self.clip,
                 rng,
-                num_frames=num_frames,
+                num_frames=shape.num_frames,
                 number=part,
                 start=record.start,
                 end=record.end,
             )
-            view = ClipView(self.augment, self.size, rng)
+            view = ClipView(self.augment, shape.size, rng)
             frames = self._frames(index, clip.indices, view.pictures)
         except ClipTooShortError as error:
             return _problem(record, "too_short", error)

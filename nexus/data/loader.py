@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, get_worker_info
 from nexus.data.catalog import Problem
 from nexus.data.dataset import ClipDataset, Sample
 from nexus.data.order import Order
+from nexus.data.shape import ClipShape
 from nexus.data.slots import SharedSlots
 from nexus.errors import DataError
 
@@ -53,10 +54,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Request:
-    """What a worker needs to make a batch: its number, its clip length, where its pixels go."""
+    """What a worker needs to make a batch: its number, its clips' shape, where its pixels go."""
 
     number: int
-    num_frames: int
+    clip: ClipShape
     slot: int | None = None
 
 
@@ -89,13 +90,13 @@ class _Maker(torch.utils.data.Dataset):
         failures: list[Problem] = []
         for epoch, clip in self.order.clips(request.number):
             result = self.dataset.sample(
-                clip, seed=self.order.seed, epoch=epoch, num_frames=request.num_frames
+                clip, seed=self.order.seed, epoch=epoch, shape=request.clip
             )
             if isinstance(result, Sample):
                 samples.append(result)
             else:
                 failures.append(result)
-        shape = self.shape(request.num_frames, len(samples))
+        shape = self.shape(request.clip, len(samples))
         pixels = self._memory(request.slot, shape)
         for place, sample in enumerate(samples):
             pixels[place] = sample.video.permute(1, 2, 3, 0)
@@ -104,13 +105,13 @@ class _Maker(torch.utils.data.Dataset):
             shape=shape,
             pixels=pixels if request.slot is None else None,
             record_index=np.array([sample.record_index for sample in samples], np.int64),
-            times=np.array([s.times for s in samples]).reshape(len(samples), request.num_frames),
+            times=np.array([s.times for s in samples]).reshape(len(samples), shape[1]),
             failures=tuple(failures),
         )
 
-    def shape(self, num_frames: int, clips: int) -> tuple[int, ...]:
+    def shape(self, clip: ClipShape, clips: int) -> tuple[int, ...]:
         # As pictures are decoded and resized, channels last: copying them is then a plain memcpy.
-        return clips, num_frames, *self.dataset.size, self.dataset.channels
+        return clips, clip.num_frames, *clip.size, self.dataset.channels
 
     def _memory(self, slot: int | None, shape: tuple[int, ...]) -> Tensor:
         if slot is not None:
@@ -136,8 +137,8 @@ class ClipLoader:
         batch_size: clips a batch (and rank).
         seed, shuffle: each epoch has its own order, drawn from the seed; or the catalog's.
         num_workers: processes that make batches; 0 makes them in this one.
-        frames_at: clip length by batch number (a pure function: workers run ahead of training);
-            None takes the dataset's.
+        shape_at: frames and picture size by batch number (a pure function: workers run ahead of
+            training); None takes the dataset's.
         epochs: stop after so many, with a smaller last batch; None never stops.
         rank, world_size: this process's share in data-parallel training.
         prefetch: batches that each worker makes ahead.
@@ -155,7 +156,7 @@ class ClipLoader:
         seed: int,
         num_workers: int = 0,
         shuffle: bool = True,
-        frames_at: Callable[[int], int] | None = None,
+        shape_at: Callable[[int], ClipShape] | None = None,
         epochs: int | None = None,
         rank: int = 0,
         world_size: int = 1,
@@ -175,7 +176,7 @@ class ClipLoader:
         self.dataset = dataset
         self.order = Order(len(dataset), batch_size, seed, shuffle, epochs, rank, world_size)
         self._num_workers, self._prefetch, self._pin = num_workers, prefetch, pin_memory
-        self._frames_at = frames_at or (lambda number: dataset.clip.num_frames)
+        self._shape_at = shape_at or (lambda number: dataset.shape)
         self._maker = _Maker(dataset, self.order)
         self._slots: SharedSlots | None = None
         self._next = 0
@@ -198,7 +199,7 @@ class ClipLoader:
         if self._num_workers:
             made = self._from_workers()
         else:
-            made = self._maker[_Request(self._next, self._frames_at(self._next))]
+            made = self._maker[_Request(self._next, self._shape_at(self._next))]
             made = made.pin_memory() if self._pin else made
         self._next += 1
         return self._batch(made)
@@ -218,7 +219,7 @@ class ClipLoader:
         )
 
     def _from_workers(self) -> _Made:
-        if self._slots and self._bytes(self._frames_at(self._next)) > self._slots.nbytes:
+        if self._slots and self._bytes(self._shape_at(self._next)) > self._slots.nbytes:
             self.close()  # clips have grown: start again with more room
         for attempt in range(_ATTEMPTS):
             try:
@@ -244,7 +245,7 @@ class ClipLoader:
         forking = "fork" in multiprocessing.get_all_start_methods()
         if forking and not self._pin:  # torch's pinning thread makes copies of its own
             ahead = self._num_workers * self._prefetch
-            nbytes = self._bytes(self._frames_at(self._next))
+            nbytes = self._bytes(self._shape_at(self._next))
             self._slots = self._maker.slots = SharedSlots(ahead + _HELD, nbytes)
         loader = DataLoader(
             self._maker,
@@ -267,13 +268,13 @@ class ClipLoader:
         """What workers are to make, from the next batch on; drawn when a worker is free."""
         number, slots = self._next, self._slots
         while number != self.order.batches:
-            num_frames = self._frames_at(number)
-            slot = slots.take(self._bytes(num_frames)) if slots else None
-            yield _Request(number, num_frames, slot)
+            clip = self._shape_at(number)
+            slot = slots.take(self._bytes(clip)) if slots else None
+            yield _Request(number, clip, slot)
             number += 1
 
-    def _bytes(self, num_frames: int) -> int:
-        return math.prod(self._maker.shape(num_frames, self.order.batch_size))
+    def _bytes(self, clip: ClipShape) -> int:
+        return math.prod(self._maker.shape(clip, self.order.batch_size))
 
     def state_dict(self) -> dict[str, Any]:
         """The position (the batch to be delivered next) and what gives it its meaning."""

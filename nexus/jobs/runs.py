@@ -25,7 +25,7 @@ def read_videos(data: str | Path | Sequence[str | Path], min_frames: int = 1) ->
 def frames_needed(settings: Recipe) -> int:
     """Native frames that the longest clip of a recipe needs at the least."""
     clip = settings.data.clip
-    longest = max(frames for _, frames in settings.frames_table)
+    longest = max(stage.shape.num_frames for stage in settings.stages)
     if clip.pad == "repeat_last":
         return 1
     return longest if clip.fps else (longest - 1) * clip.stride + 1

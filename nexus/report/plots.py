@@ -81,6 +81,7 @@ SCHEDULES = (
         smooth=True,
     ),
     Chart("length", "Clip length", "frames per clip", (Curve("num_frames", "frames"),)),
+    Chart("size", "Picture size", "height, pixels", (Curve("height", "height"),)),
 )
 THROUGHPUT = (
     Chart(

@@ -11,7 +11,7 @@ from nexus.data.dataset import ClipDataset
 from nexus.data.decode import choose_decoder
 from nexus.data.failures import FailureLedger
 from nexus.data.loader import Batch, ClipLoader
-from nexus.training.curriculum import ClipLength
+from nexus.training.curriculum import ShapeByBatch
 from nexus.training.recipe import Recipe
 
 
@@ -43,7 +43,7 @@ class Feed:
     """Hands out micro-batches and keeps the list of files that could not be used.
 
     Args:
-        recipe: batch size, clip length, augmentation, workers.
+        recipe: batch size, clip shape, augmentation, workers.
         catalog: what the scan found.
         problems_file: where the list of bad files is kept.
         say: prints a message for the user.
@@ -80,7 +80,7 @@ class Feed:
             batch_size=training.batch_size,
             seed=training.seed,
             num_workers=data.num_workers,
-            frames_at=ClipLength(recipe.frames_table, training.accumulation),
+            shape_at=ShapeByBatch(recipe.stages, training.accumulation),
             pin_memory=pin_memory,
         )
         self._problems_file, self._say = problems_file, say

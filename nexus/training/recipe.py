@@ -17,7 +17,7 @@ from nexus.data.clips import ClipConfig
 from nexus.errors import ConfigError
 from nexus.models.presets import expand_size
 from nexus.models.ssl import PixelConfig, VJEPAConfig, model_config
-from nexus.training.curriculum import check_table
+from nexus.training.curriculum import Row, Stage, check_table, stages_of
 from nexus.training.health import OnCollapse
 from nexus.training.optim import OptimConfig
 from nexus.training.step import Precision
@@ -50,8 +50,9 @@ class TrainingConfig(Config):
     """Clips a forward pass."""
     accumulation: pydantic.PositiveInt = 1
     """Forward passes a step; a step sees `batch_size * accumulation` clips."""
-    curriculum: tuple[tuple[pydantic.NonNegativeInt, pydantic.PositiveInt], ...] = ()
-    """Rows of (first step, frames a clip); empty: always `model.num_frames`."""
+    curriculum: tuple[Row, ...] = ()
+    """Rows of (first step, frames a clip) or (first step, frames a clip, picture size), the size as
+    `model.img_size`, which holds where there is none; empty: always `model.num_frames`."""
     precision: Precision = "fp32"
     seed: pydantic.NonNegativeInt = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -107,13 +108,27 @@ class Recipe(Config):
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.training.curriculum:
-            check_table(self.training.curriculum, tubelet_size=self.model["tubelet_size"])
+            self._check_curriculum()
         elif self.data.clip.num_frames != self.model["num_frames"]:
             raise ValueError(
                 f"data.clip.num_frames is {self.data.clip.num_frames} and model.num_frames is "
                 f"{self.model['num_frames']}; leave the former out, or set training.curriculum"
             )
         return self
+
+    def _check_curriculum(self) -> None:
+        model = self.model_settings
+        check_table(
+            self.training.curriculum, tubelet_size=model.tubelet_size, patch_size=model.patch_size
+        )
+        for stage in self.stages:
+            try:
+                model.with_changes(num_frames=stage.shape.num_frames, img_size=stage.shape.size)
+            except ConfigError as error:
+                reason = str(error).partition("\n  - ")[2]
+                raise ValueError(
+                    f"training.curriculum, the row of step {stage.first_step}: {reason}"
+                ) from None
 
     @pydantic.model_validator(mode="after")
     def _schedule_fits(self) -> Self:
@@ -127,9 +142,10 @@ class Recipe(Config):
         return model_config(self.kind, {**follow, **self.model})
 
     @property
-    def frames_table(self) -> tuple[tuple[int, int], ...]:
-        """The curriculum, of a single row where none is set."""
-        return self.training.curriculum or ((0, self.data.clip.num_frames),)
+    def stages(self) -> tuple[Stage, ...]:
+        """The curriculum, a single stage where none is set."""
+        table = self.training.curriculum or ((0, self.data.clip.num_frames),)
+        return stages_of(table, self.model_settings.image_sides)
 
 
 def recipe_names() -> list[str]:

@@ -129,6 +129,7 @@ class Trainer:
             "momentum": result.momentum,
             "grad_norm": result.grad_norm,
             "num_frames": batches[-1].video.shape[2],
+            "height": batches[-1].video.shape[3],
             "skipped_steps": self.skips.total,
             "health": self.health.verdict.status,
             "health_reason": self.health.verdict.reason,
@@ -224,9 +225,10 @@ class Trainer:
     def rehearse(self) -> None:
         """Forward and backward of a random batch, as in a step, that leaves no trace."""
         settings, model = self.recipe.training, self.model.config
-        shape = (settings.batch_size, model.in_chans, self.recipe.frames_table[0][1])
+        clip = self.recipe.stages[0].shape
+        shape = (settings.batch_size, model.in_chans, clip.num_frames, *clip.size)
         with kept_rng():
-            video = torch.randint(256, (*shape, *model.image_sides), dtype=torch.uint8)
+            video = torch.randint(256, shape, dtype=torch.uint8)
             self.take_step.backward(video, meters=False)
         self.optimizer.zero_grad(set_to_none=True)
 

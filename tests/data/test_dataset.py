@@ -23,6 +23,7 @@ from nexus.data.cache import CacheConfig
 from nexus.data.catalog import Problem, scan
 from nexus.data.clips import ClipConfig, FrameTimes, choose_clip
 from nexus.data.dataset import ClipDataset, Sample, exclude_too_short
+from nexus.data.shape import ClipShape
 from nexus.errors import DataError
 
 CLIP = ClipConfig(num_frames=6, stride=2)
@@ -197,10 +198,27 @@ def test_sizes_and_channels():
 
 def test_clip_length_can_grow():
     dataset = make(RECORDS)
-    assert good(dataset.sample(0, seed=0, epoch=0, num_frames=10)).video.shape[1] == 10
-    problem = wrong(dataset.sample(0, seed=0, epoch=0, num_frames=11))
+    assert dataset.shape == ClipShape(6, (32, 32))
+    longer = good(dataset.sample(0, seed=0, epoch=0, shape=ClipShape(10, (32, 32))))
+    assert longer.video.shape[1] == 10
+    problem = wrong(dataset.sample(0, seed=0, epoch=0, shape=ClipShape(11, (32, 32))))
     assert problem.kind == "too_short" and problem.path == "v0.mp4" and problem.fatal
     assert "span 21 frames, the video has 20" in problem.reason
+
+
+@pytest.mark.parametrize("augment", [None, CHANGES])
+@pytest.mark.parametrize("kept", [None, CacheConfig(kind="memory")])
+def test_pictures_can_grow(augment, kept):
+    """A sample of another size is the sample of a dataset made for that size, bit for bit."""
+    for size in ((24, 40), (48, 48)):
+        shape = ClipShape(4, size)
+        grown = good(
+            make(RECORDS, augment=augment, cache=kept).sample(1, seed=3, epoch=2, shape=shape)
+        )
+        clip = CLIP.with_changes(num_frames=4)
+        made = good(make(RECORDS, clip, augment, size).sample(1, seed=3, epoch=2))
+        assert grown.video.shape == (3, 4, *size)
+        assert torch.equal(grown.video, made.video) and np.array_equal(grown.times, made.times)
 
 
 def test_failing_files_become_problems_that_name_them(tmp_path):

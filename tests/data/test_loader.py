@@ -19,6 +19,7 @@ from nexus.data.clips import ClipConfig
 from nexus.data.dataset import ClipDataset
 from nexus.data.loader import Batch, ClipLoader
 from nexus.data.order import Order
+from nexus.data.shape import ClipShape
 from nexus.errors import DataError
 
 RECORDS = [fake_record(Path(f"v{i}.mp4"), num_frames=20 + i % 3, size=(18, 20)) for i in range(7)]
@@ -41,8 +42,10 @@ def impatient(monkeypatch):
     monkeypatch.setattr(look, "__defaults__", (0.2,))
 
 
-def growing(number: int) -> int:
-    return 4 if number < 3 else 6
+def growing(number: int) -> ClipShape:
+    """Longer clips first, then larger pictures, then both smaller again."""
+    stages = ClipShape(4, (16, 16)), ClipShape(6, (16, 16)), ClipShape(6, (24, 20))
+    return stages[min(number // 3, 2)] if number < 9 else ClipShape(2, (8, 8))
 
 
 def take(loader: ClipLoader, count: int) -> list[Batch]:
@@ -96,15 +99,16 @@ def test_epochs_and_seeds_have_their_own_order():
 
 def test_batches_hold_what_the_dataset_gives():
     dataset = data(clips_per_video=2)
-    loader = load(dataset, frames_at=growing)
-    for number, batch in enumerate(take(loader, 8)):
+    loader = load(dataset, shape_at=growing)
+    for number, batch in enumerate(take(loader, 11)):
         assert batch.number == number and batch.failures == ()
-        assert batch.video.shape == (3, 3, growing(number), 16, 16)
+        shape = growing(number)
+        assert batch.video.shape == (3, 3, shape.num_frames, *shape.size)
         assert batch.video.is_contiguous(memory_format=torch.channels_last_3d)
         assert batch.video.dtype == torch.uint8
         assert batch.times.dtype == torch.float64 and batch.record_index.dtype == torch.int64
         for place, (epoch, clip) in enumerate(loader.order.clips(number)):
-            sample = dataset.sample(clip, seed=11, epoch=epoch, num_frames=growing(number))
+            sample = dataset.sample(clip, seed=11, epoch=epoch, shape=shape)
             assert torch.equal(batch.video[place], sample.video)
             assert batch.times[place].tolist() == sample.times.tolist()
             assert batch.record_index[place] == clip // 2
@@ -156,11 +160,11 @@ def test_impossible_arguments_are_refused():
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=4), st.booleans())
 def test_stopping_anywhere_changes_nothing(stops, shuffle):
-    straight = take(load(frames_at=growing, shuffle=shuffle), sum(stops) + 2)
+    straight = take(load(shape_at=growing, shuffle=shuffle), sum(stops) + 2)
     pieces: list[Batch] = []
     state = load(shuffle=shuffle).state_dict()
     for stop in [*stops, 2]:
-        loader = load(frames_at=growing, shuffle=shuffle)
+        loader = load(shape_at=growing, shuffle=shuffle)
         loader.load_state_dict(state)
         pieces += take(loader, stop)
         state = loader.state_dict()
@@ -170,11 +174,11 @@ def test_stopping_anywhere_changes_nothing(stops, shuffle):
 @settings(max_examples=6, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), min_size=2, max_size=3))
 def test_any_number_of_workers_gives_and_resumes_the_same_stream(pieces):
-    straight = take(load(frames_at=growing), sum(count for _, count in pieces))
+    straight = take(load(shape_at=growing), sum(count for _, count in pieces))
     got: list[Batch] = []
     state = load().state_dict()
     for workers, count in pieces:
-        with load(frames_at=growing, num_workers=workers) as loader:
+        with load(shape_at=growing, num_workers=workers) as loader:
             loader.load_state_dict(state)
             got += take(loader, count)
             state = loader.state_dict()  # workers are ahead; this is what was delivered
@@ -182,10 +186,10 @@ def test_any_number_of_workers_gives_and_resumes_the_same_stream(pieces):
 
 
 def test_batches_that_are_kept_stay_as_they_were():
-    """More of them than there is shared memory for, with a clip length that grows."""
-    with load(frames_at=growing, num_workers=2) as loader:
+    """More of them than there is shared memory for, with clips and pictures that grow."""
+    with load(shape_at=growing, num_workers=2) as loader:
         kept = take(loader, 14)
-    assert_same(kept, take(load(frames_at=growing), 14))
+    assert_same(kept, take(load(shape_at=growing), 14))
 
 
 def test_going_back_to_a_saved_position_drops_what_workers_made_ahead():

@@ -4,36 +4,55 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus.training.curriculum import ClipLength, check_table, frames_at
+from nexus.data.shape import ClipShape
+from nexus.training.curriculum import ShapeByBatch, Stage, check_table, shape_at, stages_of
 
-TABLE = ((0, 8), (100, 16), (200, 24))
+TABLE = ((0, 8), (100, 16, 32), (200, 16, (48, 64)), (300, 24))
+STAGES = stages_of(TABLE, (16, 32))
+
+
+def test_rows_without_a_picture_size_have_the_models():
+    assert (
+        Stage(0, ClipShape(8, (16, 32))),
+        Stage(100, ClipShape(16, (32, 32))),
+        Stage(200, ClipShape(16, (48, 64))),
+        Stage(300, ClipShape(24, (16, 32))),
+    ) == STAGES
 
 
 @pytest.mark.parametrize(
-    ("step", "frames"), [(0, 8), (99, 8), (100, 16), (199, 16), (200, 24), (10**6, 24)]
+    ("step", "stage"), [(0, 0), (99, 0), (100, 1), (199, 1), (200, 2), (299, 2), (10**6, 3)]
 )
-def test_the_last_row_that_has_come_counts(step, frames):
-    assert frames_at(TABLE, step) == frames
+def test_the_last_row_that_has_come_counts(step, stage):
+    assert shape_at(STAGES, step) == STAGES[stage].shape
 
 
-@given(starts=st.sets(st.integers(1, 50), max_size=5), step=st.integers(0, 60))
-def test_against_a_slow_walk_through_the_table(starts, step):
-    table = [(start, 2 * (i + 1)) for i, start in enumerate(sorted({0, *starts}))]
-    frames = None
-    for start, length in table:
-        if step >= start:
-            frames = length
-    assert frames_at(table, step) == frames
+@given(
+    rows=st.dictionaries(st.integers(1, 50), st.sampled_from([None, 16, (16, 24)]), max_size=5),
+    step=st.integers(0, 60),
+)
+def test_against_a_slow_walk_through_the_table(rows, step):
+    rows = sorted({0: None, **rows}.items())
+    table = [
+        (at, 2 * i + 2, *([] if size is None else [size])) for i, (at, size) in enumerate(rows)
+    ]
+    expected = None
+    for i, (at, size) in enumerate(rows):
+        if step >= at:
+            sides = {None: (8, 8), 16: (16, 16), (16, 24): (16, 24)}[size]
+            expected = ClipShape(2 * i + 2, sides)
+    assert shape_at(stages_of(table, (8, 8)), step) == expected
 
 
-def test_all_micro_batches_of_a_step_have_one_length():
-    length = ClipLength(((0, 4), (2, 8)), batches_per_step=3)
-    assert [length(number) for number in range(9)] == [4] * 6 + [8] * 3
+def test_all_micro_batches_of_a_step_have_one_shape():
+    shape = ShapeByBatch(stages_of(((0, 4), (2, 8, 24)), (16, 16)), batches_per_step=3)
+    first, second = ClipShape(4, (16, 16)), ClipShape(8, (24, 24))
+    assert [shape(number) for number in range(9)] == [first] * 6 + [second] * 3
 
 
 def test_workers_can_hold_it():
-    length = ClipLength(TABLE, 2)
-    assert pickle.loads(pickle.dumps(length)) == length
+    shape = ShapeByBatch(STAGES, 2)
+    assert pickle.loads(pickle.dumps(shape)) == shape
 
 
 @pytest.mark.parametrize(
@@ -42,12 +61,14 @@ def test_workers_can_hold_it():
         (((1, 8),), "start at step 0"),
         (((0, 8), (5, 16), (5, 24)), "must rise"),
         (((0, 8), (5, 9)), r"multiples of tubelet_size 2, got \[9\]"),
+        (((0, 8), (5, 8, 40)), r"multiples of patch_size 16, got \[40\]"),
+        (((0, 8, (32, 24)),), r"multiples of patch_size 16, got \[24\]"),
     ],
 )
 def test_a_wrong_table_is_refused(table, message):
     with pytest.raises(ValueError, match=message):
-        check_table(table, tubelet_size=2)
+        check_table(table, tubelet_size=2, patch_size=16)
 
 
 def test_a_right_table_passes():
-    check_table(TABLE, tubelet_size=4)
+    check_table(TABLE, tubelet_size=4, patch_size=16)

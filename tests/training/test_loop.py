@@ -28,6 +28,7 @@ FIELDS = {
     "momentum",
     "grad_norm",
     "num_frames",
+    "height",
     "clips_per_second",
     "data_wait",
     "seconds",
@@ -151,11 +152,12 @@ def test_zero_steps_save_the_untrained_model(tmp_path, world, tiny, quiet):
 
 
 def test_the_curriculum_and_accumulation_reach_the_batches(tmp_path, world, tiny, quiet):
-    recipe = tiny(
-        "training.accumulation=2", "training.batch_size=3", "training.curriculum=[[0, 4], [4, 8]]"
-    )
+    curriculum = "training.curriculum=[[0, 4], [2, 4, 24], [4, 8, 32]]"
+    recipe = tiny("training.accumulation=2", "training.batch_size=3", curriculum)
     result = train(recipe, world, tmp_path, console=quiet)
-    assert [row["num_frames"] for row in journal(tmp_path)] == [4, 4, 4, 4, 8, 8]
+    rows = journal(tmp_path)
+    assert [row["num_frames"] for row in rows] == [4, 4, 4, 4, 8, 8]
+    assert [row["height"] for row in rows] == [16, 16, 24, 24, 32, 32]
     assert result.clips_seen == 36
 
 

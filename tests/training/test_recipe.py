@@ -1,8 +1,10 @@
 import pytest
 
 from nexus.config import write_yaml
+from nexus.data.shape import ClipShape
 from nexus.errors import ConfigError
 from nexus.models.ssl import VJEPAConfig, build_model
+from nexus.training.curriculum import Stage
 from nexus.training.recipe import Recipe, load_recipe, recipe_names
 
 
@@ -56,11 +58,29 @@ def test_clips_are_as_long_as_the_model_says():
 
 
 def test_the_curriculum():
-    assert load_recipe("small").frames_table == ((0, 8),)
-    recipe = load_recipe("small", ["training.curriculum=[[0, 4], [100, 8]]"])
-    assert recipe.frames_table == ((0, 4), (100, 8))
-    with pytest.raises(ConfigError, match=r"multiples of tubelet_size 2, got \[5\]"):
-        load_recipe("small", ["training.curriculum=[[0, 5]]"])
+    assert load_recipe("small").stages == (Stage(0, ClipShape(8, (32, 32))),)
+    recipe = load_recipe("small", ["training.curriculum=[[0, 4], [100, 8, 64]]"])
+    assert recipe.stages == (
+        Stage(0, ClipShape(4, (32, 32))),
+        Stage(100, ClipShape(8, (64, 64))),
+    )
+    assert Recipe.from_mapping(recipe.to_mapping()).stages == recipe.stages
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("[[0, 5]]", r"multiples of tubelet_size 2, got \[5\]"),
+        ("[[0, 4, 36]]", r"multiples of patch_size 8, got \[36\]"),
+        ("[[0, 4], [9, 2]]", "the row of step 9: .* needs at least two time steps, got 1"),
+        ("[[0, 4, 32, 1]]", r"training\.curriculum\.0: got \[0, 4, 32, 1\]; expected \[first step"),
+        ("[[0, 4, wide]]", r"training\.curriculum\.0: got \[0, 4, 'wide'\]; expected"),
+        ("[[0]]", r"training\.curriculum\.0: got \[0\]; expected"),
+    ],
+)
+def test_a_curriculum_that_the_model_cannot_follow_is_refused(table, message):
+    with pytest.raises(ConfigError, match=message):
+        load_recipe("small", [f"training.curriculum={table}"])
 
 
 def test_warm_up_and_cooldown_have_to_fit_into_the_run():

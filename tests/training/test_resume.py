@@ -20,13 +20,14 @@ from nexus.training.loop import train
 
 STEPS = 20
 # As much state as a run can have: dropped paths and drawn masks (the global generator),
-# augmentation (the loader's), micro-batches, growing clips, changing rates, a file that fails.
+# augmentation (the loader's), micro-batches, clips that grow in length and size, changing rates, a
+# file that fails.
 VARIANT = (
     f"training.steps={STEPS}",
     "training.batch_size=2",
     "training.accumulation=2",
     "training.checkpoint_every=3",
-    "training.curriculum=[[0, 4], [12, 8]]",
+    "training.curriculum=[[0, 4], [7, 4, 24], [12, 8, [16, 32]]]",
     "model.drop_path=0.3",
     "model.mask_ratio=0.7",
     "optim.weight_decay_end=0.4",
