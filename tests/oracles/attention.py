@@ -1,22 +1,31 @@
 """Transformer blocks and stacks as loops: one head, one query, one frame, one place at a time."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from nexus.nn.blocks import Block
+from nexus.nn.blocks import Block, Mlp, SwiGlu
 from nexus.nn.grid import TokenLayout
 from nexus.nn.stacks import FactorizedStack, JointStack
 
+Turn = Callable[[int, Tensor], Tensor]
+"""Row of a sequence and a query or key of it: the same, turned by its position."""
+Allowed = Callable[[int, int], bool]
+"""Whether a row of a sequence may look at another."""
 
-def softmax_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+
+def softmax_attention(
+    query: Tensor, key: Tensor, value: Tensor, allowed: Allowed | None = None
+) -> Tensor:
     """softmax(q k / sqrt(d)) v for one head: `(n, d)`, `(m, d)`, `(m, d)` to `(n, d)`."""
     rows = []
-    for one in query:
-        weights = torch.stack([torch.exp(one @ other / math.sqrt(len(one))) for other in key])
+    for i, one in enumerate(query):
+        seen = [j for j in range(len(key)) if allowed is None or allowed(i, j)]
+        weights = torch.stack([torch.exp(one @ key[j] / math.sqrt(len(one))) for j in seen])
         weights = weights / weights.sum()
-        rows.append(sum(weight * row for weight, row in zip(weights, value, strict=True)))
+        rows.append(sum(weight * value[j] for weight, j in zip(weights, seen, strict=True)))
     return torch.stack(rows)
 
 
@@ -39,7 +48,9 @@ def affine(layer: nn.Linear, tokens: Tensor) -> Tensor:
     return tokens @ layer.weight.T + layer.bias
 
 
-def self_attention(block: Block, tokens: Tensor) -> Tensor:
+def self_attention(
+    block: Block, tokens: Tensor, turn: Turn | None = None, allowed: Allowed | None = None
+) -> Tensor:
     """Multi-head self-attention of one sequence `(n, dim)`."""
     dim, heads = tokens.shape[1], block.attn.num_heads
     size = dim // heads
@@ -49,15 +60,29 @@ def self_attention(block: Block, tokens: Tensor) -> Tensor:
         query, key, value = (
             qkv[:, part * dim + head * size : part * dim + (head + 1) * size] for part in range(3)
         )
-        mixed.append(softmax_attention(query, key, value))
+        if turn is not None:
+            query, key = (
+                torch.stack([turn(row, vector) for row, vector in enumerate(part)])
+                for part in (query, key)
+            )
+        mixed.append(softmax_attention(query, key, value, allowed))
     return affine(block.attn.proj, torch.cat(mixed, dim=1))
 
 
-def transform(block: Block, tokens: Tensor) -> Tensor:
+def feed_forward(mlp: Mlp | SwiGlu, tokens: Tensor) -> Tensor:
+    """The plain MLP, or the gated one: `fc3(silu(fc1(x)) * fc2(x))`."""
+    inner = affine(mlp.fc1, tokens)
+    if isinstance(mlp, Mlp):
+        return affine(mlp.fc2, gelu(inner))
+    return affine(mlp.fc3, inner / (1 + torch.exp(-inner)) * affine(mlp.fc2, tokens))
+
+
+def transform(
+    block: Block, tokens: Tensor, turn: Turn | None = None, allowed: Allowed | None = None
+) -> Tensor:
     """A pre-norm block over one sequence `(n, dim)`, without dropping anything."""
-    tokens = tokens + self_attention(block, layer_norm(block.norm1, tokens))
-    hidden = gelu(affine(block.mlp.fc1, layer_norm(block.norm2, tokens)))
-    return tokens + affine(block.mlp.fc2, hidden)
+    tokens = tokens + self_attention(block, layer_norm(block.norm1, tokens), turn, allowed)
+    return tokens + feed_forward(block.mlp, layer_norm(block.norm2, tokens))
 
 
 def token_numbers(layout: TokenLayout, clip: int) -> list[int]:
