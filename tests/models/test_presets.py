@@ -7,7 +7,7 @@ from nexus.config import merge
 from nexus.errors import ConfigError
 from nexus.models.encoder import EncoderConfig, VideoEncoder
 from nexus.models.presets import PRESETS, preset
-from nexus.models.ssl import VJEPAConfig
+from nexus.models.ssl import VJEPAConfig, VJEPAModel
 from nexus.training.recipe import load_recipe
 
 
@@ -34,8 +34,62 @@ def test_base_is_the_seeds_default() -> None:
     assert VJEPAConfig.from_mapping(base) == VJEPAConfig()
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_every_size_is_a_valid_model_two_thirds_spatial(name: str) -> None:
+PUBLISHED = {
+    # width, blocks, heads, hidden width of the MLP: arXiv 2506.09985 and the published weights.
+    "vit_b": (768, 12, 12, 3072),
+    "vit_l": (1024, 24, 16, 4096),
+    "vit_h": (1280, 32, 16, 5120),
+    "vit_g": (1408, 40, 22, 6144),
+    "vit_gigantic": (1664, 48, 26, 8192),
+}
+
+
+def linear(inputs: int, outputs: int) -> int:
+    return inputs * outputs + outputs
+
+
+def transformer(dim: int, depth: int, hidden: int) -> int:
+    """Parameters of so many blocks and a final norm, counted layer by layer."""
+    attention = linear(dim, 3 * dim) + linear(dim, dim)
+    mlp = linear(dim, hidden) + linear(hidden, dim)
+    return depth * (attention + mlp + 4 * dim) + 2 * dim
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_sizes_to_the_parameter(name: str) -> None:
+    dim, depth, heads, hidden = PUBLISHED[name]
+    settings = {"size": name, "positions": "rope_tiled", "num_mask_tokens": 10}
+    with torch.device("meta"):
+        model = VJEPAModel({**settings, "mask": "multiblock", "img_size": 256})
+    assert (model.config.depth, model.config.num_heads) == (depth, heads)
+    assert {block.mlp.fc1.out_features for block in model.context_encoder.stack.blocks} == {hidden}
+    found = sum(parameter.numel() for parameter in model.context_encoder.parameters())
+    assert found == linear(3 * 2 * 16 * 16, dim) + transformer(dim, depth, hidden)
+    found = sum(parameter.numel() for parameter in model.predictor.parameters())
+    ends = linear(dim, 384) + 10 * 384 + linear(384, dim)
+    assert found == ends + transformer(384, 12, 1536)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [("vit_b", 86), ("vit_l", 304), ("vit_h", 631), ("vit_g", 1012), ("vit_gigantic", 1845)],
+)
+def test_published_sizes_are_as_stated(name: str, millions: float) -> None:
+    dim, depth, _, hidden = PUBLISHED[name]
+    count = linear(3 * 2 * 16 * 16, dim) + transformer(dim, depth, hidden)
+    assert count == pytest.approx(millions * 1e6, rel=0.005)
+
+
+def test_a_size_leaves_alone_what_it_does_not_speak_of() -> None:
+    recipe = load_recipe("small", ["model.size=tiny"])
+    assert recipe.model["factorized"] is False  # the recipe's own
+    published = load_recipe("small", ["model.size=vit_b", "model.encoder_dim=48"])
+    assert published.model["num_temporal_layers"] == 0 and published.model["encoder_dim"] == 48
+    assert load_recipe("seed", ["model.size=vit_l"]).model["factorized"] is False
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name not in PUBLISHED])
+def test_every_other_size_is_a_valid_model_two_thirds_spatial(name: str) -> None:
     config = VJEPAConfig.from_mapping(preset(name))
     assert config.num_spatial_layers == round(config.depth * 2 / 3)
     assert config.predictor_dim <= config.encoder_dim / 2
@@ -49,7 +103,8 @@ def test_ones_own_keys_go_on_top() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("bas", "base"), ("Large", "large"), ("hughe", "huge"), ("giant", "tiny")]
+    ("name", "near"),
+    [("bas", "base"), ("Large", "large"), ("hughe", "huge"), ("giant", "vit_gigantic")],
 )
 def test_an_unknown_size_names_the_nearest(name: str, near: str) -> None:
     with pytest.raises(ConfigError, match=f"unknown model size '{name}'; did you mean '{near}'"):
