@@ -5,8 +5,10 @@ once; the file's metadata says which names are aliases of which.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -17,6 +19,8 @@ from nexus.errors import CheckpointError
 
 SHOWN_NAMES = 10
 """Names listed per kind of disagreement before the rest is only counted."""
+BLOCK = re.compile(r"(.*\.(?:blocks|spatial|temporal)\.\d+)\.")
+"""What the names of one transformer block's tensors begin with."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +32,32 @@ class KeyReport:
     unexpected: tuple[str, ...]
     mismatched: tuple[str, ...]
     """Each as `name: (3, 4) in the file, (3, 5) in the model`."""
+    ignored: tuple[str, ...] = ()
+    """Known strays in the file that no model of this kind uses, under the file's own names."""
 
     @property
     def exact(self) -> bool:
         """Whether file and module hold the same names with the same shapes."""
         return not (self.missing or self.unexpected or self.mismatched)
 
+    def acceptable(self, allow_missing: Sequence[str]) -> bool:
+        """Whether nothing disagrees but missing names that one of the patterns covers."""
+        allowed = all(
+            any(fnmatchcase(name, pattern) for pattern in allow_missing) for name in self.missing
+        )
+        return allowed and not (self.unexpected or self.mismatched)
+
     def explain(self) -> str:
-        """The disagreements, one kind a line."""
+        """The disagreements, one kind a line; a block that is wholly so counts as one name."""
         expected = len(self.matched) + len(self.missing) + len(self.mismatched)
         lines = [f"{len(self.matched)} of the model's {expected} tensors match"]
-        lines += _listed("missing from the file", self.missing)
-        lines += _listed("in the file but not in the model", self.unexpected)
+        reshaped = [line.partition(":")[0] for line in self.mismatched]
+        here = [*self.matched, *reshaped]
+        lines += _listed("missing from the file", self.missing, here)
+        elsewhere = [*here, *self.missing]
+        lines += _listed("in the file but not in the model", self.unexpected, elsewhere)
         lines += _listed("of another shape", self.mismatched)
+        lines += _listed("in the file and of no use here", self.ignored)
         return "\n  - ".join(lines)
 
 
@@ -53,10 +70,9 @@ def compare(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> KeyR
         missing=tuple(name for name in expected if name not in found),
         unexpected=tuple(name for name in found if name not in expected),
         mismatched=tuple(
-            f"{name}: {tuple(found[name].shape)} in the file, "
-            f"{tuple(expected[name].shape)} in the model"
+            _reshaped(name, found[name], expected[name])
             for name in shared
-            if name not in set(same)
+            if found[name].shape != expected[name].shape
         ),
     )
 
@@ -116,8 +132,27 @@ def load_weights(module: nn.Module, path: str | Path) -> KeyReport:
     return report
 
 
-def _listed(what: str, names: Sequence[str]) -> list[str]:
+def _reshaped(name: str, found: Tensor, expected: Tensor) -> str:
+    here, there = tuple(found.shape), tuple(expected.shape)
+    if name.endswith("mask_tokens") and len(here) == 2 and here[1:] == there[1:]:
+        return f"{name}: {here[0]} mask tokens in the file, {there[0]} in the model"
+    return f"{name}: {here} in the file, {there} in the model"
+
+
+def _listed(what: str, names: Sequence[str], others: Iterable[str] = ()) -> list[str]:
     if not names:
         return []
-    more = f", and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-    return [f"{len(names)} {what}: {', '.join(names[:SHOWN_NAMES])}{more}"]
+    shown = _folded(names, others)
+    more = f", and {len(shown) - SHOWN_NAMES} more" if len(shown) > SHOWN_NAMES else ""
+    return [f"{len(names)} {what}: {', '.join(shown[:SHOWN_NAMES])}{more}"]
+
+
+def _folded(names: Sequence[str], others: Iterable[str]) -> list[str]:
+    """Names, where those of a block that none of `others` belongs to are one entry."""
+    partial = {match[1] for name in others if (match := BLOCK.match(name))}
+    blocks: dict[str, int] = {}
+    for name in names:
+        match = BLOCK.match(name)
+        entry = name if match is None or match[1] in partial else f"{match[1]}.*"
+        blocks[entry] = blocks.get(entry, 0) + 1
+    return [f"{entry} ({count} tensors)" if count > 1 else entry for entry, count in blocks.items()]

@@ -81,3 +81,52 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path, damage):
         path.write_bytes(content[damage])
     with pytest.raises(CheckpointError, match="w.safetensors"):
         load_weights(nn.Linear(30, 40), path)
+
+
+def block(prefix, tensors=12):
+    return {f"{prefix}.{i}.weight": torch.zeros(2) for i in range(tensors)}
+
+
+def test_a_block_that_is_wholly_missing_or_too_many_is_one_entry():
+    model = block("encoder.stack.blocks.0") | block("encoder.stack.blocks.1")
+    report = compare(model, block("encoder.stack.blocks.0"))
+    wanted = "12 missing from the file: encoder.stack.blocks.1.* (12 tensors)"
+    assert report.explain().endswith(wanted)
+    report = compare(model, model | block("encoder.stack.blocks.2"))
+    wanted = "12 in the file but not in the model: encoder.stack.blocks.2.* (12 tensors)"
+    assert report.explain().endswith(wanted)
+
+
+def test_of_a_block_that_is_there_each_missing_tensor_is_named():
+    model, found = block("stack.blocks.0"), block("stack.blocks.0")
+    del found["stack.blocks.0.3.weight"], found["stack.blocks.0.5.weight"]
+    text = compare(model, found).explain()
+    assert text.endswith(
+        "2 missing from the file: stack.blocks.0.3.weight, stack.blocks.0.5.weight"
+    )
+
+
+def test_a_wrong_number_of_mask_tokens_is_said_in_words():
+    found, expected = ({"predictor.mask_tokens": torch.zeros(n, 4)} for n in (8, 10))
+    text = compare(expected, found).explain()
+    assert "predictor.mask_tokens: 8 mask tokens in the file, 10 in the model" in text
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "patterns", "accepted"),
+    [
+        ("ab", "ab", [], True),
+        ("abc", "ab", [], False),
+        ("abc", "ab", ["c"], True),
+        ("abcd", "ab", ["c"], False),
+        ("abcd", "ab", ["[cd]"], True),
+        ("ab", "abc", ["*"], False),  # what the file has too many is never accepted
+    ],
+)
+def test_missing_names_can_be_allowed_by_pattern(expected, found, patterns, accepted):
+    tensors = [{name: torch.zeros(1) for name in names} for names in (expected, found)]
+    assert compare(*tensors).acceptable(patterns) is accepted
+
+
+def test_a_wrong_shape_is_never_accepted():
+    assert not compare({"a": torch.zeros(1)}, {"a": torch.zeros(2)}).acceptable(["*"])
