@@ -5,6 +5,7 @@ that is best on the validation split after the last epoch is scored on the test 
 one with the lower validation loss). No epoch is picked: there is no early stopping to overfit with.
 """
 
+import copy
 import itertools
 import math
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from nexus.evaluation.probes import class_result, vote_accuracy
 from nexus.evaluation.results import ProbeResult
 from nexus.evaluation.splits import SPLIT_SEED, ClassTask, Part, class_task
 from nexus.evaluation.table import FeatureTable
-from nexus.models.heads import AttentiveHead
+from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 
 
 class AttentiveProbeConfig(Config):
@@ -89,7 +90,7 @@ def _probe_once(
 ) -> ProbeResult:
     generator = Generator().manual_seed(seed)
     mean, deviation = _statistics(table.features, task.parts.train)
-    candidates = _candidates(table.features.shape[2], len(task.classes), config, generator)
+    candidates = _candidates(table.features.shape[2], len(task.classes), config, seed)
     source = _Source(table.features, task.labels, mean, deviation, device)
     for candidate in candidates:
         candidate.head.to(device)
@@ -150,25 +151,20 @@ def _statistics(features: ndarray, train: Part) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
 
 
-def _candidates(
-    dim: int, classes: int, config: AttentiveProbeConfig, generator: Generator
-) -> list[Candidate]:
+def _candidates(dim: int, classes: int, config: AttentiveProbeConfig, seed: int) -> list[Candidate]:
     """All pairs of the sweep, each with the same initial weights."""
-    heads = config.num_heads or default_heads(dim)
-    pairs = list(itertools.product(config.learning_rates, config.weight_decays))
-    # Modules draw from the global generator when they are made; what they draw is overwritten.
+    settings = AttentiveHeadConfig(
+        dim=dim,
+        num_classes=classes,
+        num_heads=config.num_heads or default_heads(dim),
+        depth=config.depth,
+    )
+    pairs = itertools.product(config.learning_rates, config.weight_decays)
+    # Modules draw their weights from torch's own generator, which belongs to the caller.
     with torch.random.fork_rng(devices=[]):
-        start, *made = (
-            AttentiveHead(dim, classes, heads, config.depth) for _ in range(1 + len(pairs))
-        )
-    for module in start.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.02, generator=generator)
-            nn.init.zeros_(module.bias)
-    nn.init.trunc_normal_(start.pooler.queries, std=0.02, generator=generator)
-    for head in made:
-        head.load_state_dict(start.state_dict())
-    return [Candidate(*pair, head) for pair, head in zip(pairs, made, strict=True)]
+        torch.manual_seed(seed)
+        start = AttentiveHead(settings)
+    return [Candidate(*pair, copy.deepcopy(start)) for pair in pairs]
 
 
 def default_heads(dim: int) -> int:

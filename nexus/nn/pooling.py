@@ -1,11 +1,13 @@
 """Attentive pooling: learned queries gather what a task needs from a bag of tokens."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from nexus.nn.attention import CrossAttention
-from nexus.nn.blocks import LAYER_NORM_EPS, Block, Mlp, init_weights
+from nexus.nn.blocks import LAYER_NORM_EPS, Block, Mlp, init_weights, scale_residual_branches
 
 QUERY_STD = 0.02
 
@@ -17,8 +19,9 @@ class AttentivePooler(nn.Module):
                                                                 |
         queries (1, Q, D) --------------------- cross-attention-+-> + -> MLP -> (B, Q, D)
 
-    The layout is the attentive pooler of the V-JEPA papers (arXiv 2404.08471, appendix; arXiv
-    2506.09985 uses depth 4). The result does not depend on the order of the tokens.
+    As published (arXiv 2404.08471, appendix; arXiv 2506.09985 uses depth 4 and one query): the
+    queries are not normed and the cross-attention has no output projection. The result does not
+    depend on the order of the tokens.
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class AttentivePooler(nn.Module):
         num_queries: int = 1,
         depth: int = 1,
         mlp_ratio: float = 4.0,
+        eps: float = LAYER_NORM_EPS,
     ) -> None:
         """Build a pooler; `depth` counts the cross-attention block, so 1 has no self-attention.
 
@@ -41,13 +45,21 @@ class AttentivePooler(nn.Module):
                 f"got num_queries={num_queries}, depth={depth}"
             )
         self.queries = nn.Parameter(torch.empty(1, num_queries, dim))
-        self.blocks = nn.ModuleList(Block(dim, num_heads, mlp_ratio) for _ in range(depth - 1))
-        self.norm1 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
-        self.cross = CrossAttention(dim, num_heads)
-        self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        blocks = [Block(dim, num_heads, mlp_ratio, eps=eps) for _ in range(depth - 1)]
+        self.blocks = nn.ModuleList(blocks)
+        self.norm1 = nn.LayerNorm(dim, eps=eps)
+        self.cross = CrossAttention(dim, num_heads, output_projection=False)
+        self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.reset()
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Draw fresh weights (from torch's own generator) as the published code does."""
         self.apply(init_weights)
         nn.init.trunc_normal_(self.queries, std=QUERY_STD)
+        scale_residual_branches(list(self.blocks))  # pyright: ignore[reportArgumentType]
+        self.mlp.fc2.weight.div_(math.sqrt(2.0 * max(1, len(self.blocks))))
 
     def forward(
         self, tokens: Float[Tensor, "batch tokens dim"]

@@ -1,9 +1,11 @@
 """Classification heads: what they compute, and that they can learn what they are for."""
 
+import pytest
 import torch
 from torch.nn import functional as F
 
-from nexus.models.heads import AttentiveHead, LinearHead
+from nexus.errors import ConfigError
+from nexus.models.heads import AttentiveHead, AttentiveHeadConfig, LinearHead
 
 
 def test_the_linear_head_is_mean_norm_linear() -> None:
@@ -31,10 +33,11 @@ def test_the_attentive_head_finds_the_token_that_matters() -> None:
         return tokens, label
 
     train, test = draw(512), draw(512)
+    config = AttentiveHeadConfig(dim=16, num_classes=2, num_heads=2, depth=1)
     accuracy = {}
     for name, make in [
         ("linear", lambda: LinearHead(16, 2)),
-        ("attentive", lambda: AttentiveHead(16, 2, num_heads=2)),
+        ("attentive", lambda: AttentiveHead(config)),
     ]:
         torch.manual_seed(0)
         head = make()
@@ -47,3 +50,16 @@ def test_the_attentive_head_finds_the_token_that_matters() -> None:
             accuracy[name] = (head(test[0]).argmax(-1) == test[1]).float().mean().item()
     assert accuracy["attentive"] > 0.95
     assert accuracy["linear"] < 0.85
+
+
+def test_heads_that_do_not_divide_the_width_are_a_configuration_error() -> None:
+    with pytest.raises(ConfigError, match="dim 30 does not divide into num_heads 16"):
+        AttentiveHeadConfig.from_mapping({"dim": 30, "num_classes": 2})
+
+
+def test_the_pooled_vector_is_what_the_classes_are_read_from() -> None:
+    head = AttentiveHead(AttentiveHeadConfig(dim=16, num_classes=3, num_heads=2, depth=2))
+    tokens = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(0))
+    pooled = head.pooled(tokens)
+    assert pooled.shape == (2, 16)
+    torch.testing.assert_close(head(tokens), head.linear(pooled))

@@ -1,0 +1,157 @@
+"""A trained probe as a folder: its weights, and all that its use depends on.
+
+PROBE/
+    probe.safetensors   the tensors of an `AttentiveHead`
+    probe.json          `ProbeCard`: classes, encoder, sampling, the sweep it was chosen from
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import pydantic
+from torch import Tensor, nn
+
+from nexus.atomic import atomic_path, write_json
+from nexus.checkpoints.weights import load_weights, save_weights
+from nexus.config import Config
+from nexus.data.augment import IMAGENET_MEAN, IMAGENET_STD
+from nexus.data.clips import ClipConfig
+from nexus.errors import CheckpointError, ConfigError
+from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
+
+CARD_FILE, WEIGHTS_FILE = "probe.json", "probe.safetensors"
+DISTRIBUTION = "nexus-vjepa"
+
+
+class Sampling(Config):
+    """The clips of a video that a probe reads."""
+
+    clip: ClipConfig
+    img_size: tuple[pydantic.PositiveInt, pydantic.PositiveInt]
+    """Height and width: pictures are resized to cover it and cropped in the middle."""
+    channels: Literal[1, 3] = 3
+    clips_per_video: pydantic.PositiveInt = 1
+    """Spread evenly from the first to the last possible start."""
+    join_clips: bool = False
+    """True: the tokens of a video's clips are pooled together, as published (2 clips for
+    Something-Something). False: each clip by itself, and the probabilities are averaged."""
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    """Pixels, 0 to 1, were normalised with these."""
+
+
+class EncoderIdentity(Config):
+    """The encoder that a probe stands on."""
+
+    source: str
+    """The path or hub name that it was loaded from; "" if that is not known."""
+    which: Literal["target", "context"] = "target"
+    digest: str = ""
+    """`tensor_digest` of its weights; "" for an imported probe, which does not say."""
+    dim: pydantic.PositiveInt
+    layers: tuple[int, ...] = (-1,)
+    """Blocks whose tokens the probe reads, one layer's after the other's (-1: the last)."""
+
+
+class SweepRow(Config):
+    """One pair of a sweep and how it did on the validation split."""
+
+    learning_rate: float
+    weight_decay: float
+    accuracy: float
+    loss: float | None
+    """Cross-entropy; None where it is not finite."""
+
+
+class ProbeCard(Config):
+    """What `probe.json` says."""
+
+    format: Literal["nexus-probe-1"] = "nexus-probe-1"
+    task: str
+    """The label column that was learned."""
+    classes: tuple[str, ...]
+    """Class names, in the order of the outputs."""
+    head: AttentiveHeadConfig
+    encoder: EncoderIdentity
+    sampling: Sampling
+    chosen: dict[str, float] = pydantic.Field(default_factory=dict)
+    """Learning rate and weight decay that won on the validation split."""
+    sweep: tuple[SweepRow, ...] = ()
+    training: dict[str, Any] = pydantic.Field(default_factory=dict)
+    """The settings of the training."""
+    result: dict[str, Any] = pydantic.Field(default_factory=dict)
+    """The test split's figures, as in probes.json."""
+    digest: str = ""
+    """Of the weights beside the card; set when the probe is saved."""
+    nexus: str = ""
+    """The version that wrote the file; set when the probe is saved."""
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if len(self.classes) != self.head.num_classes:
+            raise ValueError(
+                f"the label map names {len(self.classes)} classes, the probe has "
+                f"{self.head.num_classes} outputs; give one name for each output, in order"
+            )
+        if self.encoder.dim != self.head.dim:
+            raise ValueError(
+                f"the probe reads {self.head.dim} features a token, its encoder gives "
+                f"{self.encoder.dim}"
+            )
+        return self
+
+
+def save_probe(folder: str | Path, head: AttentiveHead, card: ProbeCard) -> Path:
+    """Write a probe's folder, each file atomically; returns the folder."""
+    folder = Path(folder)
+    with atomic_path(folder / WEIGHTS_FILE) as temporary:
+        save_weights(temporary, head)
+    written = {"digest": module_digest(head), "nexus": metadata.version(DISTRIBUTION)}
+    write_json(folder / CARD_FILE, {**card.to_mapping(), **written})
+    return folder
+
+
+def load_probe_folder(folder: str | Path) -> tuple[AttentiveHead, ProbeCard]:
+    """A probe, in eval mode, and its card.
+
+    Raises:
+        CheckpointError: there is no probe, or its files are damaged or do not belong together.
+    """
+    folder = Path(folder)
+    file = folder / CARD_FILE
+    if not file.exists():
+        raise CheckpointError(
+            f"{folder} holds no probe: {CARD_FILE} is missing. Train one with nexus probe WEIGHTS "
+            "DATA --attentive, or import one of Meta's .pt files"
+        )
+    try:
+        card = ProbeCard.from_mapping(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"cannot use {file}: {error}") from error
+    head = AttentiveHead(card.head)
+    load_weights(head, folder / WEIGHTS_FILE)
+    if card.digest and module_digest(head) != card.digest:
+        raise CheckpointError(
+            f"{folder / WEIGHTS_FILE} does not belong to the {CARD_FILE} beside it (a writer was "
+            "interrupted, or a file was replaced); train or import the probe again"
+        )
+    return head.eval(), card
+
+
+def module_digest(module: nn.Module) -> str:
+    """`tensor_digest` of a module's parameters and buffers."""
+    return tensor_digest(module.state_dict())
+
+
+def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
+    """A hash of named tensors: names, shapes and values as float32."""
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(value.shape)}\n".encode())
+        plain = value.detach().cpu().float() if value.is_floating_point() else value.cpu()
+        digest.update(plain.contiguous().numpy().tobytes())
+    return digest.hexdigest()

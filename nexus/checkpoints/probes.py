@@ -1,0 +1,158 @@
+"""Published attentive probes: their files, and their names for the tensors of an `AttentiveHead`.
+
+    ours                 Meta                                Hugging Face
+    pooler.queries       pooler.query_tokens                 pooler.query_tokens
+    pooler.blocks.0      pooler.blocks.0                     pooler.self_attention_layers.0
+    pooler.cross         pooler.cross_attention_block.xattn  pooler.cross_attention_layer.cross_attn
+    pooler.norm1, .mlp   pooler.cross_attention_block...     pooler.cross_attention_layer...
+    linear               linear                              classifier
+
+Meta's files hold a list of probes, one for each setting of their sweep; Hugging Face's models hold
+one beside the encoder, with queries, keys and values in tensors of their own.
+"""
+
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nexus.checkpoints.weights import compare
+from nexus.errors import CheckpointError
+from nexus.models.heads import META_EPS, AttentiveHead, AttentiveHeadConfig
+
+PUBLISHED_HEADS = 16
+"""Attention heads of Meta's probes, which their files do not say."""
+
+_META = (
+    ("pooler.queries", "pooler.query_tokens"),
+    ("pooler.cross.", "pooler.cross_attention_block.xattn."),
+    ("pooler.norm", "pooler.cross_attention_block.norm"),
+    ("pooler.mlp.", "pooler.cross_attention_block.mlp."),
+)
+# Order matters: the pooler's own norms come before those of its blocks.
+_HUGGINGFACE = (
+    ("pooler.queries", "pooler.query_tokens"),
+    ("pooler.cross.", "pooler.cross_attention_layer.cross_attn."),
+    ("pooler.norm", "pooler.cross_attention_layer.layer_norm"),
+    ("pooler.mlp.", "pooler.cross_attention_layer.mlp."),
+    ("pooler.blocks.", "pooler.self_attention_layers."),
+    (".norm", ".layer_norm"),
+    (".attn.proj.", ".self_attn.out_proj."),
+    (".attn.qkv.", ".self_attn.qkv."),
+    ("linear.", "classifier."),
+)
+_FUSED = {
+    ".self_attn.qkv.": (".self_attn.q_proj.", ".self_attn.k_proj.", ".self_attn.v_proj."),
+    ".cross_attn.kv.": (".cross_attn.k_proj.", ".cross_attn.v_proj."),
+    ".cross_attn.q.": (".cross_attn.q_proj.",),
+}
+
+
+def from_meta(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Meta's names, with or without `module.` before them, to ours."""
+    bare = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    return {_rename(name, _META, 1): tensor for name, tensor in bare.items()}
+
+
+def to_meta(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our names to Meta's."""
+    return {_rename(name, _META, 0): tensor for name, tensor in tensors.items()}
+
+
+def from_huggingface(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The pooler and classifier of `VJEPA2ForVideoClassification` under our names.
+
+    Tensors outside of `pooler.` and `classifier.` (the encoder's) are left out.
+
+    Raises:
+        CheckpointError: a query, key or value is missing.
+    """
+    own = {k: v for k, v in tensors.items() if k.startswith(("pooler.", "classifier."))}
+    for fused, parts in _FUSED.items():
+        for name in [name for name in own if parts[0] in name]:
+            names = [name.replace(parts[0], part) for part in parts]
+            if missing := [part for part in names if part not in own]:
+                raise CheckpointError(
+                    f"the probe has {name} but not {', '.join(missing)}; expected all of "
+                    f"{', '.join(names)}"
+                )
+            joined = torch.cat([own.pop(part) for part in names])
+            own[name.replace(parts[0], fused)] = joined
+    return {_rename(name, _HUGGINGFACE, 1): tensor for name, tensor in own.items()}
+
+
+def to_huggingface(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our names to those of `VJEPA2ForVideoClassification`."""
+    renamed = {_rename(name, _HUGGINGFACE, 0): tensor for name, tensor in tensors.items()}
+    for fused, parts in _FUSED.items():
+        for name in [name for name in renamed if fused in name]:
+            pieces = renamed.pop(name).chunk(len(parts))
+            for part, piece in zip(parts, pieces, strict=True):
+                renamed[name.replace(fused, part)] = piece.clone()
+    return renamed
+
+
+def _rename(name: str, pairs: Sequence[tuple[str, str]], source: int) -> str:
+    """A name with the pieces of one vocabulary replaced by those of the other."""
+    for pair in pairs:
+        name = name.replace(pair[source], pair[1 - source])
+    return name
+
+
+def build_head(
+    tensors: Mapping[str, Tensor], *, num_heads: int = PUBLISHED_HEADS, eps: float = META_EPS
+) -> AttentiveHead:
+    """The probe that some tensors (under our names) belong to, with them in it; in eval mode.
+
+    Width, classes and depth are read off the tensors; heads and epsilon cannot be.
+
+    Raises:
+        CheckpointError: these are not the tensors of an attentive probe.
+    """
+    try:
+        dim = tensors["pooler.queries"].shape[-1]
+        blocks = {name.split(".")[2] for name in tensors if name.startswith("pooler.blocks.")}
+        config = AttentiveHeadConfig(
+            dim=dim,
+            num_classes=len(tensors["linear.weight"]),
+            num_heads=num_heads,
+            depth=1 + len(blocks),
+            mlp_ratio=len(tensors["pooler.mlp.fc1.weight"]) / dim,
+            eps=eps,
+        )
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"these tensors are not an attentive probe ({error}); expected a pooler with a query "
+            f"and one linear layer, got {', '.join(list(tensors)[:6]) or 'nothing'}, ... "
+            "(probes with several outputs, such as those for action anticipation, are not read)"
+        ) from None
+    head = AttentiveHead(config)
+    report = compare(head.state_dict(), tensors)
+    if not report.exact:
+        raise CheckpointError(f"these tensors are not an attentive probe: {report.explain()}")
+    head.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    return head.eval()
+
+
+def read_meta_probes(path: str | Path) -> list[dict[str, Tensor]]:
+    """All probes of one of Meta's `.pt` files, under our names; on the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds no `classifiers`.
+    """
+    path = Path(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"cannot read the probes in {path}: {error}; expected a .pt file with `classifiers`"
+        ) from error
+    found = content.get("classifiers") if isinstance(content, Mapping) else None
+    if not found or not all(isinstance(one, Mapping) for one in found):
+        keys = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content)
+        raise CheckpointError(
+            f"{path} holds no probes: expected state dicts in a list under `classifiers`, got {keys}"
+        )
+    return [from_meta(one) for one in found]
