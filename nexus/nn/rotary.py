@@ -45,7 +45,8 @@ class Rotation:
         """Turn queries and keys; half precision is widened for it and narrowed again."""
         wide = values.to(self.cos.dtype)
         pairs = wide.unflatten(-1, (-1, 2))
-        if self.straight is None:
+        # A compiled stack may be handed products that were made outside of it.
+        if self.straight is None or torch.compiler.is_compiling():
             partner = torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).flatten(-2)
             return (wide * self.cos + partner * self.sin).to(values.dtype)
         number = torch.view_as_complex(pairs)

@@ -32,8 +32,9 @@ def test_a_compiled_stack_is_captured_faithfully() -> None:
 @pytest.mark.slow
 def test_other_stacks_and_whole_models_are_captured_faithfully() -> None:
     check("aot_eager", "joint/stacks", "ragged/stacks", "factorized/model", "joint/model")
+    check("aot_eager", "rotary/stacks", "rotary/model")
 
 
 @pytest.mark.slow
 def test_the_full_compiler() -> None:
-    check("inductor", "factorized/stacks", "joint/model")
+    check("inductor", "factorized/stacks", "joint/model", "rotary/stacks")

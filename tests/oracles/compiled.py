@@ -4,6 +4,7 @@ The hook wraps every function for shape checking, and the compiler cannot look t
 """
 
 import sys
+import warnings
 
 import torch
 from oracles.tiny import clips, stir, tiny_model
@@ -14,6 +15,13 @@ ARMS = {
     "factorized": {"mask_ratio": 0.5},
     "joint": {"factorized": False, "mask": "random", "regularizer": "sigreg"},
     "ragged": {"mask": "future_biased"},
+    "rotary": {
+        "factorized": False,
+        "positions": "rope_tiled",
+        "mask": "multiblock",
+        "encoder_dim": 12,
+        "predictor_dim": 12,
+    },
 }
 SMALL = {"num_spatial_layers": 1, "img_size": 8}
 
@@ -60,6 +68,8 @@ def check(arm: str, how: str, backend: str) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    # The compiler makes no code for complex numbers: it would call the slow operators one by one.
+    warnings.filterwarnings("error", message=".*complex operators")
     given_backend, *cases = sys.argv[1:]
     for case in cases:
         check(*case.split("/"), given_backend)
