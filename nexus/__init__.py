@@ -2,21 +2,23 @@
 
 `nexus.pretrain(data, out)`, `nexus.demo()`, `nexus.probe(run)`, `nexus.embed(run, data, out)` and
 `nexus.report(run)` are the jobs of `nexus.jobs`; they are imported when they are first used, so
-that `from nexus.models.ssl import VJEPAModel` needs torch and nothing heavier.
+that `from nexus.models.ssl import VJEPAModel` needs torch and nothing heavier. `nexus.load(source)`
+gives a model from published weights, the hub, or a run.
 """
 
 import importlib
 from typing import Any
 
 _JOBS = ("pretrain", "demo", "probe", "embed", "report")
+_HOMES = {**dict.fromkeys(_JOBS, "nexus.jobs"), "load": "nexus.checkpoints.load"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _JOBS:
+    if name in _HOMES:
         # Not an import statement: the floors of the house do not run through its front door.
-        return getattr(importlib.import_module("nexus.jobs"), name)
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'nexus' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_JOBS])
+    return sorted([*globals(), *_HOMES])

@@ -53,9 +53,9 @@ class KeyReport:
         lines = [f"{len(self.matched)} of the model's {expected} tensors match"]
         reshaped = [line.partition(":")[0] for line in self.mismatched]
         here = [*self.matched, *reshaped]
-        lines += _listed("missing from the file", self.missing, here)
-        elsewhere = [*here, *self.missing]
-        lines += _listed("in the file but not in the model", self.unexpected, elsewhere)
+        lines += _listed("missing from the file", self.missing, _folded(self.missing, here))
+        folded = _folded(self.unexpected, [*here, *self.missing])
+        lines += _listed("in the file but not in the model", self.unexpected, folded)
         lines += _listed("of another shape", self.mismatched)
         lines += _listed("in the file and of no use here", self.ignored)
         return "\n  - ".join(lines)
@@ -139,10 +139,10 @@ def _reshaped(name: str, found: Tensor, expected: Tensor) -> str:
     return f"{name}: {here} in the file, {there} in the model"
 
 
-def _listed(what: str, names: Sequence[str], others: Iterable[str] = ()) -> list[str]:
+def _listed(what: str, names: Sequence[str], shown: Sequence[str] | None = None) -> list[str]:
     if not names:
         return []
-    shown = _folded(names, others)
+    shown = names if shown is None else shown
     more = f", and {len(shown) - SHOWN_NAMES} more" if len(shown) > SHOWN_NAMES else ""
     return [f"{len(names)} {what}: {', '.join(shown[:SHOWN_NAMES])}{more}"]
 

@@ -1,0 +1,307 @@
+"""transformers' `vjepa2` folders: its names and ours, its config and ours, both ways.
+
+    transformers                                    ours
+    encoder.embeddings.patch_embeddings.proj.*      embed.proj.*
+    encoder.layer.I.{norm1,norm2,mlp}.*             stack.blocks.I.{norm1,norm2,mlp}.*
+    encoder.layer.I.attention.{query,key,value}.*   stack.blocks.I.attn.qkv.*, one after another
+    encoder.layer.I.attention.proj.*                stack.blocks.I.attn.proj.*
+    encoder.layernorm.*                             norm.*
+    predictor.embeddings.mask_tokens (K, 1, 1, p)   predictor.mask_tokens (K, p)
+    predictor.embeddings.predictor_embeddings.*     predictor.embed.*
+    predictor.layer.I.*, layernorm.*, proj.*        as the encoder's; predictor.proj.*
+
+A folder has one encoder; here it plays both parts. Of a classifier's folder the backbone is read.
+transformers knows V-JEPA 2 alone: tiled rotary positions, plain MLPs, square clips, one level.
+
+Source: transformers 5.23, `models/vjepa2`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nexus.atomic import write_json
+from nexus.checkpoints.architecture import RECIPE
+from nexus.checkpoints.source import (
+    Role,
+    SourceWeights,
+    at_the_start,
+    both_roles,
+    checked_config,
+    part_of,
+    with_part,
+)
+from nexus.errors import CheckpointError
+from nexus.models.ssl import VJEPAConfig, VJEPAModel
+
+CONFIG_FILE, MODEL_FILE = "config.json", "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+MODEL_TYPE = "vjepa2"
+PREDICTOR_MASK_TOKEN = 1
+"""The mask token that transformers' predictor uses, whatever was trained."""
+
+KEYS = {
+    "crop_size": "img_size",
+    "frames_per_clip": "num_frames",
+    "in_chans": "in_chans",
+    "patch_size": "patch_size",
+    "tubelet_size": "tubelet_size",
+    "hidden_size": "encoder_dim",
+    "num_attention_heads": "num_heads",
+    "num_hidden_layers": "num_spatial_layers",
+    "mlp_ratio": "mlp_ratio",
+    "drop_path_rate": "drop_path",
+    "pred_hidden_size": "predictor_dim",
+    "pred_num_attention_heads": "predictor_heads",
+    "pred_num_hidden_layers": "num_predictor_layers",
+    "pred_mlp_ratio": "predictor_mlp_ratio",
+    "pred_num_mask_tokens": "num_mask_tokens",
+}
+DEFAULTS = {
+    "patch_size": 16,
+    "crop_size": 256,
+    "frames_per_clip": 64,
+    "tubelet_size": 2,
+    "hidden_size": 1024,
+    "in_chans": 3,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 24,
+    "drop_path_rate": 0.0,
+    "mlp_ratio": 4.0,
+    "pred_hidden_size": 384,
+    "pred_num_attention_heads": 12,
+    "pred_num_hidden_layers": 12,
+    "pred_num_mask_tokens": 10,
+    "pred_mlp_ratio": 4.0,
+}
+"""What transformers takes for keys that a config.json leaves out."""
+FIXED = {"layer_norm_eps": 1e-6, "qkv_bias": True, "hidden_act": "gelu"}
+"""Settings that the models here do not have; other values cannot be read."""
+
+ENCODER_NAMES = {
+    "embeddings.patch_embeddings.proj.": "embed.proj.",
+    "layernorm.": "norm.",
+}
+PREDICTOR_NAMES = {
+    "embeddings.predictor_embeddings.": "embed.",
+    "embeddings.mask_tokens": "mask_tokens",
+    "layernorm.": "norm.",
+    "proj.": "proj.",
+}
+LAYER, BLOCK = re.compile(r"layer\.(\d+)\.(.+)"), re.compile(r"stack\.blocks\.(\d+)\.(.+)")
+SPLIT = ("query", "key", "value")
+
+
+def is_huggingface(folder: Path) -> bool:
+    """Whether a folder's config.json is one of transformers'."""
+    file = folder / CONFIG_FILE
+    return file.is_file() and "model_type" in _json(file)
+
+
+def read_huggingface(folder: str | Path, given: Mapping[str, Any]) -> SourceWeights:
+    """The weights of a `vjepa2` folder under our names, and the model that they are for.
+
+    Args:
+        given: settings that win over those of config.json.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or describes a model that cannot be built.
+    """
+    folder = Path(folder)
+    config = checked_config(
+        folder / CONFIG_FILE, {**settings_from(_json(folder / CONFIG_FILE)), **given}
+    )
+    tensors = _read_tensors(folder)
+    start = "vjepa2." if any(name.startswith("vjepa2.") for name in tensors) else ""
+    head = tuple(name for name in tensors if start and not name.startswith(start))
+    bare = {name[len(start) :]: t for name, t in tensors.items() if name not in set(head)}
+    encoder, predictor = part_of(bare, "encoder"), part_of(bare, "predictor")
+    rest = [name for name in bare if not name.startswith(("encoder.", "predictor."))]
+    found = at_the_start() | both_roles(_part_in(encoder, ENCODER_NAMES))
+    found |= with_part("predictor", _part_in(predictor, PREDICTOR_NAMES))
+    found |= with_part("other", {f": {name}": bare[name] for name in rest})
+    notes = ["the folder has one encoder; it is both context and target"]
+    if head:
+        notes.append("the folder's classifier and its pooler are not part of this model")
+    return SourceWeights("huggingface", folder, config, found, head, tuple(notes))
+
+
+def save_huggingface(folder: str | Path, model: VJEPAModel, which: Role = "target") -> None:
+    """Write config.json and model.safetensors, which `AutoModel.from_pretrained` opens.
+
+    Args:
+        folder: made if need be.
+        which: the encoder that is written; a `vjepa2` folder has one.
+
+    Raises:
+        CheckpointError: transformers' model cannot compute what this one does.
+    """
+    folder = Path(folder)
+    config, tensors = config_to(model.config), tensors_to(model, which)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / MODEL_FILE, metadata={"format": "pt"})
+    write_json(folder / CONFIG_FILE, config)
+
+
+def settings_from(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Our settings for a config.json of transformers.
+
+    Raises:
+        CheckpointError: it is of another kind of model, or asks for what the models here lack.
+    """
+    if config.get("model_type") != MODEL_TYPE:
+        raise CheckpointError(
+            f"model_type is {config.get('model_type')!r}; expected {MODEL_TYPE!r}, V-JEPA 2"
+        )
+    for key, value in FIXED.items():
+        if config.get(key, value) != value:
+            raise CheckpointError(f"{key} is {config[key]!r}; only {value!r} can be read")
+    settings = {ours: config.get(theirs, DEFAULTS[theirs]) for theirs, ours in KEYS.items()}
+    patch = settings["patch_size"]
+    if isinstance(patch, list | tuple):
+        if len(set(patch)) != 1:
+            raise CheckpointError(f"patch_size is {list(patch)}; only square patches can be read")
+        settings["patch_size"] = patch[0]
+    positions = {"positions": "rope_tiled", "factorized": False, "num_temporal_layers": 0}
+    return {**RECIPE, **positions, **settings}
+
+
+def config_to(config: VJEPAConfig) -> dict[str, Any]:
+    """The config.json with which transformers builds the same model.
+
+    Raises:
+        CheckpointError: there is none; the message names each reason.
+    """
+    reasons = _obstacles(config)
+    if reasons:
+        raise CheckpointError(
+            "\n  - ".join(["transformers' V-JEPA 2 model cannot compute this one", *reasons])
+            + "\nExport to another format: nexus, meta, onnx or torch-export."
+        )
+    ours = {**config.to_mapping(), "img_size": config.image_sides[0]}
+    return {
+        "architectures": ["VJEPA2Model"],
+        "model_type": MODEL_TYPE,
+        "dtype": "float32",
+        **{theirs: ours[name] for theirs, name in KEYS.items()},
+        "num_hidden_layers": config.depth,
+        **FIXED,
+        "pred_zero_init_mask_tokens": config.mask_token_std == 0,
+    }
+
+
+def tensors_to(model: VJEPAModel, which: Role = "target") -> dict[str, Tensor]:
+    """The model's tensors under transformers' names."""
+    encoder = model.evaluation_encoder(which).state_dict()
+    return with_part("encoder", _part_out(encoder, ENCODER_NAMES)) | with_part(
+        "predictor", _part_out(model.predictor.state_dict(), PREDICTOR_NAMES)
+    )
+
+
+def _obstacles(config: VJEPAConfig) -> list[str]:
+    height, width = config.image_sides
+    checks = {
+        f"positions are {config.positions!r}; it has 'rope_tiled' alone": (
+            config.positions == "rope_tiled"
+        ),
+        "rope_stretch is set; its positions are plain numbers": config.rope_stretch is None,
+        f"the MLP is {config.mlp!r}; it has 'gelu' alone": config.mlp == "gelu",
+        f"clips are {height} x {width} pixels; its grid is square": height == width,
+        "feature_levels are set; it has one final norm": not config.feature_levels,
+        "images have an embedding of their own": not config.image_input,
+        "there are modality embeddings": not config.modality_embedding,
+        "the context is predicted as well": not config.predicts_context,
+        f"the predictor gives {config.teacher_dim} values a token; its own gives "
+        f"{config.encoder_dim}": config.teacher_dim in (None, config.encoder_dim),
+    }
+    return [reason for reason, fine in checks.items() if not fine]
+
+
+def _part_in(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    """Encoder or predictor under our names; unknown ones as `: name`."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        start = next((start for start in names if name.startswith(start)), None)
+        layer = LAYER.fullmatch(name)
+        if start is not None:
+            found[names[start] + name[len(start) :]] = tensor
+        elif layer is not None:
+            _block_in(found, tensors, name, layer[1], layer[2])
+        else:
+            found[f": {name}"] = tensor
+    if "mask_tokens" in found:
+        found["mask_tokens"] = found["mask_tokens"].flatten(1)
+    return found
+
+
+def _block_in(
+    found: dict[str, Tensor], tensors: Mapping[str, Tensor], name: str, number: str, rest: str
+) -> None:
+    block = f"stack.blocks.{number}."
+    third = re.fullmatch(rf"attention\.({'|'.join(SPLIT)})\.(weight|bias)", rest)
+    if third is None:
+        found[block + re.sub(r"^attention\.", "attn.", rest)] = tensors[name]
+        return
+    parts = [f"layer.{number}.attention.{part}.{third[2]}" for part in SPLIT]
+    if all(part in tensors for part in parts):
+        found[f"{block}attn.qkv.{third[2]}"] = torch.cat([tensors[part] for part in parts])
+    else:
+        found[f": {name}"] = tensors[name]
+
+
+def _part_out(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    ours = {start: theirs for theirs, start in names.items()}
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu()
+        block = BLOCK.fullmatch(name)
+        if name == "mask_tokens":
+            found[ours[name]] = tensor[:, None, None].contiguous()
+        elif block is None:
+            start = next(start for start in ours if name.startswith(start))
+            found[ours[start] + name[len(start) :]] = tensor.contiguous()
+        elif block[2].startswith("attn.qkv."):
+            for part, third in zip(SPLIT, tensor.chunk(3), strict=True):
+                kind = block[2].rpartition(".")[2]
+                found[f"layer.{block[1]}.attention.{part}.{kind}"] = third.clone()
+        else:
+            rest = re.sub(r"^attn\.", "attention.", block[2])
+            found[f"layer.{block[1]}.{rest}"] = tensor.contiguous()
+    return found
+
+
+def _read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Every tensor of model.safetensors, or of the shards that its index lists."""
+    index = folder / INDEX_FILE
+    files = [MODEL_FILE]
+    if index.is_file():
+        files = sorted(set(map(str, dict(_json(index).get("weight_map", {})).values())))
+    elif not (folder / MODEL_FILE).is_file():
+        raise CheckpointError(
+            f"{folder} holds neither {MODEL_FILE} nor {INDEX_FILE}; other kinds of weight files "
+            "are not read"
+        )
+    if any(Path(name).name != name for name in files):
+        raise CheckpointError(f"{index} names files outside of its folder: {files}")
+    tensors: dict[str, Tensor] = {}
+    for name in files:
+        try:
+            with safe_open(folder / name, framework="pt") as file:
+                tensors |= {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"cannot read {folder / name}: {error}") from error
+    return tensors
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"cannot read {file}: {error}; expected a JSON mapping") from error

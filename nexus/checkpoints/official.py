@@ -1,0 +1,294 @@
+"""The published V-JEPA 2 and 2.1 files: Meta's names and ours, and a file's way in and out.
+
+    published                            ours
+    patch_embed.proj.*                   embed.proj.*
+    patch_embed_img.proj.*        2.1    embed_image.proj.*
+    {video,img}_mod_embed         2.1    {video,image}_modality
+    blocks.I.*                           stack.blocks.I.*
+    norm.*                        2.0    norm.*
+    norms_block.J.*               2.1    level_norms.J.*, the last one norm.*
+    predictor_embed.*                    predictor.embed.*
+    mask_tokens.K  (1, 1, p)             predictor.mask_tokens  (tokens, p)
+    predictor_blocks.I.*                 predictor.stack.blocks.I.*
+    predictor_{norm,proj,proj_context}.* predictor.{norm,proj,proj_context}.*
+
+A file is a mapping of state dicts. Targets come from `target_encoder` or `ema_encoder`, the context
+encoder is `encoder`; where a file has one encoder only, it plays both parts. Keys may carry
+`module.` and `backbone.` in front. Everything else in a file (`opt`, `epoch`, ...) is left aside.
+
+Files written here also hold `nexus_config`, the model's settings, so that reading them back infers
+nothing; Meta's code passes over it. Source: the published files and the code that loads them.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from nexus.atomic import atomic_path
+from nexus.checkpoints.architecture import published_settings
+from nexus.checkpoints.pickled import read_pickled
+from nexus.checkpoints.source import (
+    SourceWeights,
+    at_the_start,
+    checked_config,
+    counted,
+    part_of,
+    with_part,
+)
+from nexus.errors import CheckpointError
+from nexus.models.encoder import VideoEncoder
+from nexus.models.predictor import MaskedPredictor
+from nexus.models.ssl import VJEPAConfig, VJEPAModel
+
+Kind = Literal["vjepa2", "vjepa2_1", "vjepa2_ac"]
+ENCODER_PARTS = ("encoder", "target_encoder", "ema_encoder")
+TARGET_PARTS = ("target_encoder", "ema_encoder", "encoder")
+CONTEXT_PARTS = ("encoder", "target_encoder", "ema_encoder")
+SETTINGS_KEY = "nexus_config"
+AC_MARK = "action_encoder.weight"
+PREFIX = re.compile(r"^(?:(?:module|backbone)\.)+")
+
+ENCODER_NAMES = {
+    "patch_embed.": "embed.",
+    "patch_embed_img.": "embed_image.",
+    "video_mod_embed": "video_modality",
+    "img_mod_embed": "image_modality",
+    "blocks.": "stack.blocks.",
+}
+NORM_NAMES = {"vjepa2": {"norm.": "norm."}, "vjepa2_1": {"norms_block.": "level_norms."}}
+PREDICTOR_NAMES = {
+    "predictor_embed.": "embed.",
+    "video_mod_embed": "video_modality",
+    "img_mod_embed": "image_modality",
+    "predictor_blocks.": "stack.blocks.",
+    "predictor_norm.": "norm.",
+    "predictor_proj.": "proj.",
+    "predictor_proj_context.": "proj_context.",
+}
+STRAYS = {"pos_embed", "predictor_pos_embed"}
+"""Position tables that lie beside rotary weights and are not used by them."""
+
+PUBLISHED_SIDES = {"vjepa2": 256, "vjepa2_1": 384, "vjepa2_ac": 256}
+LARGER_SIDES = {"vitg-384": 384}
+"""Published files by name whose clips are larger than their kind's."""
+PUBLISHED_FRAMES = 64
+
+
+@dataclass(frozen=True)
+class OfficialFile:
+    """A published file's state dicts under Meta's names, prefixes taken off."""
+
+    path: Path
+    kind: Kind
+    encoders: Mapping[str, Mapping[str, Tensor]]
+    predictor: Mapping[str, Tensor]
+    """Empty where the file has none. Of `vjepa2_ac` it is the action-conditioned predictor, which
+    `nexus.checkpoints.official_ac` maps."""
+    settings: Mapping[str, Any] | None = None
+    """The model's settings, where nexus wrote the file."""
+
+
+def read_official(path: str | Path) -> OfficialFile:
+    """Read a `.pt` file in one of the published layouts, without running any code it may hold.
+
+    Raises:
+        CheckpointError: the file is damaged, holds more than tensors and plain values, or is of
+            another layout.
+    """
+    path = Path(path)
+    content = read_pickled(path)
+    found = list(content)[:12] if isinstance(content, Mapping) else type(content).__name__
+    if not isinstance(content, Mapping) or not any(part in content for part in ENCODER_PARTS):
+        raise CheckpointError(
+            f"{path} is not a published V-JEPA 2 file: it holds {found}; expected a mapping with "
+            f"one of {', '.join(ENCODER_PARTS)}"
+        )
+    encoders = {p: _bare(path, p, content[p]) for p in ENCODER_PARTS if p in content}
+    predictor = _bare(path, "predictor", content.get("predictor", {}))
+    if AC_MARK in predictor:
+        kind: Kind = "vjepa2_ac"
+    else:
+        kind = "vjepa2_1" if any(_is_21(names) for names in encoders.values()) else "vjepa2"
+    settings = content.get(SETTINGS_KEY)
+    return OfficialFile(path, kind, encoders, predictor, settings if settings else None)
+
+
+def weights_of(file: OfficialFile, given: Mapping[str, Any]) -> SourceWeights:
+    """A file's tensors under our names, and the model that they are for.
+
+    Of an action-conditioned file these are the encoder's alone.
+
+    Args:
+        given: settings that win over what is inferred, such as `num_heads` or `img_size`.
+
+    Raises:
+        CheckpointError: the architecture cannot be told, or this is V-JEPA and not V-JEPA 2.
+    """
+    generation = "vjepa2_1" if any(map(_is_21, file.encoders.values())) else "vjepa2"
+    own_predictor = {} if file.kind == "vjepa2_ac" else file.predictor
+    ignored = [
+        f"{part}: {name}"
+        for part, tensors in {**file.encoders, "predictor": own_predictor}.items()
+        for name in tensors
+        if name in STRAYS
+    ]
+    encoders = {part: _encoder_in(tensors, generation) for part, tensors in file.encoders.items()}
+    predictor = _predictor_in(file.path, own_predictor)
+    if file.settings is not None:
+        settings = {**file.settings, **given}
+    else:
+        _refuse_first_generation(file, predictor, given)
+        side = LARGER_SIDES.get(file.path.stem, PUBLISHED_SIDES[file.kind])
+        clip = {"img_size": side, "num_frames": PUBLISHED_FRAMES}
+        encoder = {name: t for found in encoders.values() for name, t in found.items()}
+        settings = {**clip, **published_settings(generation, encoder, predictor, given)}
+    config = checked_config(file.path, settings)
+    tensors = at_the_start()
+    notes = []
+    for role, parts in (("context", CONTEXT_PARTS), ("target", TARGET_PARTS)):
+        part = next(part for part in parts if part in encoders)
+        tensors |= with_part(f"{role}_encoder", _last_level_in(encoders[part], config))
+        if len(encoders) == 1 and role == "target":
+            notes.append(f"the file has one encoder, `{part}`; it is both context and target")
+    tensors |= with_part("predictor", predictor)
+    if file.kind == "vjepa2_ac":
+        notes.append("the action-conditioned predictor of the file is not part of this model")
+    return SourceWeights(file.kind, file.path, config, tensors, tuple(ignored), tuple(notes))
+
+
+def official_state(model: VJEPAModel) -> dict[str, Any]:
+    """What a published file of this model would hold: Meta's names, and `nexus_config`.
+
+    Raises:
+        CheckpointError: the model is of a kind that Meta's code does not know.
+    """
+    kind = _kind_of(model.config)
+    target = _encoder_out(model.target_encoder, kind)
+    state = {
+        "encoder": _encoder_out(model.context_encoder, kind),
+        "target_encoder": target,
+        "predictor": _predictor_out(model.predictor),
+        SETTINGS_KEY: model.config.to_mapping(),
+    }
+    if model.config.teacher_dim is not None:
+        state["ema_encoder"] = target  # where the published distilled files have it
+    return state
+
+
+def save_official(path: str | Path, model: VJEPAModel) -> None:
+    """Write a model as a `.pt` file in the published layout, atomically.
+
+    Raises:
+        CheckpointError: the model is of a kind that Meta's code does not know.
+    """
+    state = official_state(model)
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def _is_21(names: Mapping[str, Tensor]) -> bool:
+    return any(name.startswith("norms_block.") for name in names)
+
+
+def _bare(path: Path, part: str, state: Any) -> dict[str, Tensor]:
+    """A state dict without its prefixes."""
+    if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise CheckpointError(f"{path}: {part} is not a mapping of names to tensors")
+    bare = {PREFIX.sub("", name): tensor for name, tensor in state.items()}
+    if len(bare) < len(state):
+        raise CheckpointError(f"{path}: {part} holds names that differ in their prefixes alone")
+    return bare
+
+
+def _renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    """Tensors by our names; one that has none here stays as `: name`, and is no stray."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        start = next((start for start in names if name.startswith(start)), None)
+        if start is not None:
+            renamed[names[start] + name[len(start) :]] = tensor
+        elif name not in STRAYS:
+            renamed[f": {name}"] = tensor
+    return renamed
+
+
+def _encoder_in(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
+    return _renamed(tensors, ENCODER_NAMES | NORM_NAMES[kind])
+
+
+def _last_level_in(encoder: dict[str, Tensor], config: VJEPAConfig) -> dict[str, Tensor]:
+    """The last of 2.1's level norms is our final norm."""
+    if not config.feature_levels:
+        return encoder
+    last = rf"^level_norms\.{len(config.feature_levels) - 1}\."
+    return {re.sub(last, "norm.", name): tensor for name, tensor in encoder.items()}
+
+
+def _predictor_in(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    tokens = part_of(tensors, "mask_tokens")
+    others = {name: t for name, t in tensors.items() if not name.startswith("mask_tokens.")}
+    predictor = _renamed(others, PREDICTOR_NAMES)
+    if tokens:
+        count = counted(map(int, tokens), f"{path}: mask tokens of the predictor")
+        rows = [tokens[str(number)].reshape(-1) for number in range(count)]
+        predictor["mask_tokens"] = torch.stack(rows)
+    return predictor
+
+
+def _refuse_first_generation(
+    file: OfficialFile, predictor: Mapping[str, Tensor], given: Mapping[str, Any]
+) -> None:
+    """V-JEPA's files have the same names, but added positions instead of rotary ones."""
+    added = all("pos_embed" in encoder for encoder in file.encoders.values())
+    tokens = len(predictor["mask_tokens"]) if "mask_tokens" in predictor else None
+    if added and tokens == 2 and "positions" not in given:
+        raise CheckpointError(
+            f"{file.path} looks like V-JEPA, the predecessor of V-JEPA 2: it has a position table "
+            "and two mask tokens. Its encoder adds positions to tokens and would give wrong "
+            "features here. If it was trained with rotary positions, say so: "
+            "config={'positions': 'rope_tiled'}"
+        )
+
+
+def _kind_of(config: VJEPAConfig) -> str:
+    """The generation that a model belongs to."""
+    plain = not (
+        config.feature_levels
+        or config.image_input
+        or config.modality_embedding
+        or config.predicts_context
+        or config.rope_stretch
+    )
+    if config.positions == "rope_tiled" and plain:
+        return "vjepa2"
+    if config.positions == "rope_interleaved" and config.feature_levels:
+        return "vjepa2_1"
+    raise CheckpointError(
+        f"Meta's code has no model with positions {config.positions!r}, feature_levels "
+        f"{list(config.feature_levels)}, image_input {config.image_input}: it knows V-JEPA 2 "
+        "('rope_tiled', nothing of 2.1) and V-JEPA 2.1 ('rope_interleaved' with feature_levels)"
+    )
+
+
+def _encoder_out(encoder: VideoEncoder, kind: str) -> dict[str, Tensor]:
+    tensors = {name: tensor.detach() for name, tensor in encoder.state_dict().items()}
+    if kind == "vjepa2_1":
+        last = f"level_norms.{len(encoder.config.feature_levels) - 1}."
+        tensors = {re.sub(r"^norm\.", last, name): tensor for name, tensor in tensors.items()}
+    return _renamed(tensors, _swapped(ENCODER_NAMES | NORM_NAMES[kind]))
+
+
+def _predictor_out(predictor: MaskedPredictor) -> dict[str, Tensor]:
+    tensors = {name: tensor.detach() for name, tensor in predictor.state_dict().items()}
+    tokens = tensors.pop("mask_tokens")
+    named = {f"mask_tokens.{k}": token.reshape(1, 1, -1).clone() for k, token in enumerate(tokens)}
+    return named | _renamed(tensors, _swapped(PREDICTOR_NAMES))
+
+
+def _swapped(names: Mapping[str, str]) -> dict[str, str]:
+    return {ours: published for published, ours in names.items()}

@@ -1,0 +1,86 @@
+"""What a reader of published or exported weights hands over, whatever the file looked like."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from nexus.errors import CheckpointError, ConfigError
+from nexus.models.ssl import VJEPAConfig
+
+SourceKind = Literal["vjepa2", "vjepa2_1", "vjepa2_ac", "huggingface", "nexus"]
+Role = Literal["target", "context"]
+ROLES = ("context_encoder", "target_encoder")
+
+
+@dataclass(frozen=True)
+class SourceWeights:
+    """Weights as they were found, under our names, and the model that they are for.
+
+    Strays are listed in `ignored` under the file's own names; a name that has no counterpart here
+    stays among the tensors as `part: name`, for the strict comparison to refuse.
+    """
+
+    kind: SourceKind
+    path: Path
+    config: VJEPAConfig
+    tensors: Mapping[str, Tensor]
+    ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a user should know about these weights, a sentence each."""
+
+
+def checked_config(what: str | Path, settings: Mapping[str, Any]) -> VJEPAConfig:
+    """The configuration that was read from, or inferred for, weights.
+
+    Raises:
+        CheckpointError: it is impossible; the message says how to correct it.
+    """
+    try:
+        return VJEPAConfig.from_mapping(settings)
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{what} does not give a model that can be built: {error}\n"
+            "Settings that are wrong here can be given, for example config={'num_heads': 4}."
+        ) from error
+
+
+def part_of(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """The tensors of one part (`predictor`, ...), its name and the dot taken off."""
+    start = f"{part}."
+    return {name[len(start) :]: tensors[name] for name in tensors if name.startswith(start)}
+
+
+def with_part(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of one part, its name put before each; `: name` marks one unknown here."""
+    return {
+        f"{part}{name}" if name.startswith(": ") else f"{part}.{name}": tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def both_roles(encoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """One encoder in both roles."""
+    return {k: tensor for role in ROLES for k, tensor in with_part(role, encoder).items()}
+
+
+def at_the_start() -> dict[str, Tensor]:
+    """What a model holds beside its networks: no optimizer step has been taken."""
+    return {"ema_step": torch.zeros((), dtype=torch.int64)}
+
+
+def counted(numbers: Iterable[int], what: str) -> int:
+    """How many there are of things that are numbered from 0.
+
+    Raises:
+        CheckpointError: one is missing in between.
+    """
+    found = set(numbers)
+    count = max(found, default=-1) + 1
+    missing = sorted(set(range(count)) - found)
+    if missing:
+        raise CheckpointError(f"{what}: {missing} missing among 0 to {count - 1}")
+    return count
