@@ -112,6 +112,60 @@ def test_factorized_keeps_space_and_time_apart() -> None:
         assert torch.equal(moved, reach)
 
 
+def begun(stack: JointStack | FactorizedStack, depth: int) -> JointStack | FactorizedStack:
+    """The first blocks of a stack, as a stack of their own."""
+    if isinstance(stack, JointStack):
+        return JointStack(list(stack.blocks)[:depth])
+    spatial, temporal = list(stack.spatial), list(stack.temporal)
+    return FactorizedStack(spatial[:depth], temporal[: max(0, depth - len(spatial))])
+
+
+TAPS = [(-1,), (0,), (3,), (0, 1, 2, 3), (1, 2), (0, 3), (2, -1), (-4, -2)]
+
+
+@pytest.mark.parametrize("kind", ["joint", "factorized"])
+@pytest.mark.parametrize("shape", ["full", "regular", "ragged"])
+@pytest.mark.parametrize("taps", TAPS)
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_tapped_blocks_hand_out_what_a_shorter_stack_ends_with(
+    kind: str, shape: str, taps: tuple[int, ...], checkpointing: bool
+) -> None:
+    grid = Grid(3, 2, 2)
+    layout = {
+        "full": TokenLayout.full(grid),
+        "regular": regular(grid, 2, [0, 1], seed=0),
+        "ragged": ragged(grid, 2, 7, seed=0),
+    }[shape]
+    stack, tokens = make(kind), tokens_for(layout, 2)
+    stack.checkpointing = checkpointing
+    outputs = stack(tokens, layout, taps=taps)
+    assert len(outputs) == len(taps)
+    for tap, output in zip(taps, outputs, strict=True):
+        shorter = begun(stack, tap % 4 + 1)
+        torch.testing.assert_close(output, shorter(tokens, layout)[-1])
+
+
+@pytest.mark.parametrize("shape", ["full", "ragged"])
+@pytest.mark.parametrize("layers", [(2, 2), (0, 2), (2, 0)])
+def test_taps_of_a_factorized_stack_are_the_formula(shape: str, layers: tuple[int, int]) -> None:
+    grid = Grid(3, 2, 2)
+    layout = TokenLayout.full(grid) if shape == "full" else ragged(grid, 2, 7, seed=0)
+    stack, tokens = make("factorized", *layers), tokens_for(layout, 2)
+    taps = range(sum(layers))
+    for tap, output in zip(taps, stack(tokens, layout, taps=taps), strict=True):
+        expected = slow.factorized(begun(stack, tap + 1), tokens, layout)
+        torch.testing.assert_close(output, expected)
+
+
+def test_blocks_after_the_last_tap_are_not_run() -> None:
+    stack, layout = make("joint"), TokenLayout.full(Grid(3, 2, 2))
+    ran: list[int] = []
+    for number, block in enumerate(stack.blocks):
+        block.register_forward_hook(lambda *_, number=number: ran.append(number))
+    stack(tokens_for(layout, 2), layout, taps=(0, 2))
+    assert ran == [0, 1, 2]
+
+
 @pytest.mark.parametrize("kind", ["joint", "factorized"])
 @pytest.mark.parametrize("shape", ["full", "regular", "ragged"])
 def test_checkpointing_changes_no_gradient(kind: str, shape: str) -> None:
