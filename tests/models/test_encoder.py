@@ -4,6 +4,7 @@ import jaxtyping
 import pytest
 import torch
 from oracles import attention as slow
+from oracles import v_jepa_21
 from oracles.tiny import TINY, clips, stir
 
 from nexus.errors import ConfigError, VideoShapeError
@@ -40,6 +41,117 @@ def test_the_encoder_is_the_formula(factorized: bool, positions: str) -> None:
         sequence = slow.joint(model.stack, sequence)
     expected = slow.layer_norm(model.norm, sequence[0])
     torch.testing.assert_close(model(video, layout)[0], expected)
+
+
+ROTARY = {
+    "encoder_dim": 28,  # heads of 14: three parts of 4, and 2 that stay
+    "factorized": False,
+    "num_spatial_layers": 4,
+    "num_temporal_layers": 0,
+    "positions": "rope_interleaved",
+}
+V21 = {
+    **ROTARY,
+    "rope_stretch": 16,
+    "image_input": True,
+    "modality_embedding": True,
+    "feature_levels": (0, 1, 3),
+    "predicted_levels": 3,
+}
+KINDS = {
+    "2.0": {**ROTARY, "positions": "rope_tiled"},
+    "2.0, gated": {**ROTARY, "positions": "rope_tiled", "mlp": "swiglu"},
+    "2.1": V21,
+    "2.1, one predicted level": {**V21, "predicted_levels": 1},
+    "2.1, two predicted levels": {**V21, "predicted_levels": 2},
+}
+
+
+SHAPES = [(4, 8, 12), (2, 12, 4), (1, 8, 12), (1, 4, 4)]
+CASES = [
+    (kind, shape) for kind in KINDS for shape in SHAPES if shape[0] > 1 or kind.startswith("2.1")
+]
+
+
+@pytest.mark.parametrize(("kind", "shape"), CASES)
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_published_encoders_are_the_formula(
+    kind: str, shape: tuple[int, int, int], whole: bool
+) -> None:
+    """Clips and images, square or not, one patch wide or not; whole or in part; every level."""
+    frames, height, width = shape
+    model = encoder(**KINDS[kind]).double()
+    stir(model, scale=0.1)
+    config = model.config
+    video = clips(1, frames=frames, height=height, width=width).double()
+    grid = model.grid_of(video)
+    assert grid == Grid(max(1, frames // 2), height // 4, width // 4)
+    numbers = list(range(grid.tokens)) if whole else list(range(grid.tokens))[-1::-2]
+    layout = None if whole else TokenLayout(grid, torch.tensor([numbers]))
+    expected = v_jepa_21.encode(model, video[0], numbers)
+    exact = {"rtol": 1e-10, "atol": 1e-10}
+    blocks = config.feature_levels or (3,)
+    for level, wanted in zip(model.features(video, layout, blocks), expected, strict=True):
+        torch.testing.assert_close(level[0], wanted, **exact)
+    torch.testing.assert_close(model(video, layout)[0], expected[-1], **exact)
+    wanted = v_jepa_21.side_by_side(expected, config.predicted_levels)
+    torch.testing.assert_close(model.levels(video, layout)[0], wanted, **exact)
+    assert wanted.shape[-1] == config.level_dim
+    model.float()
+    got = model.levels(video.float(), layout)[0]
+    torch.testing.assert_close(got, wanted.float(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_block_that_is_no_level_takes_the_final_norm() -> None:
+    model, video = encoder(**V21).double(), clips(1, height=8, width=8).double()
+    stir(model, scale=0.1)
+    tokens = model.embed(video, TokenLayout.full(model.grid_of(video))) + model.video_modality
+    turn = v_jepa_21.turner(model.config, list(range(16)), (4, 2, 2))
+    sequence = tokens[0]
+    for block in list(model.stack.blocks)[:3]:
+        sequence = slow.transform(block, sequence, turn)
+    got = model.features(video, blocks=(2, -1))
+    torch.testing.assert_close(got[0][0], slow.layer_norm(model.norm, sequence))
+    assert torch.equal(got[1], model(video))
+
+
+def test_images_and_videos_have_weights_of_their_own() -> None:
+    """And nothing else tells them apart: a video never uses the image's, nor the other way."""
+    model = encoder(**V21)
+    for frames, mine, theirs in ((4, "video", "image"), (1, "image", "video")):
+        model.zero_grad()
+        model.levels(clips(1, frames=frames)).square().sum().backward()
+        embeds = {"video": model.embed.proj, "image": model.embed_image.proj}
+        assert embeds[mine].weight.grad.abs().sum() > 0
+        assert embeds[theirs].weight.grad is None
+        assert getattr(model, f"{mine}_modality").grad.abs().sum() > 0
+        assert getattr(model, f"{theirs}_modality").grad is None
+
+
+def test_fresh_modality_vectors_hardly_say_anything() -> None:
+    """As published: a spread of 1e-6."""
+    model = encoder(**{**V21, "encoder_dim": 1200})
+    for vector in (model.video_modality, model.image_modality):
+        assert vector.shape == (1, 1, 1200)
+        assert vector.std().item() == pytest.approx(1e-6, rel=0.1)
+
+
+def test_an_image_is_refused_by_an_encoder_of_videos() -> None:
+    with pytest.raises(VideoShapeError, match="frames in multiples of tubelet_size 2"):
+        encoder(**ROTARY)(clips(frames=1))
+    model = encoder(**{**V21, "num_frames": 1})
+    assert model.config.grid == Grid(1, 4, 4)
+    with pytest.raises(VideoShapeError, match="frames in multiples of tubelet_size 2"):
+        model(clips(frames=3))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rotary_encoders_take_other_lengths_and_resolutions(kind: str) -> None:
+    model = encoder(**KINDS[kind])
+    for frames, height, width in ((2, 16, 16), (12, 8, 20), (4, 4, 4)):
+        features = model(clips(frames=frames, height=height, width=width))
+        assert features.shape == (2, frames // 2 * (height // 4) * (width // 4), 28)
+        assert features.isfinite().all()
 
 
 def test_the_default_is_the_whole_clip() -> None:
@@ -140,6 +252,16 @@ def test_the_message_names_the_bad_clips() -> None:
         ({"mlp_ratio": float("inf")}, "mlp_ratio: got inf"),
         ({"factorized": "perhaps"}, "factorized: got 'perhaps'"),
         ({"encoder_dim": "wide"}, "encoder_dim: got 'wide'"),
+        ({**ROTARY, "factorized": True}, "need joint attention: set factorized to false"),
+        ({**ROTARY, "encoder_dim": 8}, "even head width of at least 6, got 4"),
+        ({**ROTARY, "encoder_dim": 18}, "even head width of at least 6, got 9"),
+        ({"rope_stretch": 16}, "rope_stretch needs rotary positions, got 'learned'"),
+        ({**V21, "feature_levels": (0, 1)}, "must rise and end with the last block, 3, got [0, 1]"),
+        ({**V21, "feature_levels": (1, 0, 3)}, "must rise and end with the last block"),
+        ({**V21, "feature_levels": (1, 1, 3)}, "must rise and end with the last block"),
+        ({**V21, "predicted_levels": 4}, "predicted_levels is 4, but feature_levels names 3"),
+        ({"predicted_levels": 2}, "predicted_levels is 2, but feature_levels names 0 blocks"),
+        ({"mlp": "relu"}, "mlp: got 'relu'"),
     ],
 )
 def test_impossible_settings_are_refused(changes: dict, says: str) -> None:
