@@ -150,9 +150,12 @@ def _listed(what: str, names: Sequence[str], shown: Sequence[str] | None = None)
 def _folded(names: Sequence[str], others: Iterable[str]) -> list[str]:
     """Names, where those of a block that none of `others` belongs to are one entry."""
     partial = {match[1] for name in others if (match := BLOCK.match(name))}
-    blocks: dict[str, int] = {}
+    blocks: dict[str, list[str]] = {}
     for name in names:
         match = BLOCK.match(name)
         entry = name if match is None or match[1] in partial else f"{match[1]}.*"
-        blocks[entry] = blocks.get(entry, 0) + 1
-    return [f"{entry} ({count} tensors)" if count > 1 else entry for entry, count in blocks.items()]
+        blocks.setdefault(entry, []).append(name)
+    return [
+        f"{entry} ({len(inside)} tensors)" if len(inside) > 1 else inside[0]
+        for entry, inside in blocks.items()
+    ]
