@@ -86,7 +86,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=16, help="per clip")
     parser.add_argument("--stride", type=int, default=4)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--batches", type=int, default=8, help="per measurement")
+    parser.add_argument("--batches", type=int, default=12, help="per measurement")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--decoder", default="auto", choices=["auto", "pyav", "torchcodec"])
@@ -200,7 +200,7 @@ def loader_jobs(catalog: Catalog, options: argparse.Namespace) -> list[Job]:
     recorder = Recorder(choose_decoder(options.decoder))
     loader = make_loader(catalog, recorder, CacheConfig(), options, workers=0)
     jobs = []
-    for _ in range(4 * options.workers + options.batches):
+    for _ in range(warm_up(options) + 2 * options.workers + options.batches):
         recorder.job = []
         next(loader)
         jobs.append(recorder.job)
@@ -229,7 +229,7 @@ def fill(loader: ClipLoader) -> None:
 def rate(stream: Iterable, options: argparse.Namespace) -> tuple[float, float]:
     """Clips a second and processor milliseconds a clip of a stream of batches, running already."""
     steps: Iterator = iter(stream)
-    for _ in range(2 * options.workers):
+    for _ in range(warm_up(options)):
         next(steps)
     clips = options.batches * options.batch
     busy, start = processor_seconds(), time.perf_counter()
@@ -237,6 +237,11 @@ def rate(stream: Iterable, options: argparse.Namespace) -> tuple[float, float]:
         next(steps)
     wall = time.perf_counter() - start
     return clips / wall, 1000 * (processor_seconds() - busy) / clips
+
+
+def warm_up(options: argparse.Namespace) -> int:
+    """Batches before the clock starts: until all of the loader's shared memory has been used."""
+    return 2 * options.workers + 8
 
 
 def processor_seconds() -> float:

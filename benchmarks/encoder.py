@@ -11,8 +11,8 @@ medians and spreads are printed.
 
 - inference: features of whole clips;
 - training: forward and backward of the encoder over whole clips, the way transformers can;
-- floor: only the matrix products and the attention calls of the same pass, nothing else between
-  them. No implementation on these kernels can be faster.
+- floor: only the matrix products and the attention calls of the same pass, on the same kernels,
+  nothing else between them.
 - step: the whole train step of recipe `vjepa2` (two mask families, predictor, target encoder,
   AdamW, EMA) in useful FLOPs a second, beside the machine's plain matrix rate. transformers has no
   such step: it encodes the whole clip and masks afterwards.
@@ -31,12 +31,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from flops import train_step
 from machine import describe, gemm_rate, wait
 from torch import nn
 
 from nexus.models.ssl import VJEPAModel
+from nexus.nn.attention import attend
+from nexus.nn.linear import Linear
 
 TURN_SECONDS = 0.4
 Arm = Callable[[], Any]
@@ -224,10 +225,10 @@ class Floor(nn.Module):
         dim = shape.dim
         self.shape = shape
         self.tokens = (shape.frames // 2) * (shape.pixels // 16) ** 2
-        self.embed = nn.Linear(3 * 2 * 16 * 16, dim)
+        self.embed = Linear(3 * 2 * 16 * 16, dim)
         self.layers = nn.ModuleList(
             nn.ModuleList(
-                nn.Linear(*sides)
+                Linear(*sides)
                 for sides in ((dim, 3 * dim), (dim, dim), (dim, 4 * dim), (4 * dim, dim))
             )
             for _ in range(shape.layers)
@@ -241,7 +242,7 @@ class Floor(nn.Module):
         for qkv, proj, fc1, fc2 in self.layers:  # pyright: ignore
             parts = qkv(x).view(shape.batch, self.tokens, 3, shape.heads, head_dim)
             query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
-            x = F.scaled_dot_product_attention(query, key, value)
+            x = attend(query, key, value)
             x = proj(x.transpose(1, 2).reshape(shape.batch, self.tokens, shape.dim))
             x = fc2(fc1(x))
         return x
