@@ -150,7 +150,7 @@ def read_card(path: str | Path) -> ModelCard:
     try:
         content = json.loads(file.read_text())
         kind, config, step = content.pop("kind"), content.pop("config"), content.pop("step")
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(
             f"cannot read {file}: {error!r}; expected a mapping with kind, config and step"
         ) from error
