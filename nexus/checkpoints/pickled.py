@@ -8,9 +8,10 @@ import torch
 
 from nexus.errors import CheckpointError
 
+_SCALAR = np.float64(0).__reduce__()[0]
 NUMPY_SCALARS = [
-    np._core.multiarray.scalar,  # pyright: ignore[reportAttributeAccessIssue]
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # pyright: ignore[reportAttributeAccessIssue]
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
     np.dtype,
     *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)),
 ]

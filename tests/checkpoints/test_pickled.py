@@ -19,7 +19,7 @@ class Harmful:
 def test_code_in_a_file_is_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"encoder": {}, "more": Harmful()}, "x.pt")
-    (tmp_path / "y.pt").write_bytes(pickle.dumps(Harmful()))
+    (tmp_path / "y.pt").write_bytes(pickle.dumps(Harmful(), protocol=2))
     for name in ("x.pt", "y.pt"):
         with pytest.raises(CheckpointError, match="files that hold code are not run"):
             read_pickled(name)
