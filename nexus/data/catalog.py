@@ -33,6 +33,10 @@ class Problem:
     reason: str
     fatal: bool
 
+    def __post_init__(self) -> None:
+        # Errors name their file; a problem does so already.
+        object.__setattr__(self, "reason", self.reason.removeprefix(f"{self.path}: "))
+
     def to_mapping(self) -> dict[str, Any]:
         """JSON-ready values."""
         return {

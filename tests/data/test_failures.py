@@ -98,3 +98,9 @@ def test_state_survives_json_and_rows_fit_the_problem_file():
 def test_impossible_rules_are_refused(arguments):
     with pytest.raises(ValueError, match="expected at least"):
         FailureLedger(*arguments)
+
+
+def test_a_problem_names_its_file_once() -> None:
+    problem = Problem("/v/a.mp4", "unreadable", "/v/a.mp4: no frame decodes", fatal=True)
+    assert problem.reason == "no frame decodes"
+    assert Problem("/v/a.mp4", "odd", "like /v/a.mp4: odd", fatal=False).reason[:4] == "like"
