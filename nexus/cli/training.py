@@ -53,6 +53,14 @@ def pretrain(
     recipe: Annotated[
         str, typer.Option(help="Name of a recipe that comes with nexus, or a .yaml file.")
     ] = "small",
+    init: Annotated[
+        str | None,
+        typer.Option(
+            help="Weights to start from, for recipe [bold]adapt[/bold]: a run's folder, a file of "
+            "published weights, or a model's name on the Hugging Face hub.",
+            show_default="none: from nothing",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out from its last checkpoint.")
     ] = False,
@@ -81,6 +89,7 @@ def pretrain(
         out,
         recipe=recipe,
         overrides=tuple(overrides or ()),
+        init=init,
         resume=resume,
         seed=seed,
         label=label,

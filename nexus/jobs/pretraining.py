@@ -14,6 +14,7 @@ from nexus.evaluation.suite import label_columns
 from nexus.jobs.console import progress, say_problems
 from nexus.jobs.probing import probe_arms
 from nexus.jobs.runs import clip_source, frames_needed, load_run, read_videos
+from nexus.jobs.starting import start_of
 from nexus.report.page import write_report
 from nexus.report.read import read_run
 from nexus.report.tables import markdown_table
@@ -41,6 +42,7 @@ def pretrain(
     *,
     recipe: str | Path = "small",
     overrides: Sequence[str] = (),
+    init: str | Path | None = None,
     resume: bool = False,
     seed: int | None = None,
     label: str | Sequence[str] | None = None,
@@ -55,6 +57,8 @@ def pretrain(
         out: the run's folder.
         recipe: a recipe's name or a .yaml file.
         overrides: changes to it, `["training.steps=2000", ...]`.
+        init: weights to start from (recipe "adapt" needs some): the folder of a run or checkpoint.
+            The run keeps what it needs of them.
         resume: go on with the run in `out`.
         seed: of the run; default: the recipe's.
         label: label column(s) to probe; default: every one that the data has.
@@ -62,14 +66,16 @@ def pretrain(
 
     Raises:
         DataError: no usable video, an unknown label column, or too many files that fail.
-        ConfigError: a recipe or override that is not acceptable.
+        ConfigError: a recipe or override that is not acceptable, or that does not go with `init`.
+        CheckpointError: `init` cannot be read.
         TrainingError: `out` holds a run already, or training cannot go on.
     """
     out = Path(out)
     changes = parse_overrides(overrides)
     if seed is not None:
         changes = merge(changes, {"training": {"seed": seed}})
-    settings = load_recipe(recipe, changes)
+    start, weights = start_of(init, out, resume=resume)
+    settings = load_recipe(recipe, changes, weights=weights)
     if data == TOY:
         data = toy_world(out / "toy", ToyConfig.from_mapping({}), seed=settings.training.seed)
         label = label or TOY_TASKS
@@ -77,7 +83,7 @@ def pretrain(
     wanted = (label,) if isinstance(label, str) else label
     columns = label_columns(catalog, wanted)
     say_problems(catalog)
-    result = train(settings, catalog, out, resume=resume, command=command)
+    result = train(settings, catalog, out, resume=resume, start=start, command=command)
     told = [f"Health: {result.health.status}: {result.health.reason}."]
     page = None
     if report and result.status == "finished":

@@ -16,6 +16,7 @@ from nexus.training.interrupts import EXIT_CODE, Interrupts
 from nexus.training.progress import Screen
 from nexus.training.recipe import Recipe
 from nexus.training.run_directory import RunDirectory, how_to_continue
+from nexus.training.start import Start
 from nexus.training.threads import calibrate, candidates
 from nexus.training.trainer import Status, Trainer
 
@@ -49,6 +50,7 @@ def train(
     out: str | Path,
     *,
     resume: bool = False,
+    start: Start | None = None,
     command: str = "",
     console: Console | None = None,
 ) -> TrainResult:
@@ -62,6 +64,7 @@ def train(
         out: the run's folder, new or, with `resume`, that of an earlier run.
         resume: go on from the run's last checkpoint (from the start if it has none yet). On the
             CPU the weights and the journal come out bit for bit as without the interruption.
+        start: weights to start from; not needed once the run has a checkpoint.
         command: the command line that was given, for the record and for the hint how to go on.
         console: where progress goes; default: standard error.
 
@@ -69,7 +72,8 @@ def train(
         TrainingError: `out` holds a run already, or none to resume, or one with another recipe;
             too many steps in a row without finite numbers; a collapse under the `stop` policy.
         DataError: no usable videos, or too many files that cannot be read.
-        CheckpointError: the checkpoint to resume from is damaged.
+        CheckpointError: the checkpoint to resume from is damaged, or the weights to start from do
+            not fit.
     """
     run = RunDirectory(out)
     with run.lock(), kept_settings(), Interrupts() as interrupts:
@@ -84,8 +88,10 @@ def train(
             discard_leftovers(run.checkpoints)
             trainer.restore(latest_checkpoint(run.checkpoints) if resume else None)
             facts = {"command": command, "environment": describe_environment()}
+            facts["init"] = dict(start.facts) if start else None
             run.start(recipe, {**facts, **trainer.describe()})
             with run.failures_recorded():
+                trainer.begin(start)
                 settle_threads(trainer, run)
                 status = trainer.run(interrupts)
             run.finish(status)

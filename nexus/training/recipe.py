@@ -20,6 +20,8 @@ from nexus.models.ssl import PixelConfig, VJEPAConfig, model_config
 from nexus.training.curriculum import Row, Stage, check_table, stages_of
 from nexus.training.health import OnCollapse
 from nexus.training.optim import OptimConfig
+from nexus.training.reference import ReferenceRun
+from nexus.training.start import continued_model
 from nexus.training.step import Precision
 
 
@@ -82,6 +84,23 @@ class Recipe(Config):
     data: DataConfig = DataConfig()
     optim: OptimConfig = OptimConfig()
     training: TrainingConfig = TrainingConfig()
+    reference: ReferenceRun | None = None
+    """Continued training: what is not given of the learning rate, its warm-up and cooldown and
+    `model.ema_momentum` is scaled from this run. Such a recipe needs weights to start from."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _scale(cls, recipe: Any) -> Any:
+        if not isinstance(recipe, Mapping) or not recipe.get("reference"):
+            return recipe
+        try:
+            reference = ReferenceRun.model_validate(recipe["reference"])
+            training = TrainingConfig.model_validate(recipe.get("training", {}))
+            optim = OptimConfig.model_validate(recipe.get("optim", {}))
+        except pydantic.ValidationError:
+            return recipe  # the fields' own validation says what is wrong
+        clips = training.batch_size * training.accumulation
+        return merge(reference.settings_for(optim, steps=training.steps, clips=clips), recipe)
 
     @pydantic.field_validator("model")
     @classmethod
@@ -156,19 +175,31 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(
-    name_or_path: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()
+    name_or_path: str | Path,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    *,
+    weights: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    """A recipe by its name (`seed`, `small`) or from a YAML file, with changes on top.
+    """A recipe by its name (`seed`, `small`, ...) or from a YAML file, with changes on top.
 
     Args:
         overrides: `["optim.lr=3e-4", ...]` or the nested mapping that such a list means.
+        weights: the complete settings of the model that training starts from, if it does.
 
     Raises:
         ConfigError: no such recipe, or a key or value that does not fit (the nearest known key is
-            named).
+            named); a recipe that contradicts the weights, or that needs some.
     """
     changes = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
-    return Recipe.from_mapping(merge(_sized(_read(name_or_path)), _sized(changes)))
+    recipe = merge(_sized(_read(name_or_path)), _sized(changes))
+    if weights is not None:
+        recipe["model"] = continued_model(weights, recipe.get("model", {}))
+    elif recipe.get("reference"):
+        raise ConfigError(
+            f"recipe {name_or_path} goes on from weights, and none are given; name them with "
+            "--init WEIGHTS (a run's folder, a file, or a model's name on the Hugging Face hub)"
+        )
+    return Recipe.from_mapping(recipe)
 
 
 def _sized(layer: Mapping[str, Any]) -> Mapping[str, Any]:

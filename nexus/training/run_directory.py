@@ -38,8 +38,9 @@ MAY_CHANGE = {
 """Keys that may differ when a run is resumed: none of them decides what the steps compute.
 `training.steps` is not among them, because every schedule of the run depends on it."""
 
-KEPT = ("command", "started", "threads")
-"""Entries of `run.json` that a resumed run keeps; the same thread count gives the same bits."""
+KEPT = ("command", "started", "threads", "init")
+"""Entries of `run.json` that a resumed run keeps; the same thread count gives the same bits, `init`
+says which weights it started from."""
 
 
 class RunDirectory:

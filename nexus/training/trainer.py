@@ -11,6 +11,7 @@ from nexus.checkpoints.files import MODEL_FILE, ModelCard, load_state, save_chec
 from nexus.checkpoints.weights import load_weights
 from nexus.data.catalog import Catalog
 from nexus.data.loader import Batch
+from nexus.errors import TrainingError
 from nexus.models.ssl import build_model
 from nexus.models.ssl.collapse import DoctorConfig
 from nexus.training.environment import choose_device, nexus_version
@@ -23,6 +24,7 @@ from nexus.training.progress import Pace, Screen
 from nexus.training.recipe import Recipe
 from nexus.training.rng import kept_rng, rng_state, seed_everything, set_rng_state
 from nexus.training.run_directory import RunDirectory
+from nexus.training.start import Start, load_start
 from nexus.training.step import StepResult, TrainStep
 
 Status = Literal["finished", "interrupted"]
@@ -140,6 +142,36 @@ class Trainer:
         if news:
             self.screen.say(news)
 
+    def begin(self, start: Start | None) -> None:
+        """Take over the weights that a run starts from, unless it has a checkpoint of its own.
+
+        They are saved at once as the checkpoint of step 0: from then on, the run can be resumed
+        without the file that they came from.
+
+        Raises:
+            CheckpointError: the weights do not fit.
+            TrainingError: the run started from weights that it has not saved and was not given, or
+                from nothing.
+        """
+        recorded = self.directory.info.get("init")
+        if start and not recorded:
+            raise TrainingError(
+                f"{self.directory.root} holds a run that did not start from weights; resume it "
+                "without --init"
+            )
+        if self.checkpoint is not None or not recorded:
+            return
+        if start is None:
+            raise TrainingError(
+                f"this run was to start from {recorded['source']}, but ended before it had saved "
+                f"these weights; give them again: --init {recorded['source']}"
+            )
+        told = load_start(self.model, start)
+        notes = list(dict.fromkeys([*start.facts.get("notes", ()), *told]))
+        self.directory.update({"init": {**start.facts, "notes": notes}})
+        self.screen.say("\n  ".join([f"starting from {start.facts['source']}", *notes]))
+        self.save()
+
     def save(self) -> None:
         """Write a checkpoint of this step, unless there is one."""
         if self.checkpoint and self.checkpoint.name == f"step_{self.step:08d}":
@@ -149,7 +181,7 @@ class Trainer:
             kind=self.recipe.kind,
             config=self.model.config.to_mapping(),
             step=self.step,
-            extra={"recipe": self.recipe.name, "nexus": nexus_version()},
+            extra=self.card_facts(),
         )
         self.checkpoint = save_checkpoint(
             self.directory.checkpoints,
@@ -159,6 +191,12 @@ class Trainer:
             keep=self.recipe.training.keep_checkpoints,
         )
         self.directory.update(self.counts())
+
+    def card_facts(self) -> dict[str, Any]:
+        """What a checkpoint says of itself beside kind, settings and step."""
+        init = self.directory.info.get("init")
+        facts = {"recipe": self.recipe.name, "nexus": nexus_version()}
+        return {**facts, "init": init} if init else facts
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resume needs beside the model's weights."""

@@ -89,6 +89,7 @@ def test_pretrain_hands_everything_over(jobs, capsys, monkeypatch):
     jobs.answer = result()
     line = ["pretrain", "my videos", "--out", "runs/a", "optim.lr=3e-4", "--resume"]
     line += ["--seed", "7", "model.mask=tube", "--recipe", "seed", "--label", "action"]
+    line += ["--init", "w.pt"]
     monkeypatch.setattr(sys, "argv", ["nexus", *line])
     assert run(line) == 0
     [(name, args, kwargs)] = jobs.calls
@@ -96,12 +97,13 @@ def test_pretrain_hands_everything_over(jobs, capsys, monkeypatch):
     assert kwargs == {
         "recipe": "seed",
         "overrides": ("optim.lr=3e-4", "model.mask=tube"),
+        "init": "w.pt",
         "resume": True,
         "seed": 7,
         "label": "action",
         "report": True,
         "command": "nexus pretrain 'my videos' --out runs/a optim.lr=3e-4 --resume --seed 7 "
-        "model.mask=tube --recipe seed --label action",
+        "model.mask=tube --recipe seed --label action --init w.pt",
     }
     printed = capsys.readouterr().out
     assert "2 steps [done]" in printed

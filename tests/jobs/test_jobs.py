@@ -155,7 +155,7 @@ def test_demo(tmp_path, monkeypatch):
     monkeypatch.setattr(ToyConfig, "from_mapping", lambda given: real({**WORLD, **given}))
     load, tiny = pretraining.load_recipe, {"training": {"steps": 2, "threads": 1}}
     monkeypatch.setattr(
-        pretraining, "load_recipe", lambda name, more: load(name, merge(tiny, more))
+        pretraining, "load_recipe", lambda name, more, weights: load(name, merge(tiny, more))
     )
     done = nexus.demo(tmp_path / "demo")
     assert done.report == tmp_path / "demo/report.html"

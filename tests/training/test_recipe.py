@@ -8,7 +8,7 @@ from nexus.training.curriculum import Stage
 from nexus.training.recipe import Recipe, load_recipe, recipe_names
 
 
-@pytest.mark.parametrize("name", ["seed", "small"])
+@pytest.mark.parametrize("name", ["seed", "small", "vjepa2", "vjepa2.1"])
 def test_shipped_recipes_load_and_survive_a_round_trip(name, tmp_path):
     recipe = load_recipe(name)
     assert recipe.name == name in recipe_names()
@@ -114,7 +114,9 @@ def test_a_wrong_key_or_value_is_named(override, message):
 
 
 def test_an_unknown_recipe_names_the_nearest_and_all():
-    with pytest.raises(ConfigError, match=r"'smal'; did you mean 'small'\? Known: seed, small"):
+    with pytest.raises(
+        ConfigError, match=r"'smal'; did you mean 'small'\? Known: adapt, seed, small"
+    ):
         load_recipe("smal")
 
 

@@ -1,0 +1,78 @@
+"""`--init`: published weights or a run's as the start of a run, and what a resumed one needs."""
+
+from pathlib import Path
+from typing import Any
+
+from nexus.checkpoints.files import latest_checkpoint
+from nexus.checkpoints.load import load
+from nexus.errors import TrainingError
+from nexus.models.predictor import PredictorConfig
+from nexus.training.rng import kept_rng
+from nexus.training.run_directory import RunDirectory, read_run_recipe
+from nexus.training.start import PREDICTOR, Start, sha256_of
+
+
+def read_start(weights: str | Path) -> Start:
+    """Weights to start a run from, of any kind that `nexus.checkpoints.load` knows.
+
+    What the file lacks of the predictor is left out, for the run to make it from its own seed.
+
+    Raises:
+        CheckpointError: there are none, they are damaged, or they are not those of a V-JEPA model.
+    """
+    with kept_rng():
+        loaded = load(weights, allow_missing=(f"{PREDICTOR}*",))
+    tensors = {
+        name: tensor
+        for name, tensor in loaded.model.state_dict().items()
+        if name not in loaded.fresh
+    }
+    config = loaded.model.config.to_mapping()
+    if not any(name.startswith(PREDICTOR) for name in tensors):
+        config = {
+            key: each for key, each in config.items() if key not in PredictorConfig.model_fields
+        }
+    facts = {
+        "source": str(weights),
+        "layout": loaded.kind,
+        "path": str(loaded.path),
+        "revision": loaded.revision,
+        "sha256": sha256_of(tensors),
+        "report": loaded.explain(),
+        "notes": list(loaded.notes),
+    }
+    return Start(config, tensors, facts)
+
+
+def start_of(
+    init: str | Path | None, out: Path, *, resume: bool
+) -> tuple[Start | None, dict[str, Any] | None]:
+    """The weights to load, if they are needed, and the model's settings that belong to them.
+
+    A run that has saved a checkpoint no longer needs the weights that it started from: its own
+    recipe holds the settings.
+
+    Raises:
+        CheckpointError: the weights cannot be read.
+        TrainingError: the run to be resumed started from other weights.
+    """
+    run = RunDirectory(out)
+    if not resume or not run.info_file.exists():
+        if init is None:
+            return None, None
+        start = read_start(init)
+        return start, dict(start.config)
+    recorded = run.read_info().get("init")
+    source = recorded["source"] if recorded else None
+    if init is not None and str(init) != source:
+        was = f"from {source}" if source else "from nothing"
+        raise TrainingError(
+            f"{out} holds a run that started {was}, not from {init}; resume it without --init, or "
+            "choose another --out"
+        )
+    if source is None:
+        return None, None
+    model = read_run_recipe(out).model
+    if init is None or latest_checkpoint(run.checkpoints):
+        return None, model
+    return read_start(init), model
