@@ -153,6 +153,7 @@ def read_meta_probes(path: str | Path) -> list[dict[str, Tensor]]:
     if not found or not all(isinstance(one, Mapping) for one in found):
         keys = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content)
         raise CheckpointError(
-            f"{path} holds no probes: expected state dicts in a list under `classifiers`, got {keys}"
+            f"{path} holds no probes: expected a list of state dicts under "
+            f"`classifiers`, got {keys}"
         )
     return [from_meta(one) for one in found]

@@ -24,6 +24,7 @@ from nexus.evaluation.table import FeatureTable
 from nexus.evaluation.table_files import check_ending, write_tables
 from nexus.evaluation.windows import Windows, slide
 from nexus.models.encoder import VideoEncoder
+from nexus.models.heads import AttentiveHead
 
 CHUNK_BYTES = 128_000_000
 """Decoded full-size pictures that one reading thread holds at a time."""
@@ -53,16 +54,18 @@ def embed(
     channels: int = 3,
     decoder: Decoder | None = None,
     num_workers: int = 1,
+    head: AttentiveHead | None = None,
     progress: Progress | None = None,
 ) -> Embedded:
     """Write one row a window: key, path, split, start, end (seconds), labels, features.
 
     Args:
-        out: a `.parquet` file (written as it goes, for any amount of video) or a `.npz` file
-            (collected in memory; the only one for `tokens` pooling). `load_table` reads both.
+        out: a `.parquet` or (the only one for `tokens` pooling) `.npz` file, written as it goes,
+            for any amount of video. `load_table` reads both.
         clip: frames a window and their rate or stride.
         overlap: share of a window that the next one covers again.
         num_workers: threads that decode while the encoder works; 0 decodes in between.
+        head: the probe that pools, under `attentive` pooling; on the encoder's device.
         progress: called with (videos begun, videos in all).
 
     A file that fails has no rows; where only some windows cannot be decoded those are missing.
@@ -87,7 +90,8 @@ def embed(
 
     def tables() -> Iterator[FeatureTable]:
         for batch in batched(reader.windows(num_workers), config.batch_size):
-            features, grid = encode(encoder, torch.stack([item.video for item in batch]), config)
+            video = torch.stack([item.video for item in batch])
+            features, grid = encode(encoder, video, config, head)
             files.update(item.record for item in batch)
             if progress is not None:
                 progress(batch[-1].record + 1, len(catalog.records))
@@ -102,6 +106,7 @@ def embed(
                 ends=np.array([item.end for item in batch]),
                 pooling=config.pooling,
                 grid=(grid.time, grid.height, grid.width),
+                layers=config.layers,
             )
         if not files:
             listed = "; ".join(f"{item.path}: {item.reason}" for item in reader.problems())

@@ -2,23 +2,22 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float64, UInt8
 from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional as F
 
-from nexus.data.catalog import Problem
-from nexus.data.loader import Batch
+from nexus.data.catalog import Problem, VideoRecord
 from nexus.errors import DataError
 from nexus.evaluation.frozen import FeatureConfig, encode, frozen, weights_identity
 from nexus.evaluation.source import ClipSource
-from nexus.evaluation.table import FeatureTable, Pooling
-from nexus.evaluation.table_files import load_table, save_table
+from nexus.evaluation.table import FeatureTable, Pooling, concatenate
+from nexus.evaluation.table_files import load_table, write_tables
 from nexus.models.encoder import VideoEncoder
 
 Progress = Callable[[int, int], None]
@@ -42,8 +41,9 @@ def extract(
 
     Args:
         encoder: stays on its device and is left in the mode that it is in.
-        cache_dir: features are kept here, under the identity of the weights, of the video files
-            and of the settings; labels and splits always come from the catalog at hand.
+        cache_dir: features are written here as they come and kept, under the identity of the
+            weights, of the video files and of the settings; labels and splits always come from the
+            catalog at hand.
 
     Returns:
         One row a clip, in the order of the catalog. A file that fails has no row: it stands in
@@ -59,18 +59,20 @@ def extract(
         features, grid = encode(encoder, video, config)
         return features, (grid.time, grid.height, grid.width)
 
-    def make() -> FeatureTable:
-        with frozen(encoder):
-            return _collect(source, config.pooling, config.batch_size, featurise, progress)
+    def make(problems: dict[tuple[str, str], Problem]) -> Iterator[FeatureTable]:
+        return _tables(
+            source,
+            config.pooling,
+            config.batch_size,
+            featurise,
+            progress,
+            problems,
+            config.layers,
+        )
 
-    if cache_dir is None:
-        return make()
-    return _cached(
-        Path(cache_dir),
-        f"{weights_identity(encoder)} {config.pooling} {config.precision}",
-        source,
-        make,
-    )
+    what = "" if cache_dir is None else identity_of(encoder, config)
+    with frozen(encoder):
+        return _kept(cache_dir, what, source, make)
 
 
 def pixel_features(
@@ -90,14 +92,17 @@ def pixel_features(
         DataError: not a single clip could be read.
     """
 
-    def make() -> FeatureTable:
-        return _collect(
-            source, "pixels", batch_size, lambda video: shrink_pixels(video, size), progress
+    def make(problems: dict[tuple[str, str], Problem]) -> Iterator[FeatureTable]:
+        return _tables(
+            source,
+            "pixels",
+            batch_size,
+            lambda video: shrink_pixels(video, size),
+            progress,
+            problems,
         )
 
-    if cache_dir is None:
-        return make()
-    return _cached(Path(cache_dir), f"pixels {size}", source, make)
+    return _kept(cache_dir, f"pixels {size}", source, make)
 
 
 def shrink_pixels(
@@ -110,73 +115,89 @@ def shrink_pixels(
     return small.reshape(len(video), -1).numpy(), (video.shape[2], height, width)
 
 
-def _collect(
+def _tables(
     source: ClipSource,
     pooling: Pooling,
     batch_size: int,
     featurise: Featurise,
     progress: Progress | None,
-) -> FeatureTable:
-    records, total = source.catalog.records, source.clip_count
-    features: list[ndarray] = []
-    rows: list[int] = []
-    starts: list[float] = []
-    ends: list[float] = []
-    problems: dict[tuple[str, str], Problem] = {}
-    grid, seen = (1, 1, 1), 0
+    problems: dict[tuple[str, str], Problem],
+    layers: tuple[int, ...] = (-1,),
+) -> Iterator[FeatureTable]:
+    """A table a batch; what fails is put into `problems`."""
+    records, total, seen, found_any = source.catalog.records, source.clip_count, 0, False
     for batch in source.batches(batch_size):
         seen += len(batch.video) + len(batch.failures)
         for problem in batch.failures:
             problems.setdefault((problem.path, problem.kind), problem)
-        if len(batch.video):
-            found, grid = featurise(batch.video)
-            features.append(found)
-            rows += batch.record_index.tolist()
-            starts += batch.times[:, 0].tolist()
-            ends += _ends(batch, source).tolist()
         if progress is not None:
             progress(seen, total)
-    if not features:
+        if not len(batch.video):
+            continue
+        found_any = True
+        features, grid = featurise(batch.video)
+        chosen = [records[row] for row in batch.record_index.tolist()]
+        times = batch.times.numpy()
+        yield FeatureTable(
+            features=features,
+            keys=tuple(record.key for record in chosen),
+            paths=tuple(str(record.path) for record in chosen),
+            labels=tuple(dict(record.labels) for record in chosen),
+            splits=tuple(record.split or "" for record in chosen),
+            starts=times[:, 0],
+            ends=times[:, -1] + frame_step(times, chosen),
+            pooling=pooling,
+            grid=grid,
+            layers=layers,
+        )
+    if not found_any:
         listed = "; ".join(f"{problem.path}: {problem.reason}" for problem in problems.values())
         raise DataError(f"no clip of {source.catalog.source} could be read ({listed[:600]})")
-    chosen = [records[row] for row in rows]
-    return FeatureTable(
-        features=np.concatenate(features),
-        keys=tuple(record.key for record in chosen),
-        paths=tuple(str(record.path) for record in chosen),
-        labels=tuple(dict(record.labels) for record in chosen),
-        splits=tuple(record.split or "" for record in chosen),
-        starts=np.array(starts),
-        ends=np.array(ends),
-        pooling=pooling,
-        grid=grid,
-        problems=tuple(problems.values()),
-    )
 
 
-def _ends(batch: Batch, source: ClipSource) -> Float[ndarray, " batch"]:
-    """When each clip ends: an average frame step after its last frame comes on screen."""
-    times = batch.times.numpy()
+def frame_step(
+    times: Float64[ndarray, "clips frames"], records: Sequence[VideoRecord]
+) -> Float64[ndarray, " clips"]:
+    """How long each clip's last frame stays on screen: an average step, in seconds."""
     if times.shape[1] > 1:
-        return times[:, -1] + (times[:, -1] - times[:, 0]) / (times.shape[1] - 1)
-    rates = [source.catalog.records[index].fps for index in batch.record_index.tolist()]
-    return times[:, -1] + 1 / np.array(rates)
+        return (times[:, -1] - times[:, 0]) / (times.shape[1] - 1)
+    return 1 / np.array([record.fps for record in records])
 
 
-def _cached(
-    folder: Path, what: str, source: ClipSource, make: Callable[[], FeatureTable]
+def _kept(
+    folder: str | Path | None,
+    what: str,
+    source: ClipSource,
+    make: Callable[[dict[tuple[str, str], Problem]], Iterator[FeatureTable]],
 ) -> FeatureTable:
-    """The table from the cache, with today's labels and splits, or made and put there."""
-    name = hashlib.sha256(f"1 {what} {source.identity()}".encode()).hexdigest()[:32]
-    path = folder / f"{name}.npz"
+    """The table from the cache, with today's labels and splits, or made and put there.
+
+    Without a folder it is collected in memory.
+    """
+    problems: dict[tuple[str, str], Problem] = {}
+    if folder is None:
+        table = concatenate(list(make(problems)))
+        return replace(table, problems=tuple(problems.values()))
+    path = cache_file(folder, what, source)
     if path.exists():
         try:
             return relabelled(load_table(path), source)
         except DataError as error:
             _log.warning("%s; the features are computed again", error)
-    table = make()
-    save_table(table, path)
-    return table
+    write_tables(path, make(problems), lambda: tuple(problems.values()), ())
+    return load_table(path)
+
+
+def cache_file(folder: str | Path, what: str, source: ClipSource) -> Path:
+    """Where the features of a source are kept; `what` says which features."""
+    name = hashlib.sha256(f"2 {what} {source.identity()}".encode()).hexdigest()[:32]
+    return Path(folder) / f"{name}.npz"
+
+
+def identity_of(encoder: VideoEncoder, config: FeatureConfig) -> str:
+    """What the features depend on beside the clips."""
+    layers = ",".join(map(str, config.layers))
+    return f"{weights_identity(encoder)} {config.pooling} {config.precision} {layers}"
 
 
 def relabelled(table: FeatureTable, source: ClipSource) -> FeatureTable:

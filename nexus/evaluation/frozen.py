@@ -1,11 +1,11 @@
 """A frozen encoder at work: pixels in, pooled features out; and what identifies its weights."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Literal
 
-import numpy as np
 import pydantic
 import torch
 from jaxtyping import Float, UInt8
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from nexus.config import Config
 from nexus.data.augment import normalise
-from nexus.errors import NexusError
+from nexus.errors import DataError, NexusError
 from nexus.models.encoder import VideoEncoder
+from nexus.models.heads import AttentiveHead
 from nexus.nn.grid import Grid
 
-TokenPooling = Literal["mean", "mean_time", "tokens"]
+TokenPooling = Literal["mean", "mean_time", "tokens", "attentive"]
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -26,9 +27,12 @@ class FeatureConfig(Config):
     """How features are computed; see `nexus.evaluation.table.Pooling` for the kinds of pooling."""
 
     pooling: TokenPooling = "mean"
+    layers: tuple[int, ...] = (-1,)
+    """Blocks, from 0 and rising, whose features stand side by side; -1 is the last one."""
     batch_size: pydantic.PositiveInt = 32
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """fp32, or autocast to half precision; the features are kept as float32 either way."""
+    """fp32, or autocast to half precision; the features are kept as float32 either way (tokens as
+    float16)."""
 
 
 @contextmanager
@@ -48,8 +52,31 @@ def encode(
     encoder: VideoEncoder,
     video: UInt8[Tensor, "batch channels time height width"],
     config: FeatureConfig,
+    head: AttentiveHead | None = None,
 ) -> tuple[Float[ndarray, "batch *features"], Grid]:
     """Pooled features of a batch on the encoder's device; call it under `frozen(encoder)`.
+
+    Args:
+        head: the trained probe that pools, under `attentive` pooling; on the encoder's device.
+
+    Raises:
+        NexusError: the features are not finite.
+    """
+    tokens, grid = encode_tokens(encoder, video, config)
+    if config.pooling == "attentive":
+        assert head is not None
+        pooled = head.pooled(probe_tokens(tokens, len(config.layers)))
+    else:
+        pooled = pool(tokens, grid, config.pooling)
+    return pooled.cpu().numpy(), grid
+
+
+def encode_tokens(
+    encoder: VideoEncoder,
+    video: UInt8[Tensor, "batch channels time height width"],
+    config: FeatureConfig,
+) -> tuple[Float[Tensor, "batch tokens dim"], Grid]:
+    """All tokens of a batch, float32, the layers side by side; on the encoder's device.
 
     Raises:
         NexusError: the features are not finite.
@@ -59,15 +86,43 @@ def encode(
     grid = encoder.grid_of(clips)
     dtype = PRECISIONS[config.precision]
     with torch.autocast(device.type, dtype, enabled=dtype is not None):
-        tokens = encoder(clips)
-    features = pool(tokens.float(), grid, config.pooling).cpu().numpy()
-    if not np.isfinite(features).all():
+        levels = encoder.features(clips, None, config.layers)
+    tokens = torch.cat([level.float() for level in levels], dim=-1)
+    if not bool(torch.isfinite(tokens).all()):
         raise NexusError(
             "the encoder gives features that are not finite numbers; expected finite ones. Its "
             "weights may have diverged (see the run's journal)"
             + ("" if dtype is None else f", or {config.precision} is too narrow: try fp32")
         )
-    return features, grid
+    return tokens, grid
+
+
+def check_layers(encoder: VideoEncoder, layers: Sequence[int]) -> None:
+    """Raise DataError unless the layers are blocks of the encoder, in rising order."""
+    depth = encoder.config.depth
+    rising = all(low < high for low, high in pairwise(layers))
+    inside = bool(layers) and layers[0] >= 0 and layers[-1] < depth
+    if tuple(layers) != (-1,) and not (rising and inside):
+        raise DataError(
+            f"layers {', '.join(map(str, layers)) or '(none)'}: expected rising block numbers from "
+            f"0 to {depth - 1}, as in {', '.join(map(str, _spread_layers(depth)))}"
+        )
+
+
+def _spread_layers(depth: int) -> list[int]:
+    return sorted({depth * quarter // 4 - 1 for quarter in range(1, 5)} - {-1})
+
+
+def probe_tokens(
+    tokens: Float[Tensor, "batch tokens wide"], layers: int
+) -> Float[Tensor, "batch more dim"]:
+    """Layers that stand side by side in each token become tokens one after the other.
+
+    So do the published probes read several layers (Diving48: four).
+    """
+    if layers == 1:
+        return tokens
+    return tokens.unflatten(-1, (layers, -1)).transpose(1, 2).flatten(1, 2)
 
 
 def pool(
@@ -78,7 +133,9 @@ def pool(
         return tokens.half()
     if pooling == "mean":
         return tokens.mean(dim=1)
-    return tokens.unflatten(1, (grid.time, grid.places)).mean(dim=2).flatten(1)
+    if pooling == "mean_time":
+        return tokens.unflatten(1, (grid.time, grid.places)).mean(dim=2).flatten(1)
+    raise ValueError("attentive pooling takes a trained probe")
 
 
 def device_of(model: nn.Module) -> torch.device:

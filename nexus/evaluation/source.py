@@ -65,14 +65,24 @@ class ClipSource:
             self._kept[batch_size] = tuple(read)
 
     @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the pictures."""
+        size = self.img_size
+        return (size, size) if isinstance(size, int) else size
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the pixels of all clips."""
-        size = self.img_size
-        height, width = (size, size) if isinstance(size, int) else size
+        height, width = self.sides
         return self.clip_count * self.channels * self.clip.num_frames * height * width
 
-    def _decoded(self, batch_size: int) -> Iterator[Batch]:
-        dataset = ClipDataset(
+    def dataset(self) -> ClipDataset:
+        """The clips one by one: clip n belongs to record `n // clips_per_video`.
+
+        Raises:
+            DataError: the catalog is empty.
+        """
+        return ClipDataset(
             self.catalog,
             self.clip.for_evaluation(self.clips_per_video),
             None,
@@ -81,8 +91,10 @@ class ClipSource:
             self.frame_cache,
             self.channels,
         )
+
+    def _decoded(self, batch_size: int) -> Iterator[Batch]:
         with ClipLoader(
-            dataset,
+            self.dataset(),
             batch_size=batch_size,
             seed=0,
             num_workers=self.num_workers,

@@ -5,16 +5,18 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Int
 from numpy import ndarray
 
 from nexus.data.catalog import Problem
 
-Pooling = Literal["mean", "mean_time", "tokens", "pixels"]
+Pooling = Literal["mean", "mean_time", "tokens", "attentive", "pixels"]
 """How a clip's tokens `(t h w)` become its features:
 
 - `mean`: the mean over all tokens, `(dim,)`. Loses order in time unless the encoder wrote it in.
 - `mean_time`: the mean over the places of each time step, the steps side by side, `(t * dim,)`.
 - `tokens`: all tokens, `(t * h * w, dim)`, for attentive probes.
+- `attentive`: the vector that a trained attentive probe pools, `(dim,)`.
 - `pixels`: not tokens at all but downsampled pixels, `(features,)`: the baseline.
 """
 
@@ -26,7 +28,10 @@ class FeatureTable:
     `features`: `(N, D)` float32, or `(N, tokens, dim)` float16 under `tokens` pooling. `keys` name
     the catalog records, `paths` their files, `labels` their label columns, `splits` train,
     validation, test or "" for none; `starts` and `ends` are the clip's bounds in seconds, float64.
-    `grid` is the token grid (time, height, width). `problems` are the files that are not here.
+    `grid` is the token grid (time, height, width). `layers` are the blocks whose features stand
+    side by side in `dim`; -1 is the last. `problems` are the files that are not here.
+
+    Tokens that come from a file are mapped, not read: only the rows that are asked for are.
     """
 
     features: ndarray
@@ -39,6 +44,7 @@ class FeatureTable:
     pooling: Pooling
     grid: tuple[int, int, int]
     problems: tuple[Problem, ...] = ()
+    layers: tuple[int, ...] = (-1,)
 
     def __post_init__(self) -> None:
         expected = 3 if self.pooling == "tokens" else 2
@@ -52,6 +58,24 @@ class FeatureTable:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def known(self) -> "FeatureTable":
+        """The same rows without their features: what is known about each clip."""
+        count, *rest = self.features.shape
+        # Not a slice: that would keep all features in memory.
+        return replace(self, features=np.zeros((count, 0, *rest[1:]), self.features.dtype))
+
+    def take(self, rows: Int[ndarray, " chosen"]) -> "FeatureTable":
+        """Some rows, in the order given."""
+        names = ("keys", "paths", "labels", "splits")
+        columns = {name: tuple(getattr(self, name)[row] for row in rows) for name in names}
+        return replace(
+            self,
+            features=self.features[rows],
+            starts=self.starts[rows],
+            ends=self.ends[rows],
+            **columns,
+        )
 
     def pooled(self, pooling: Pooling) -> "FeatureTable":
         """The same clips under a coarser pooling (`tokens` to `mean_time` to `mean`).

@@ -1,11 +1,14 @@
-"""Feature tables on disk: Parquet for other tools, npz for tokens; never pickled."""
+"""Feature tables on disk: Parquet for other tools, npz for tokens; never pickled.
+
+Both are written as the features come, and the tokens of an npz file are mapped when it is read, so
+that neither needs the memory of all of them.
+"""
 
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,9 +20,10 @@ from numpy import ndarray
 from nexus.atomic import atomic_path
 from nexus.data.catalog import Problem
 from nexus.errors import DataError
+from nexus.evaluation.npz import RowFile, map_array
 from nexus.evaluation.table import FeatureTable, Pooling, concatenate
 
-FORMAT = "nexus-features-1"
+FORMAT = "nexus-features-2"
 
 _UNREADABLE = (
     *(OSError, EOFError, ValueError, KeyError, TypeError),
@@ -45,34 +49,79 @@ def write_tables(
 ) -> int:
     """Write tables of one kind, one after the other, into one file; the number of rows.
 
-    Parquet is written as the tables come; npz when all have come. `problems` is asked at the end;
+    Features are written as they come, to either kind of file. `problems` is asked at the end;
     `columns` are the label columns.
 
     Raises:
         DataError: another file ending, tokens to Parquet, or no table at all.
     """
-    path, count = Path(path), 0
-    with atomic_path(path) as temporary, ExitStack() as stack:
-        writer: pq.ParquetWriter | None = None
-        kept: list[FeatureTable] = []
-        for table in tables:
-            check_ending(path, table.pooling)
-            count += len(table)
-            if path.suffix == ".npz":
-                kept.append(table)
-                continue
-            rows = to_arrow(table, columns)
-            if writer is None:
-                writer = stack.enter_context(pq.ParquetWriter(temporary, rows.schema))
-            writer.write_table(rows)
-        listed = [problem.to_mapping() for problem in problems()]
-        if writer is not None:
-            writer.add_key_value_metadata({"nexus_problems": json.dumps(listed)})
-        elif kept:
-            _write_npz(replace(concatenate(kept), problems=tuple(problems())), temporary)
-        else:
+    path = Path(path)
+    write = _write_npz if path.suffix == ".npz" else _write_parquet
+    with atomic_path(path) as temporary:
+        count = write(temporary, _refused(path, tables), problems, columns)
+        if count is None:
             raise DataError(f"there are no features to write to {path}")
     return count
+
+
+def _refused(path: Path, tables: Iterable[FeatureTable]) -> Iterator[FeatureTable]:
+    for table in tables:
+        check_ending(path, table.pooling)
+        yield table
+
+
+def _write_parquet(
+    path: Path,
+    tables: Iterable[FeatureTable],
+    problems: Callable[[], Sequence[Problem]],
+    columns: Sequence[str],
+) -> int | None:
+    writer, count = None, 0
+    with ExitStack() as stack:
+        for table in tables:
+            rows = to_arrow(table, columns)
+            if writer is None:
+                writer = stack.enter_context(pq.ParquetWriter(path, rows.schema))
+            writer.write_table(rows)
+            count += len(table)
+        if writer is None:
+            return None
+        listed = [problem.to_mapping() for problem in problems()]
+        writer.add_key_value_metadata({"nexus_problems": json.dumps(listed)})
+    return count
+
+
+def _write_npz(
+    path: Path,
+    tables: Iterable[FeatureTable],
+    problems: Callable[[], Sequence[Problem]],
+    columns: Sequence[str],
+) -> int | None:
+    rows, seen = RowFile(path), []
+    try:
+        for table in tables:
+            rows.add(table.features)
+            seen.append(table.known())
+        if not seen:
+            return None
+        known = concatenate(seen)
+        header = {
+            **_header(known),
+            "labels": [dict(labels) for labels in known.labels],
+            "problems": [problem.to_mapping() for problem in problems()],
+        }
+        others = {
+            "keys": _text(known.keys),
+            "paths": _text(known.paths),
+            "splits": _text(known.splits),
+            "starts": known.starts,
+            "ends": known.ends,
+            "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
+        }
+        rows.write_npz(path, "features", others)
+    finally:
+        rows.close()
+    return rows.count
 
 
 def load_table(path: str | Path) -> FeatureTable:
@@ -125,33 +174,20 @@ def to_arrow(table: FeatureTable, columns: Sequence[str]) -> pa.Table:
 
 
 def _header(table: FeatureTable) -> dict[str, Any]:
-    return {"format": FORMAT, "pooling": table.pooling, "grid": list(table.grid)}
-
-
-def _write_npz(table: FeatureTable, path: Path) -> None:
-    header = {
-        **_header(table),
-        "labels": [dict(labels) for labels in table.labels],
-        "problems": [problem.to_mapping() for problem in table.problems],
+    return {
+        "format": FORMAT,
+        "pooling": table.pooling,
+        "grid": list(table.grid),
+        "layers": list(table.layers),
     }
-    with path.open("wb") as handle:
-        np.savez(
-            handle,
-            features=table.features,
-            keys=_text(table.keys),
-            paths=_text(table.paths),
-            splits=_text(table.splits),
-            starts=table.starts,
-            ends=table.ends,
-            header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
-        )
 
 
 def _read_npz(path: Path) -> FeatureTable:
     with np.load(path, allow_pickle=False) as file:
         header = _checked(json.loads(file["header"].tobytes()))
+        tokens = header["pooling"] == "tokens"
         return FeatureTable(
-            features=file["features"],
+            features=map_array(path, "features") if tokens else file["features"],
             keys=_strings(file["keys"]),
             paths=_strings(file["paths"]),
             labels=tuple(header["labels"]),
@@ -161,6 +197,7 @@ def _read_npz(path: Path) -> FeatureTable:
             pooling=header["pooling"],
             grid=tuple(header["grid"]),
             problems=tuple(Problem(**problem) for problem in header["problems"]),
+            layers=tuple(header["layers"]),
         )
 
 
@@ -187,6 +224,7 @@ def _read_parquet(path: Path) -> FeatureTable:
         pooling=header["pooling"],
         grid=tuple(header["grid"]),
         problems=tuple(Problem(**problem) for problem in problems),
+        layers=tuple(header["layers"]),
     )
 
 

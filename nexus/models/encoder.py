@@ -351,3 +351,31 @@ def check_video_values(video: Tensor) -> None:
             f"the video holds NaN or infinite values in {len(bad)} of {len(finite)} clips of the "
             f"batch (positions {bad[:8]}); check the decoding and the normalisation"
         )
+
+
+def off_distribution(config: EncoderConfig, grid: Grid) -> str | None:
+    """One sentence on how a token grid differs from the trained one, or None if it does not.
+
+    Another grid is allowed: rotary positions go on counting (or, in 2.1, are stretched to the
+    trained range), position tables are interpolated. Still, the features are of a kind that
+    training has not seen. An image is as trained where the encoder takes images.
+    """
+    trained, patch = config.grid, config.patch_size
+    image = config.image_input and grid.time == 1
+    same_length = image or grid.time == trained.time
+    if same_length and (grid.height, grid.width) == (trained.height, trained.width):
+        return None
+    parts = []
+    if not same_length:
+        frames = grid.time * config.tubelet_size
+        parts.append(f"clips of {frames} frames, not {config.num_frames}")
+    if (grid.height, grid.width) != (trained.height, trained.width):
+        height, width = config.image_sides
+        parts.append(
+            f"pictures of {grid.height * patch} x {grid.width * patch} pixels, "
+            f"not {height} x {width}"
+        )
+    return (
+        f"these are {' and '.join(parts)} as the weights were trained with: positions are "
+        "extrapolated or interpolated, and the features may be worse"
+    )

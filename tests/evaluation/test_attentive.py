@@ -7,13 +7,11 @@ import pytest
 import torch
 from feature_worlds import make_table, three_splits, two_gaussians
 
-from nexus.evaluation.attentive import (
-    AttentiveProbeConfig,
-    attentive_probe,
-    default_heads,
-    schedule,
-)
+from nexus.errors import NexusError
+from nexus.evaluation.attentive import attentive_probe, fit_attentive
 from nexus.evaluation.probes import linear_probe
+from nexus.evaluation.sweep import PUBLISHED, AttentiveProbeConfig, default_heads, schedule
+from nexus.evaluation.token_sources import TableTokens
 
 
 def marked_tokens(count: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
@@ -88,6 +86,56 @@ def test_the_learning_rate_rises_and_then_falls_as_a_cosine() -> None:
 )
 def test_default_heads(dim: int, heads: int) -> None:
     assert default_heads(dim) == heads
+
+
+def test_the_head_that_is_handed_over_is_the_one_that_was_scored() -> None:
+    tokens, labels = marked_tokens(120)
+    table = make_table(tokens, labels, three_splits(60, 30, 30))
+    config = AttentiveProbeConfig(epochs=2, depth=2, learning_rates=(1e-5, 3e-3))
+    [fitted] = fit_attentive(TableTokens(table), "class", config)
+    assert fitted.result.probe == "attentive, 2 blocks" and fitted.classes == ("c0", "c1")
+    assert [(one.learning_rate, one.weight_decay) for one in fitted.sweep] == [
+        (1e-5, 0.01), (1e-5, 0.1), (3e-3, 0.01), (3e-3, 0.1),
+    ]  # fmt: skip
+    best = max(fitted.sweep, key=lambda one: (one.accuracy, -one.loss))
+    chosen = {"learning_rate": best.learning_rate, "weight_decay": best.weight_decay}
+    assert fitted.result.chosen == chosen and fitted.result.validation == best.accuracy
+    with torch.no_grad():
+        scores = fitted.head(torch.from_numpy(tokens[90:]).float())
+    right = scores.argmax(-1).numpy() == np.array([int(label[1]) for label in labels[90:]])
+    assert fitted.result.value == pytest.approx(right.mean())
+
+
+def test_half_precision_learns_the_same() -> None:
+    features, labels = two_gaussians(200, 16, distance=4.0)
+    tokens = TableTokens(make_table(features[:, None], labels, three_splits(120, 40, 40)))
+    config = AttentiveProbeConfig(epochs=5, precision="bf16", learning_rates=(3e-3,))
+    fine, coarse = (
+        fit_attentive(tokens, "class", config.with_changes(precision=precision))[0]
+        for precision in ("fp32", "bf16")
+    )
+    assert coarse.result.value == pytest.approx(fine.result.value, abs=0.06)
+    assert coarse.sweep != fine.sweep
+
+
+def test_a_head_that_diverges_is_not_chosen_and_does_not_touch_the_others() -> None:
+    features, labels = two_gaussians(160, 8, distance=3.0)
+    tokens = TableTokens(make_table(features[:, None], labels, three_splits(80, 40, 40)))
+    config = AttentiveProbeConfig(epochs=2, weight_decays=(0.0,), clip_norm=None, warmup=0.0)
+    alone, mixed = (
+        fit_attentive(tokens, "class", config.with_changes(learning_rates=rates))[0]
+        for rates in ((1e-3,), (1e30, 1e-3))
+    )
+    assert not math.isfinite(mixed.sweep[0].loss)
+    assert mixed.sweep[1] == alone.sweep[0] and mixed.result == alone.result
+    with pytest.raises(NexusError, match="all 1 heads of the sweep diverged"):
+        fit_attentive(tokens, "class", config.with_changes(learning_rates=(1e30,)))
+
+
+def test_the_published_sweep() -> None:
+    assert len(PUBLISHED.learning_rates) * len(PUBLISHED.weight_decays) == 20
+    assert (PUBLISHED.depth, PUBLISHED.epochs, PUBLISHED.warmup) == (4, 20, 0.0)
+    assert schedule(0, 100, 0.0) == 1.0
 
 
 def test_an_empty_sweep_is_refused() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from feature_worlds import memory_world, picture_frames, tiny_encoder
+from oracles.tiny import stir
 
 from nexus.data.augment import normalise
 from nexus.data.clips import ClipConfig
@@ -15,6 +16,7 @@ from nexus.evaluation import embed as embed_module
 from nexus.evaluation.embed import ahead, batched, embed
 from nexus.evaluation.frozen import FeatureConfig
 from nexus.evaluation.table_files import load_table
+from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 
 CLIP = ClipConfig(num_frames=4)
 
@@ -52,6 +54,40 @@ def test_each_row_is_its_windows_feature(tmp_path: Path, ending: str, workers: i
             expected = encoder(normalise(video)).mean(dim=1)[0]
         np.testing.assert_allclose(table.features[row], expected.numpy(), atol=1e-5)
     assert seen[-1] == (2, 2)
+
+
+def test_several_layers_stand_side_by_side(tmp_path: Path) -> None:
+    catalog, decoder = memory_world(tmp_path, [10])
+    encoder = tiny_encoder()
+    stir(encoder)
+    out = tmp_path / "out.parquet"
+    config = FeatureConfig(layers=(0, 1))
+    embed(encoder, catalog, out, clip=CLIP, img_size=16, config=config, decoder=decoder)
+    table = load_table(out)
+    assert table.layers == (0, 1) and table.features.shape == (3, 16)
+    video = torch.from_numpy(picture_frames(0, catalog.records[0])[:4]).permute(3, 0, 1, 2)
+    with torch.no_grad():
+        first, last = encoder.features(normalise(video[None]), blocks=[0, 1])
+    expected = torch.cat([first.mean(1), last.mean(1)], dim=1)[0]
+    np.testing.assert_allclose(table.features[0], expected.numpy(), atol=1e-5)
+    assert not np.allclose(first.mean(1), last.mean(1), atol=0.1)
+
+
+def test_a_probe_pools_the_tokens_of_its_layers(tmp_path: Path) -> None:
+    catalog, decoder = memory_world(tmp_path, [4])
+    encoder = tiny_encoder()
+    torch.manual_seed(1)
+    head = AttentiveHead(AttentiveHeadConfig(dim=8, num_classes=3, num_heads=2, depth=2))
+    out = tmp_path / "out.npz"
+    config = FeatureConfig(pooling="attentive", layers=(0, 1))
+    embed(encoder, catalog, out, clip=CLIP, img_size=16, config=config, decoder=decoder, head=head)
+    table = load_table(out)
+    assert table.pooling == "attentive"
+    video = torch.from_numpy(picture_frames(0, catalog.records[0])[:4]).permute(3, 0, 1, 2)
+    with torch.no_grad():
+        tokens = torch.cat(encoder.features(normalise(video[None]), blocks=[0, 1]), dim=1)
+        expected = head.pooler(tokens)[:, 0]
+    np.testing.assert_allclose(table.features, expected.numpy(), atol=1e-5)
 
 
 def test_failures_are_named_and_take_only_themselves_along(tmp_path: Path) -> None:

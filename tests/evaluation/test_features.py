@@ -15,7 +15,7 @@ from nexus.data.clips import ClipConfig
 from nexus.data.dataset import AugmentConfig
 from nexus.errors import DataError, NexusError
 from nexus.evaluation.features import extract, pixel_features
-from nexus.evaluation.frozen import FeatureConfig, frozen, weights_identity
+from nexus.evaluation.frozen import FeatureConfig, check_layers, frozen, weights_identity
 from nexus.evaluation.source import ClipSource
 from nexus.models.encoder import VideoEncoder
 
@@ -163,6 +163,7 @@ CHANGES: dict[str, Callable] = {
     "weight": another_weight,
     "file": another_file,
     "pooling": lambda e, s: (e, s, FeatureConfig(pooling="mean_time")),
+    "layers": lambda e, s: (e, s, FeatureConfig(layers=(0,))),
     "precision": lambda e, s: (e, s, FeatureConfig(precision="bf16")),
     "stride": lambda e, s: (e, replace(s, clip=ClipConfig(num_frames=4, stride=1, fps=5.0)), None),
     "size": lambda e, s: (e, replace(s, img_size=(16, 24)), None),
@@ -195,6 +196,17 @@ def test_a_damaged_cache_file_is_made_again(tmp_path: Path) -> None:
     again = extract(tiny_encoder(), source, cache_dir=tmp_path / "cache")
     np.testing.assert_array_equal(again.features, first.features)
     assert len(held.read_bytes()) > 100
+
+
+@pytest.mark.parametrize("layers", [(), (2,), (-2,), (1, 0), (0, 0), (0, -1)])
+def test_layers_that_are_not_there_are_refused(layers: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match=r"rising block numbers from 0 to 1, as in 0, 1"):
+        check_layers(tiny_encoder(), layers)
+
+
+def test_layers_that_are_there() -> None:
+    for layers in ((-1,), (0,), (1,), (0, 1)):
+        check_layers(tiny_encoder(), layers)
 
 
 def test_the_identity_of_weights_sees_values_names_and_settings() -> None:

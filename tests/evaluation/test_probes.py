@@ -9,9 +9,10 @@ from feature_worlds import make_table, three_splits, two_gaussians
 from scipy import stats
 
 from nexus.errors import DataError
-from nexus.evaluation.attentive import AttentiveProbeConfig, attentive_probe
+from nexus.evaluation.attentive import attentive_probe
 from nexus.evaluation.knn import KNNConfig, knn_probe
 from nexus.evaluation.probes import LinearProbeConfig, linear_probe, ridge_probe
+from nexus.evaluation.sweep import AttentiveProbeConfig
 
 QUICK = AttentiveProbeConfig(learning_rates=(1e-3, 1e-2), weight_decays=(0.01,), epochs=12)
 
@@ -69,7 +70,7 @@ def test_the_test_split_cannot_influence_any_choice(name: str) -> None:
 @pytest.mark.parametrize("name", PROBES)
 def test_the_validation_split_does_decide(name: str) -> None:
     """The score that chose is the chosen model's score on the validation labels."""
-    features, labels = two_gaussians(260, 24, distance=1.5)
+    features, labels = two_gaussians(260, 24, distance=2.0)
     splits = three_splits(100, 60, 100)
     clean = PROBES[name](make_table(features, labels, splits), "class")
     flipped = (

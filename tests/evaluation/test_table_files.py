@@ -1,5 +1,7 @@
 """Feature tables survive a round trip to disk, whatever their names; other files are refused."""
 
+import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from feature_worlds import make_table
 from nexus.data.catalog import Problem
 from nexus.errors import DataError
 from nexus.evaluation.table import FeatureTable
-from nexus.evaluation.table_files import load_table, save_table
+from nexus.evaluation.table_files import load_table, save_table, write_tables
 
 FEATURES = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
 TABLE = replace(
@@ -51,6 +53,31 @@ def test_tokens_go_to_npz_only(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"write them to a \.npz"):
         save_table(tokens, tmp_path / "tokens.parquet")
     assert not (tmp_path / "tokens.parquet").exists()
+
+
+def test_neither_file_needs_the_memory_of_all_tables(tmp_path: Path) -> None:
+    """Each table is gone when the next one but one is asked for; the tokens are mapped."""
+    alive: list[weakref.ref] = []
+
+    def tables(pooling: str) -> Iterator[FeatureTable]:
+        for number in range(6):
+            assert sum(ref() is not None for ref in alive) <= 1
+            shape = (4, 2, 3) if pooling == "tokens" else (4, 6)
+            features = np.full(shape, number, np.float16 if pooling == "tokens" else np.float32)
+            alive.append(weakref.ref(features))
+            yield replace(TABLE, features=features, pooling=pooling, layers=(3, 7))
+            del features
+
+    for pooling, ending in (("mean_time", "parquet"), ("tokens", "npz"), ("mean_time", "npz")):
+        alive.clear()
+        path = tmp_path / f"{pooling}.{ending}"
+        assert write_tables(path, tables(pooling), lambda: (), ["class"]) == 24
+        table = load_table(path)
+        assert table.layers == (3, 7) and len(table) == 24
+        assert isinstance(table.features, np.memmap) == (pooling == "tokens")
+        assert table.features.reshape(24, -1)[:, 0].tolist() == [
+            n for n in range(6) for _ in "1234"
+        ]
 
 
 def test_parquet_is_readable_without_nexus(tmp_path: Path) -> None:

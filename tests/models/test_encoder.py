@@ -8,7 +8,7 @@ from oracles import v_jepa_21
 from oracles.tiny import TINY, clips, stir
 
 from nexus.errors import ConfigError, VideoShapeError
-from nexus.models.encoder import EncoderConfig, VideoEncoder, check_video_values
+from nexus.models.encoder import EncoderConfig, VideoEncoder, check_video_values, off_distribution
 from nexus.nn.grid import Grid, TokenLayout
 
 KEYS = set(TINY) & set(EncoderConfig.model_fields)
@@ -274,3 +274,21 @@ def test_stochastic_depth_grows_with_depth() -> None:
     stack = encoder(drop_path=0.4).stack
     rates = [block.drop_path.rate for block in (*stack.spatial, *stack.temporal)]
     assert rates == pytest.approx([0.0, 0.2, 0.4])
+
+
+def test_a_grid_that_differs_from_the_trained_one_is_told_in_one_sentence() -> None:
+    config = EncoderConfig(img_size=(32, 48), num_frames=8)
+    assert config.grid == Grid(4, 2, 3)
+    assert off_distribution(config, Grid(4, 2, 3)) is None
+    longer = off_distribution(config, Grid(8, 2, 3))
+    assert longer and "clips of 16 frames, not 8 as" in longer and "pixels" not in longer
+    both = off_distribution(config, Grid(1, 3, 3))
+    assert both and "2 frames, not 8 and pictures of 48 x 48 pixels, not 32 x 48 as" in both
+
+
+def test_an_image_is_as_trained_only_where_images_are_taken() -> None:
+    still = Grid(1, 2, 2)
+    config = EncoderConfig(img_size=32, num_frames=8)
+    assert off_distribution(config, still)
+    assert off_distribution(config.with_changes(image_input=True), still) is None
+    assert off_distribution(config.with_changes(image_input=True), Grid(1, 2, 4))
