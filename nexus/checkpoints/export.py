@@ -1,0 +1,132 @@
+"""An encoder as a graph that runs without nexus: torch.export's `.pt2`, or ONNX.
+
+Both take normalised float32 clips `(batch, channels, frames, rows, cols)` of one size, in batches
+of any size, and give features `(batch, tokens, dim)`, time-major. What was written is read again
+and run; its numbers must be the encoder's.
+"""
+
+import importlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nexus.errors import CheckpointError
+from nexus.models.encoder import VideoEncoder, check_video_shape
+
+TOLERANCE = 1e-4
+"""Largest difference from the encoder's features, as a share of the largest feature."""
+NEEDED_FOR_ONNX = ("onnx", "onnxscript", "onnxruntime")
+
+
+def export_program(encoder: VideoEncoder, path: str | Path, clip: tuple[int, int, int]) -> float:
+    """Write an encoder as a `.pt2` file; `torch.export.load(path).module()` runs it.
+
+    Args:
+        encoder: on the CPU, in float32.
+        path: the file; written in place.
+        clip: frames, rows and columns of the clips.
+
+    Returns:
+        The largest difference found, as a share of the largest feature.
+
+    Raises:
+        VideoShapeError: the encoder does not take such clips.
+        CheckpointError: the graph's numbers are not the encoder's.
+    """
+    example, batch = _example(encoder, clip)
+    with _quiet(encoder):
+        program = torch.export.export(encoder, (example,), dynamic_shapes={"video": {0: batch}})
+        torch.export.save(program, path)
+        again = torch.export.load(path).module()
+    return _checked(encoder, again, clip, path)
+
+
+def export_onnx(encoder: VideoEncoder, path: str | Path, clip: tuple[int, int, int]) -> float:
+    """Write an encoder as an ONNX file; input `video`, output `features`.
+
+    Weights of more than about 2 GB go to a second file beside it, `NAME.data`.
+
+    Args, returns and raises as `export_program`; besides:
+
+    Raises:
+        CheckpointError: onnx, onnxscript or onnxruntime is not installed.
+    """
+    runtime = _onnx_parts()
+    example, batch = _example(encoder, clip)
+    with _quiet(encoder):
+        program = torch.onnx.export(
+            encoder,
+            (example,),
+            dynamo=True,
+            dynamic_shapes={"video": {0: batch}},
+            input_names=["video"],
+            output_names=["features"],
+            verbose=False,
+        )
+        assert program is not None  # with dynamo=True it never is
+        program.save(str(path))
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def run(video: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(["features"], {"video": video.numpy()})[0])
+
+    return _checked(encoder, run, clip, path)
+
+
+def _onnx_parts() -> Any:
+    try:
+        return [importlib.import_module(name) for name in NEEDED_FOR_ONNX][-1]
+    except ImportError as error:
+        raise CheckpointError(
+            f"ONNX export needs {', '.join(NEEDED_FOR_ONNX)}, and {error.name} is not installed: "
+            "pip install 'nexus-vjepa[export]'"
+        ) from error
+
+
+def _example(encoder: VideoEncoder, clip: tuple[int, int, int]) -> tuple[Tensor, Any]:
+    """Clips to trace with (two: one would fix the batch size), and the free dimension."""
+    video = torch.zeros(2, encoder.config.in_chans, *clip)
+    check_video_shape(video, encoder.config)
+    return video, torch.export.Dim("batch", min=1)
+
+
+@contextmanager
+def _quiet(encoder: VideoEncoder) -> Iterator[None]:
+    """In eval mode, without what the exporters have to say about their own innards."""
+    training, logger = encoder.training, logging.getLogger("torch.onnx")
+    level = logger.level
+    encoder.eval()
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+        encoder.train(training)
+
+
+def _checked(
+    encoder: VideoEncoder,
+    exported: Callable[[Tensor], Tensor],
+    clip: tuple[int, int, int],
+    path: str | Path,
+) -> float:
+    """How far the exported graph's features are from the encoder's, on a single clip of noise."""
+    generator = torch.Generator().manual_seed(0)
+    video = torch.randn(1, encoder.config.in_chans, *clip, generator=generator)
+    with _quiet(encoder):
+        wanted, found = encoder(video), exported(video)
+    apart = float((found - wanted).abs().max() / wanted.abs().max())
+    if not apart <= TOLERANCE:
+        raise CheckpointError(
+            f"{path} gives other features than the encoder: {apart:.1e} of the largest apart, "
+            f"{TOLERANCE:.0e} allowed; this is a fault of the exporter, please report it"
+        )
+    return apart
