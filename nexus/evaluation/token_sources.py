@@ -21,7 +21,6 @@ from torch import Tensor
 from nexus.data.catalog import Problem
 from nexus.data.dataset import ClipDataset, Sample
 from nexus.errors import DataError
-from nexus.evaluation.embed import ahead, batched
 from nexus.evaluation.features import (
     Progress,
     cache_file,
@@ -32,7 +31,8 @@ from nexus.evaluation.features import (
 from nexus.evaluation.frozen import FeatureConfig, encode_tokens, frozen, probe_tokens
 from nexus.evaluation.source import ClipSource
 from nexus.evaluation.table import FeatureTable
-from nexus.models.encoder import VideoEncoder
+from nexus.evaluation.window_reader import ahead, batched
+from nexus.models.encoder import VideoEncoder, clip_grid
 
 SPARE = 0.9
 """Share of the free disk space that kept tokens may take."""
@@ -183,10 +183,8 @@ def token_source(
 
 def token_bytes(encoder: VideoEncoder, source: ClipSource, config: FeatureConfig) -> int:
     """Disk space of all tokens, in bytes."""
-    model, (height, width) = encoder.config, source.sides
-    time = max(1, source.clip.num_frames // model.tubelet_size)
-    tokens = time * (height // model.patch_size) * (width // model.patch_size)
-    return source.clip_count * tokens * model.encoder_dim * len(config.layers) * 2
+    tokens = clip_grid(encoder.config, source.clip.num_frames, source.sides).tokens
+    return source.clip_count * tokens * encoder.embed_dim * len(config.layers) * 2
 
 
 def live_tokens(

@@ -353,6 +353,12 @@ def check_video_values(video: Tensor) -> None:
         )
 
 
+def clip_grid(config: EncoderConfig, num_frames: int, sides: tuple[int, int]) -> Grid:
+    """The token grid of clips of a size (frames; height and width in pixels)."""
+    height, width = sides[0] // config.patch_size, sides[1] // config.patch_size
+    return Grid(max(1, num_frames // config.tubelet_size), height, width)
+
+
 def off_distribution(config: EncoderConfig, grid: Grid) -> str | None:
     """One sentence on how a token grid differs from the trained one, or None if it does not.
 

@@ -12,10 +12,11 @@ from oracles.tiny import stir
 from nexus.data.augment import normalise
 from nexus.data.clips import ClipConfig
 from nexus.errors import DataError
-from nexus.evaluation import embed as embed_module
-from nexus.evaluation.embed import ahead, batched, embed
+from nexus.evaluation import window_reader
+from nexus.evaluation.embed import embed
 from nexus.evaluation.frozen import FeatureConfig
 from nexus.evaluation.table_files import load_table
+from nexus.evaluation.window_reader import ahead, batched
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 
 CLIP = ClipConfig(num_frames=4)
@@ -118,7 +119,7 @@ def test_long_videos_are_decoded_in_pieces(tmp_path: Path, monkeypatch: pytest.M
     embed(tiny_encoder(), catalog, out, clip=CLIP, img_size=16, decoder=decoder)
     whole = load_table(out)
     assert len(decoder.requests) == 1
-    monkeypatch.setattr(embed_module, "CHUNK_BYTES", 5 * 4 * 16 * 16 * 3)
+    monkeypatch.setattr(window_reader, "CHUNK_BYTES", 5 * 4 * 16 * 16 * 3)
     embed(tiny_encoder(), catalog, out, clip=CLIP, img_size=16, decoder=decoder)
     assert len(decoder.requests) == 1 + 6 and max(n for _, n in decoder.requests[1:]) <= 20
     np.testing.assert_allclose(load_table(out).features, whole.features, atol=1e-6)
