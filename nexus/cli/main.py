@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from nexus.cli import checking, console, features, results, training
+from nexus.cli import checking, console, conversion, features, results, training
 from nexus.errors import NexusError
 
 _MACHINE_ERRORS = {
@@ -120,6 +120,15 @@ def _build() -> typer.Typer:
         OWN,
         "nexus embed runs/first videos/ --out features.parquet",
         "nexus embed runs/first videos/ --out tokens.npz --pooling tokens --fps 8 --overlap 0.5",
+    )
+    add(
+        "convert",
+        conversion.convert,
+        LATER,
+        "nexus convert runs/first --to onnx --out first-onnx",
+        "nexus convert vitl.pt --to hf --out vitl-hf",
+        "nexus convert facebook/vjepa2-vitl-fpc64-256 --to nexus --out vitl",
+        "nexus convert vitl.pt --to torch-export --out vitl-16 --frames 16 --size 256",
     )
     add("report", results.report, LATER, "nexus report runs/first")
     add("version", results.version, LATER, "nexus version")

@@ -14,7 +14,7 @@ from nexus.cli.main import run
 from nexus.errors import DataError
 from nexus.evaluation.results import ProbeRow
 
-COMMANDS = ["demo", "check", "pretrain", "probe", "embed", "report", "version"]
+COMMANDS = ["demo", "check", "pretrain", "probe", "embed", "convert", "report", "version"]
 
 
 class Jobs(types.ModuleType):

@@ -1,0 +1,92 @@
+"""`nexus convert`: weights from one layout to another."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nexus.cli import console
+from nexus.cli.features import Encoder, Which
+
+
+class Format(StrEnum):
+    """What weights are converted to."""
+
+    hf = "hf"
+    meta = "meta"
+    nexus = "nexus"
+    onnx = "onnx"
+    torch_export = "torch-export"
+
+
+def convert(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A published .pt file, a vjepa2 folder of transformers, a run or checkpoint, or a "
+            "hub id org/name.",
+            show_default=False,
+        ),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Settings of the model that its file does not tell, for example num_heads=4.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    to: Annotated[Format, typer.Option(help="The format to write.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The folder to write.", show_default=False)],
+    which: Encoder = Which.target,
+    num_frames: Annotated[
+        int | None,
+        typer.Option("--frames", min=1, help="Frames of a graph's clips; default: the model's."),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Pixels a side of a graph's clips; default: the model's."),
+    ] = None,
+    in_chans: Annotated[
+        int | None,
+        typer.Option("--channels", min=1, help="Channels of your clips; default: the file's."),
+    ] = None,
+    fresh_predictor: Annotated[
+        bool,
+        typer.Option("--fresh-predictor", help="Leave the file's predictor aside, make a new one."),
+    ] = False,
+    allow_missing: Annotated[
+        list[str] | None,
+        typer.Option(help="Pattern of tensors that may be missing; may be given several times."),
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what an earlier conversion wrote to --out.")
+    ] = False,
+    debug: console.Debug = False,
+) -> None:
+    """Convert weights: published, from the hub, or of a run.
+
+    Loading is strict and its account is printed. The folder holds a README.md that says where the
+    weights come from. Graphs (onnx, torch-export) hold one encoder and are run once to compare.
+    """
+    from nexus import jobs
+    from nexus.config import parse_overrides
+
+    done = jobs.convert(
+        source,
+        out,
+        to=str(to),
+        which=str(which),
+        force=force,
+        config=parse_overrides(settings or []),
+        in_chans=in_chans,
+        predictor="fresh" if fresh_predictor else "file",
+        allow_missing=tuple(allow_missing or ()),
+        revision=revision,
+        num_frames=num_frames,
+        img_size=size,
+    )
+    console.output().print(done.explain(), markup=False)

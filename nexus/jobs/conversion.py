@@ -1,0 +1,175 @@
+"""`convert`: weights from any layout that nexus reads to any that it writes."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from nexus.atomic import atomic_folder, write_json, write_text
+from nexus.checkpoints.export import export_onnx, export_program
+from nexus.checkpoints.files import CONFIG_FILE, MODEL_FILE, ModelCard
+from nexus.checkpoints.huggingface import PREDICTOR_MASK_TOKEN, save_huggingface
+from nexus.checkpoints.load import FROM_PREDICTOR, Loaded, load
+from nexus.checkpoints.official import save_official
+from nexus.checkpoints.source import Role
+from nexus.checkpoints.weights import save_weights
+from nexus.errors import CheckpointError
+from nexus.jobs.model_card import Conversion, model_card
+
+FORMATS = ("hf", "meta", "nexus", "onnx", "torch-export")
+ROLES: dict[str, Role] = {"target": "target", "context": "context"}
+CARD_FILE = "README.md"
+OFFICIAL_FILE, ONNX_FILE, PROGRAM_FILE = "model.pt", "encoder.onnx", "encoder.pt2"
+OWN_FILES = {
+    CARD_FILE, CONFIG_FILE, MODEL_FILE, OFFICIAL_FILE, ONNX_FILE, f"{ONNX_FILE}.data", PROGRAM_FILE,
+}  # fmt: skip
+"""What a folder may hold for `force` to replace it."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Where the weights went, what was loaded, and what a user should know."""
+
+    out: Path
+    loaded: Loaded
+    notes: tuple[str, ...]
+
+    def explain(self) -> str:
+        """The account of the conversion, a line each."""
+        return "\n".join([self.loaded.explain(), *self.notes, f"Written: {self.out}"])
+
+
+def convert(
+    source: str | Path,
+    out: str | Path,
+    *,
+    to: str,
+    which: str = "target",
+    force: bool = False,
+    config: Mapping[str, Any] | None = None,
+    in_chans: int | None = None,
+    predictor: Literal["file", "fresh"] = "file",
+    allow_missing: Sequence[str] = (),
+    revision: str | None = None,
+    num_frames: int | None = None,
+    img_size: int | tuple[int, int] | None = None,
+) -> Converted:
+    """Convert weights; the folder appears whole, with a model card in README.md.
+
+    Args:
+        source: what `nexus.load` takes.
+        out: a folder.
+        to: "hf" (transformers), "meta" (the published `.pt` layout), "nexus", or a graph of one
+            encoder: "onnx", "torch-export".
+        which: the encoder that goes out where the format has one ("hf" and the graphs).
+        force: replace a folder that an earlier conversion wrote; no other is ever replaced.
+        config, in_chans, predictor, allow_missing, revision: as in `nexus.load`. For a graph, the
+            predictor may be missing.
+        num_frames, img_size: size of a graph's clips; default: the model's own.
+
+    Raises:
+        CheckpointError: the source cannot be loaded, the format cannot say what this model
+            computes, or `out` is there already.
+    """
+    out = Path(out)
+    if to not in FORMATS:
+        raise CheckpointError(f"format {to!r}; expected one of {', '.join(FORMATS)}")
+    if which not in ROLES:
+        raise CheckpointError(f"which is {which!r}; expected one of {', '.join(ROLES)}")
+    _check_free(out, force)
+    graph = to in ("onnx", "torch-export")
+    loaded = load(
+        source,
+        role=ROLES[which],
+        config=config,
+        in_chans=in_chans,
+        predictor=predictor,
+        allow_missing=[*allow_missing, f"{FROM_PREDICTOR}*"] if graph else allow_missing,
+        revision=revision,
+    )
+    clip = _clip(loaded, num_frames, img_size) if graph else None
+    if not graph and (num_frames, img_size) != (None, None):
+        raise CheckpointError(
+            "the size of clips is given for a graph alone (onnx, torch-export); for other formats "
+            "it is a setting of the model: config={'img_size': 256, 'num_frames': 16}"
+        )
+    one_encoder = which if graph or to == "hf" else ""
+    with atomic_folder(out) as folder:
+        notes = _write(folder, loaded, to, clip, str(source))
+        told = Conversion(str(source), to, one_encoder, clip, notes)
+        write_text(folder / CARD_FILE, model_card(loaded, told))
+    return Converted(out, loaded, tuple(notes))
+
+
+def _write(
+    folder: Path,
+    loaded: Loaded,
+    to: str,
+    clip: tuple[int, int, int] | None,
+    source: str,
+) -> list[str]:
+    """Write the weights' files and return what is worth a remark."""
+    model = loaded.model
+    if to == "hf":
+        save_huggingface(folder, model, loaded.role)
+        return _transformers_notes(loaded)
+    if to == "meta":
+        save_official(folder / OFFICIAL_FILE, model)
+        return []
+    if to == "nexus":
+        save_weights(folder / MODEL_FILE, model)
+        about = {"converted_from": source, "nexus": metadata.version("nexus-vjepa")}
+        card = ModelCard("vjepa", model.config.to_mapping(), int(model.ema_step), about)
+        write_json(folder / CONFIG_FILE, card.to_mapping())
+        return []
+    assert clip is not None  # graphs have one
+    export, name = (export_onnx, ONNX_FILE) if to == "onnx" else (export_program, PROGRAM_FILE)
+    apart = export(loaded.encoder, folder / name, clip)
+    return [f"run again, the graph's features are {apart:.1e} of the largest one apart"]
+
+
+def _transformers_notes(loaded: Loaded) -> list[str]:
+    config = loaded.model.config
+    notes = [f"the {loaded.role} encoder is written; transformers' model has one"]
+    used = PREDICTOR_MASK_TOKEN % config.num_mask_tokens
+    if used != config.mask_token:
+        notes.append(
+            f"transformers' predictor always uses mask token {used}; this model's uses "
+            f"{config.mask_token}, so that predictions there are not those here"
+        )
+    return notes
+
+
+def _clip(
+    loaded: Loaded, num_frames: int | None, img_size: int | tuple[int, int] | None
+) -> tuple[int, int, int]:
+    config = loaded.model.config
+    rows, columns = config.image_sides
+    if img_size is not None:
+        rows, columns = (img_size, img_size) if isinstance(img_size, int) else img_size
+    return num_frames or config.num_frames, rows, columns
+
+
+def _check_free(out: Path, force: bool) -> None:
+    """Check that a folder may be written.
+
+    Raises:
+        CheckpointError: there is something else, or an earlier conversion without `force`.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not out.is_dir():
+        raise CheckpointError(f"{out} is a file; give a folder to write to")
+    if not force:
+        raise CheckpointError(
+            f"{out} is there already; choose another folder, or add --force (force=True) to "
+            "replace it"
+        )
+    strange = sorted(entry.name for entry in out.iterdir() if entry.name not in OWN_FILES)
+    if strange:
+        raise CheckpointError(
+            f"{out} holds {json.dumps(strange[:5])}, which no conversion wrote; it is not "
+            "replaced. Choose another folder"
+        )
