@@ -118,7 +118,7 @@ def read_huggingface(folder: str | Path, given: Mapping[str, Any]) -> SourceWeig
     config = checked_config(
         folder / CONFIG_FILE, {**settings_from(_json(folder / CONFIG_FILE)), **given}
     )
-    tensors = _read_tensors(folder)
+    tensors = read_huggingface_tensors(folder)
     start = "vjepa2." if any(name.startswith("vjepa2.") for name in tensors) else ""
     head = tuple(name for name in tensors if start and not name.startswith(start))
     bare = {name[len(start) :]: t for name, t in tensors.items() if name not in set(head)}
@@ -277,8 +277,12 @@ def _part_out(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[s
     return found
 
 
-def _read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Every tensor of model.safetensors, or of the shards that its index lists."""
+def read_huggingface_tensors(folder: Path) -> dict[str, Tensor]:
+    """Every tensor of model.safetensors, or of the shards that its index lists, as it is named.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
     index = folder / INDEX_FILE
     files = [MODEL_FILE]
     if index.is_file():

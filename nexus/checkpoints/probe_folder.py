@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from nexus.atomic import atomic_path, write_json
 from nexus.checkpoints.weights import load_weights, save_weights
 from nexus.config import Config
-from nexus.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from nexus.data.clips import ClipConfig
 from nexus.errors import CheckpointError, ConfigError
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
@@ -39,9 +38,8 @@ class Sampling(Config):
     join_clips: bool = False
     """True: the tokens of a video's clips are pooled together, as published (2 clips for
     Something-Something). False: each clip by itself, and the probabilities are averaged."""
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    """Pixels, 0 to 1, were normalised with these."""
+    normalisation: Literal["imagenet"] = "imagenet"
+    """Pixels, 0 to 1, less ImageNet's means and divided by its deviations (grey: their means)."""
 
 
 class EncoderIdentity(Config):

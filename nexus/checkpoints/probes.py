@@ -11,13 +11,13 @@ Meta's files hold a list of probes, one for each setting of their sweep; Hugging
 one beside the encoder, with queries, keys and values in tensors of their own.
 """
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from nexus.checkpoints.pickled import read_pickled
 from nexus.checkpoints.weights import compare
 from nexus.errors import CheckpointError
 from nexus.models.heads import META_EPS, AttentiveHead, AttentiveHeadConfig
@@ -142,13 +142,7 @@ def read_meta_probes(path: str | Path) -> list[dict[str, Tensor]]:
     Raises:
         CheckpointError: the file is missing, damaged, or holds no `classifiers`.
     """
-    path = Path(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(
-            f"cannot read the probes in {path}: {error}; expected a .pt file with `classifiers`"
-        ) from error
+    content = read_pickled(path)
     found = content.get("classifiers") if isinstance(content, Mapping) else None
     if not found or not all(isinstance(one, Mapping) for one in found):
         keys = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content)

@@ -152,7 +152,7 @@ def test_a_file_without_probes_is_refused(content: object, message: str, tmp_pat
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(b"no archive")
     for name in ("x.pt", "missing.pt"):
-        with pytest.raises(CheckpointError, match=f"cannot read the probes in .*{name}"):
+        with pytest.raises(CheckpointError, match=f"cannot read .*{name}"):
             read_meta_probes(tmp_path / name)
 
 

@@ -1,0 +1,196 @@
+"""Published probes made ready for use: their classes, the clips that they were trained on."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nexus.checkpoints.huggingface import CONFIG_FILE, is_huggingface, read_huggingface_tensors
+from nexus.checkpoints.probe_folder import CARD_FILE
+from nexus.checkpoints.probes import PUBLISHED_HEADS, build_head, from_huggingface, read_meta_probes
+from nexus.data.clips import ClipConfig
+from nexus.errors import CheckpointError, DataError
+from nexus.models.heads import HUGGINGFACE_EPS, AttentiveHead
+
+PRETRAINING_FPS = 4.0
+"""Frames a second that V-JEPA 2 was trained with: for probes whose own rate is not known."""
+
+
+@dataclass(frozen=True)
+class ProbeClips:
+    """The clips that a probe was trained on, as far as that is known."""
+
+    clip: ClipConfig
+    clips_per_video: int = 1
+    layers: tuple[int, ...] = (-1,)
+
+
+@dataclass(frozen=True)
+class ImportedProbe:
+    """A published probe; `notes` say what had to be assumed."""
+
+    head: AttentiveHead
+    classes: tuple[str, ...]
+    task: str
+    clips: ProbeClips
+    notes: tuple[str, ...]
+
+
+def is_probe_folder(path: str | Path) -> bool:
+    """Whether a path is the folder of a probe that nexus saved, or was meant to be one."""
+    path = Path(path)
+    return (path / CARD_FILE).exists() or (path.is_dir() and not is_huggingface(path))
+
+
+def import_meta(
+    path: str | Path,
+    depth: int,
+    num_frames: int,
+    *,
+    classes: Sequence[str] | str | Path | None = None,
+    index: int | None = None,
+    num_heads: int = PUBLISHED_HEADS,
+) -> ImportedProbe:
+    """One of Meta's `.pt` probe files.
+
+    The published files are known by their names (`ssv2-vitl-16x2x3.pt`: 16 frames, 2 clips, 3
+    crops); of others the clips have to be given by the user.
+
+    Args:
+        depth: blocks of the encoder that it stands on.
+        num_frames: frames a clip where the file's name does not say.
+        classes: class names in the order of the outputs, or a file of them (`read_classes`).
+        index: which of the file's probes; needed if there are several.
+
+    Raises:
+        CheckpointError: the file cannot be read, or its classes are not as many as given.
+        DataError: the file of classes cannot be read.
+    """
+    path = Path(path)
+    found = read_meta_probes(path)
+    if (index is None and len(found) > 1) or not -1 < (index or 0) < len(found):
+        raise CheckpointError(
+            f"{path} holds {len(found)} probes, got index {index}; choose one from 0 to "
+            f"{len(found) - 1}"
+        )
+    head = build_head(found[index or 0], num_heads=num_heads)
+    clips = published_clips(path.stem, depth)
+    notes = []
+    if clips is None:
+        clips = ProbeClips(ClipConfig(num_frames=num_frames, fps=PRETRAINING_FPS))
+        notes.append(
+            f"{path.name} does not say which clips it was trained on: {num_frames} frames at "
+            f"{PRETRAINING_FPS:g} a second are assumed"
+        )
+    else:
+        notes.append(
+            "one crop of each clip is used; the published figures average three, so expect a "
+            "little less"
+        )
+    names, more = _classes(path, head, classes)
+    return ImportedProbe(head, names, path.stem, clips, (*notes, *more))
+
+
+def import_huggingface(
+    folder: str | Path, *, classes: Sequence[str] | str | Path | None = None
+) -> ImportedProbe:
+    """The pooler and classifier of a `VJEPA2ForVideoClassification` folder.
+
+    Raises:
+        CheckpointError: there are none, or its classes are not as many as given.
+        DataError: the file of classes cannot be read.
+    """
+    folder = Path(folder)
+    tensors = from_huggingface(read_huggingface_tensors(folder))
+    if not tensors:
+        raise CheckpointError(
+            f"{folder} has no classifier: it holds an encoder alone. Train a probe on it with "
+            "nexus probe FOLDER DATA --attentive"
+        )
+    config: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    heads = config.get("num_attention_heads", 16)
+    head = build_head(tensors, num_heads=heads, eps=HUGGINGFACE_EPS)
+    if classes is None and config.get("id2label"):
+        classes = _ordered(f"id2label in {folder / CONFIG_FILE}", config["id2label"])
+    names, more = _classes(folder, head, classes)
+    frames = config.get("frames_per_clip", 64)
+    note = (
+        f"the folder does not say how fast its clips play: {PRETRAINING_FPS:g} frames a second are "
+        "assumed"
+    )
+    clips = ProbeClips(ClipConfig(num_frames=frames, fps=PRETRAINING_FPS, pad="repeat_last"))
+    return ImportedProbe(head, names, folder.name, clips, (note, *more))
+
+
+def published_clips(stem: str, depth: int) -> ProbeClips | None:
+    """What the published evaluation files say about a probe file, by its name; None if unknown.
+
+    Short videos repeat their last frame there.
+    """
+    match = re.fullmatch(r"(ssv2|diving48)-vit\w+(?:-\d{3})?(?:-(\d+)x(\d+)x\d+)?", stem)
+    if match is None:
+        return None
+    data, frames, clips = match[1], match[2], match[3]
+    if data == "diving48":
+        layers = {24: (17, 19, 21, 23), 40: (24, 29, 34, 39)}.get(depth, (-1,))
+        clip = ClipConfig(num_frames=int(frames or 32), stride=2, pad="repeat_last")
+        return ProbeClips(clip, int(clips or 4), layers)
+    count = int(frames or 16)
+    clip = ClipConfig(num_frames=count, stride=4 if count <= 16 else 2, pad="repeat_last")
+    return ProbeClips(clip, int(clips or 2))
+
+
+def read_classes(path: str | Path) -> tuple[str, ...]:
+    """Class names in the order of a probe's outputs.
+
+    A `.json` file holds a list of names, `{"0": name, ...}` or `{name: "0", ...}` (as
+    Something-Something's does); any other file one name a line.
+
+    Raises:
+        DataError: the file is missing or of another layout.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix != ".json":
+            return tuple(line.strip() for line in text.splitlines() if line.strip())
+        content = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read the class names in {path}: {error}") from error
+    if isinstance(content, list) and all(isinstance(name, str) for name in content):
+        return tuple(content)
+    if isinstance(content, dict):
+        return _ordered(str(path), content)
+    raise DataError(f"{path}: expected a JSON list of class names or a mapping of number and name")
+
+
+def _ordered(what: str, mapping: dict[str, Any]) -> tuple[str, ...]:
+    """Names by number, whichever of the two is the key."""
+    pairs = {str(key): str(value) for key, value in mapping.items()}
+    if not all(key.isdecimal() for key in pairs):
+        pairs = {value: key for key, value in pairs.items()}
+    names = {int(key): name for key, name in pairs.items() if key.isdecimal()}
+    if sorted(names) != list(range(len(mapping))):
+        raise DataError(
+            f"{what}: expected one name for each number from 0 to {len(mapping) - 1}, got the "
+            f"numbers {', '.join(map(str, sorted(names)[:10])) or '(none)'}"
+        )
+    return tuple(names[number] for number in range(len(names)))
+
+
+def _classes(
+    path: Path, head: AttentiveHead, given: Sequence[str] | str | Path | None
+) -> tuple[tuple[str, ...], list[str]]:
+    count = head.config.num_classes
+    if given is None:
+        note = f"{path.name} does not name its {count} classes: they are numbered from 0"
+        return tuple(f"class {number}" for number in range(count)), [note]
+    names = read_classes(given) if isinstance(given, str | Path) else tuple(given)
+    if len(names) != count:
+        raise CheckpointError(
+            f"{path} has {count} classes, {len(names)} names were given; give one for each output, "
+            "in order"
+        )
+    return names, []
