@@ -12,7 +12,7 @@ from torch import Tensor
 from nexus.checkpoints.files import CONFIG_FILE, MODEL_FILE, read_card, resolve_checkpoint
 from nexus.checkpoints.hub import Place, locate
 from nexus.checkpoints.huggingface import is_huggingface, read_huggingface
-from nexus.checkpoints.official import read_official, weights_of
+from nexus.checkpoints.official import OFFICIAL_FILE, read_official, weights_of
 from nexus.checkpoints.source import Role, SourceKind, SourceWeights, checked_config
 from nexus.checkpoints.weights import KeyReport, compare, read_weights
 from nexus.errors import CheckpointError
@@ -99,7 +99,7 @@ def load(
             of a model of no published size, or the `img_size` and `num_frames` of your clips.
         in_chans: channels of your clips, if other than the file's. Each new channel gets the mean
             of the patch weights over the file's channels, times their number over the new one: a
-            grey clip, its channel repeated, is embedded as before.
+            grey clip (the same normalised values in each channel) is embedded as before.
         predictor: "fresh" leaves the file's predictor aside and initialises a new one, for instance
             to train a distilled model on, or to take the encoder of V-JEPA 2-AC.
         allow_missing: patterns (`fnmatch`) of our names that the file may lack; what it lacks stays
@@ -154,6 +154,8 @@ def read_source(path: Path, given: Mapping[str, Any]) -> SourceWeights:
         return weights_of(read_official(path), given)
     if is_huggingface(path):
         return read_huggingface(path, given)
+    if (path / OFFICIAL_FILE).is_file():
+        return weights_of(read_official(path / OFFICIAL_FILE), given)
     return _read_own(path, given)
 
 

@@ -12,7 +12,7 @@ from nexus.checkpoints.export import export_onnx, export_program
 from nexus.checkpoints.files import CONFIG_FILE, MODEL_FILE, ModelCard
 from nexus.checkpoints.huggingface import PREDICTOR_MASK_TOKEN, save_huggingface
 from nexus.checkpoints.load import FROM_PREDICTOR, Loaded, load
-from nexus.checkpoints.official import save_official
+from nexus.checkpoints.official import OFFICIAL_FILE, save_official
 from nexus.checkpoints.source import Role
 from nexus.checkpoints.weights import save_weights
 from nexus.errors import CheckpointError
@@ -21,11 +21,12 @@ from nexus.jobs.model_card import Conversion, model_card
 FORMATS = ("hf", "meta", "nexus", "onnx", "torch-export")
 ROLES: dict[str, Role] = {"target": "target", "context": "context"}
 CARD_FILE = "README.md"
-OFFICIAL_FILE, ONNX_FILE, PROGRAM_FILE = "model.pt", "encoder.onnx", "encoder.pt2"
+ONNX_FILE, PROGRAM_FILE = "encoder.onnx", "encoder.pt2"
 OWN_FILES = {
     CARD_FILE, CONFIG_FILE, MODEL_FILE, OFFICIAL_FILE, ONNX_FILE, f"{ONNX_FILE}.data", PROGRAM_FILE,
 }  # fmt: skip
 """What a folder may hold for `force` to replace it."""
+FILE_SUFFIXES = {".pt", ".pth", ".pt2", ".onnx", ".safetensors"}
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,11 @@ def _write(
 
 def _transformers_notes(loaded: Loaded) -> list[str]:
     config = loaded.model.config
-    notes = [f"the {loaded.role} encoder is written; transformers' model has one"]
+    side = config.image_sides[0]
+    notes = [
+        f"the {loaded.role} encoder is written; transformers' model has one",
+        f"transformers counts positions on the grid of {side} x {side} pixels: give it such clips",
+    ]
     used = PREDICTOR_MASK_TOKEN % config.num_mask_tokens
     if used != config.mask_token:
         notes.append(
@@ -158,6 +163,11 @@ def _check_free(out: Path, force: bool) -> None:
     Raises:
         CheckpointError: there is something else, or an earlier conversion without `force`.
     """
+    if out.suffix in FILE_SUFFIXES:
+        raise CheckpointError(
+            f"{out} names a file; give a folder, for instance {out.with_suffix('')}: the weights "
+            "go into it, with a model card beside them"
+        )
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not out.is_dir():

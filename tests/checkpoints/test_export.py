@@ -60,7 +60,7 @@ def test_a_program_gives_the_encoders_features(tmp_path, arm):
     check_other_clips(encoder, program.module())
 
 
-@pytest.mark.parametrize("arm", ["learned", "2.0", "2.1"])
+@pytest.mark.parametrize("arm", ["learned", "2.1"])  # 2.0's goes through `nexus convert`
 def test_an_onnx_graph_gives_the_encoders_features(tmp_path, arm):
     import onnxruntime
 
