@@ -49,6 +49,8 @@ Kind = Literal["vjepa2", "vjepa2_1", "vjepa2_ac"]
 ENCODER_PARTS = ("encoder", "target_encoder", "ema_encoder")
 TARGET_PARTS = ("target_encoder", "ema_encoder", "encoder")
 CONTEXT_PARTS = ("encoder", "target_encoder", "ema_encoder")
+OFFICIAL_FILE = "model.pt"
+"""The file in a folder that `nexus convert` wrote."""
 SETTINGS_KEY = "nexus_config"
 AC_MARK = "action_encoder.weight"
 PREFIX = re.compile(r"^(?:(?:module|backbone)\.)+")

@@ -246,3 +246,16 @@ def test_the_command_needs_no_libraries_that_it_does_not_use(tmp_path, model):
         "'/out']) == 0"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_folder_with_metas_file_is_read_back(tmp_path, a_run, model):
+    nexus.convert(a_run, tmp_path / "meta", to="meta")
+    again = nexus.load(tmp_path / "meta")
+    assert again.kind == "vjepa2"
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(again.model.state_dict()[name], tensor), name
+
+
+def test_a_file_name_is_not_taken_for_a_folder(tmp_path, a_run):
+    with pytest.raises(CheckpointError, match="names a file; give a folder"):
+        nexus.convert(a_run, tmp_path / "vitl.pt", to="meta")
