@@ -1,15 +1,16 @@
 """V-JEPA 2 as software: train, diagnose, measure and use video world models.
 
-`nexus.pretrain(data, out)`, `nexus.demo()`, `nexus.probe(run)`, `nexus.embed(run, data, out)`,
-`nexus.report(run)` and `nexus.convert(source, out, to=...)` are the jobs of `nexus.jobs`; they are
-imported when they are first used, so that `from nexus.models.ssl import VJEPAModel` needs torch and
-nothing heavier. `nexus.load(source)` gives a model from published weights, the hub, or a run.
+`nexus.pretrain(data, out)`, `nexus.adapt(data, out, init=...)`, `nexus.demo()`,
+`nexus.probe(run)`, `nexus.embed(run, data, out)`, `nexus.report(run)` and
+`nexus.convert(source, out, to=...)` are the jobs of `nexus.jobs`; they are imported when they are
+first used, so that `from nexus.models.ssl import VJEPAModel` needs torch and nothing heavier.
+`nexus.load(source)` gives a model from published weights, the hub, or a run.
 """
 
 import importlib
 from typing import Any
 
-_JOBS = ("pretrain", "demo", "probe", "embed", "report", "convert")
+_JOBS = ("pretrain", "adapt", "demo", "probe", "embed", "report", "convert")
 _HOMES = {**dict.fromkeys(_JOBS, "nexus.jobs"), "load": "nexus.checkpoints.load"}
 
 

@@ -108,6 +108,13 @@ def _build() -> typer.Typer:
         "nexus pretrain toy --out runs/toy",
     )
     add(
+        "adapt",
+        training.adapt,
+        OWN,
+        "nexus adapt videos/ --init vitl.pt --labels labels.csv --out runs/sweep",
+        "nexus adapt list.csv --init facebook/vjepa2-vitl-fpc64-256 --out runs/two --label act",
+    )
+    add(
         "probe",
         features.probe,
         OWN,

@@ -1,4 +1,4 @@
-"""`nexus demo` and `nexus pretrain`: the commands that train."""
+"""`nexus demo`, `nexus pretrain` and `nexus adapt`: the commands that train."""
 
 import shlex
 import sys
@@ -94,6 +94,88 @@ def pretrain(
         seed=seed,
         label=label,
         report=not no_report,
+        command=given_command(),
+    )
+    _finish(result)
+
+
+def adapt(
+    data: Annotated[
+        str,
+        typer.Argument(help="A folder of videos or a .csv or .jsonl list.", show_default=False),
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="Changes to recipe adapt, for example training.steps=500 model.num_frames=16.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    init: Annotated[
+        str,
+        typer.Option(
+            help="Weights to start from: a file of published weights, a run's folder, or a model's "
+            "name on the Hugging Face hub.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the sweep.", show_default=False)],
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="A .csv or .jsonl list with labels, to judge by.", show_default="the data itself"
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column of that list to judge by; of several, the mean counts.",
+            show_default="every one",
+        ),
+    ] = None,
+    lr: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="A learning rate to try; may be given several times.",
+            show_default="the recipe's, and a gentler one",
+        ),
+    ] = None,
+    ema: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="An EMA momentum to try; may be given several times.",
+            show_default="the recipe's, and a gentler one",
+        ),
+    ] = None,
+    probe: Annotated[
+        str, typer.Option(help="Kind of probe to judge by: linear, knn or attentive.")
+    ] = "linear",
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the runs; default: the recipe's.")
+    ] = None,
+    debug: console.Debug = False,
+) -> None:
+    """Continue published weights on your videos in a few ways; keep what probes best.
+
+    Trains a small grid of learning rates and EMA momenta, beside the weights as they are, and picks
+    by the validation score of a probe, not by the loss. The same command again goes on where the
+    last one stopped.
+    """
+    from nexus import jobs
+
+    result = jobs.adapt(
+        data,
+        out,
+        init=init,
+        labels=labels,
+        label=label or None,
+        overrides=tuple(overrides or ()),
+        lrs=tuple(lr or ()),
+        momenta=tuple(ema or ()),
+        probe=probe,
+        seed=seed,
         command=given_command(),
     )
     _finish(result)

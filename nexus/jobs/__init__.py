@@ -2,19 +2,31 @@
 
 pretrain   scan -> train -> pictures of the features -> probes -> page
 demo       the same on a toy world that it makes
+adapt      published weights, continued on one's own videos in a few ways; the best by probes
 probe, embed, report   the later steps again, or on other data
 convert    weights from one layout to another
 """
 
 from pathlib import Path
 
+from nexus.jobs.adaptation import adapt
 from nexus.jobs.conversion import Converted, convert
 from nexus.jobs.embedding import embed
 from nexus.jobs.pretraining import RunResult, demo, pretrain
 from nexus.jobs.probing import probe
 from nexus.report.page import write_report
 
-__all__ = ["Converted", "RunResult", "convert", "demo", "embed", "pretrain", "probe", "report"]
+__all__ = [
+    "Converted",
+    "RunResult",
+    "adapt",
+    "convert",
+    "demo",
+    "embed",
+    "pretrain",
+    "probe",
+    "report",
+]
 
 
 def report(run: str | Path, out: str | Path | None = None) -> Path:

@@ -62,6 +62,12 @@ def load_run(run: str | Path) -> tuple[SelfSupervisedModel, Recipe]:
     return model, Recipe.from_mapping(read_yaml(file))
 
 
+def is_finished(run: str | Path) -> bool:
+    """Whether there is a run in this folder that came to its end."""
+    folder = Path(run)
+    return (folder / "run.json").exists() and read_run(folder).info.status == "finished"
+
+
 def run_folder(run: str | Path) -> Path:
     """The run's folder for a run, its checkpoints folder, or one of its checkpoints."""
     folder = Path(run)

@@ -77,6 +77,10 @@ def data_and_model(run: RunFiles) -> dict[str, str]:
         "parameters": tables.count(model.parameters),
         "… of the encoder": tables.count(model.encoder_parameters),
     }
+    if init := run.info.init:
+        facts["started from"] = init.source
+        facts["… sha256 of its tensors"] = init.sha256 or ""
+        facts["… notes"] = " ".join(note.rstrip(".") + "." for note in init.notes)
     return {name: value for name, value in facts.items() if value not in ("", "–")}
 
 
@@ -95,7 +99,7 @@ def resume_command(run: RunFiles) -> str:
         return shlex.join(
             ["nexus", "pretrain", source, "--recipe", recipe, "--out", out, "--resume"]
         )
-    if command.startswith("nexus demo"):  # it goes on by itself
+    if command.startswith(("nexus demo", "nexus adapt")):  # they go on by themselves
         return command
     command = command.replace(" --no-report", "")
     return command if " --resume" in command else f"{command} --resume"
@@ -105,7 +109,9 @@ def repeat_command(run: RunFiles) -> str:
     """How to make a run again from its recipe, where it does not say itself how it was made."""
     source = run.info.data.source if isinstance(run.info.data.source, str) else "DATA"
     recipe = str(run.folder / "recipe.yaml")
-    return shlex.join(["nexus", "pretrain", source, "--recipe", recipe, "--out", "NEW_FOLDER"])
+    init = ["--init", run.info.init.source] if run.info.init else []
+    words = ["nexus", "pretrain", source, "--recipe", recipe, *init, "--out", "NEW_FOLDER"]
+    return shlex.join(words)
 
 
 def _labels(values: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import jinja2
 
 from nexus.atomic import write_text
-from nexus.report import facts, health, tables
+from nexus.report import adaptation, facts, health, tables
 from nexus.report.intervals import probe_pictures
 from nexus.report.plots import LOSS, RATE, SCHEDULES, THROUGHPUT, Chart, Picture, draw, horizon
 from nexus.report.read import RunFiles, as_table, read_run
@@ -117,6 +117,8 @@ def _contents(run: RunFiles) -> dict[str, Any]:
         "horizon_words": horizon_words(run.horizon) if run.horizon else "",
         "strips": strips(run.colours) if run.colours else [],
         "explained": run.colours.explained if run.colours else (),
+        "adaptation": run.adaptation,
+        "adaptation_words": adaptation.words(run.adaptation) if run.adaptation else "",
         "problems": run.problems,
         "bad_files": facts.bad_files(run),
         "recipe": run.recipe,

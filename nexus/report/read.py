@@ -14,7 +14,14 @@ from typing import Any, TypeVar
 import numpy as np
 import pydantic
 
-from nexus.report.schema import Horizon, ProbeTable, ProblemRow, ReportError, RunInfo
+from nexus.report.schema import (
+    Adaptation,
+    Horizon,
+    ProbeTable,
+    ProblemRow,
+    ReportError,
+    RunInfo,
+)
 
 T = TypeVar("T")
 M = TypeVar("M", bound=pydantic.BaseModel)
@@ -65,6 +72,7 @@ class RunFiles:
     problems: tuple[ProblemRow, ...] | None = None
     probes: ProbeTable | None = None
     horizon: Horizon | None = None
+    adaptation: Adaptation | None = None
     colours: PatchColours | None = None
     notes: tuple[str, ...] = ()
 
@@ -92,6 +100,7 @@ def read_run(folder: str | Path) -> RunFiles:
         problems=_attempt(folder / "problems.json", _problems, notes),
         probes=_attempt(folder / "results/probes.json", _model(ProbeTable), notes),
         horizon=_attempt(folder / "results/horizon.json", _model(Horizon), notes),
+        adaptation=_attempt(folder / "results/adaptation.json", _model(Adaptation), notes),
         colours=_attempt(folder / "results/pca.npz", _colours, notes),
         notes=tuple(notes),
     )

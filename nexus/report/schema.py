@@ -4,7 +4,7 @@ A report reads runs of other versions too, so nearly everything may be absent.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import pydantic
 
@@ -36,6 +36,14 @@ class ModelInfo(_Row):
     encoder_parameters: int | None = None
 
 
+class InitInfo(_Row):
+    """The weights that a run started from; `sha256` is of their tensors."""
+
+    source: str
+    sha256: str | None = None
+    notes: tuple[str, ...] = ()
+
+
 class RunInfo(_Row):
     """`run.json`: what was run, on what, and how far it came."""
 
@@ -57,6 +65,7 @@ class RunInfo(_Row):
     environment: Mapping[str, Any] = {}
     data: DataInfo = DataInfo()
     model: ModelInfo = ModelInfo()
+    init: InitInfo | None = None
 
 
 class ProblemRow(_Row):
@@ -103,6 +112,42 @@ class ProbeTable(_Row):
 
     rows: tuple[ProbeRow, ...]
     notes: tuple[str, ...] = ()
+
+
+class AdaptationRow(_Row):
+    """One run of an adaptation sweep: validation scores by task, `score` is what is compared."""
+
+    arm: str
+    lr: float | None = None
+    ema_momentum: float | None = None
+    validation: Mapping[str, float] = {}
+    score: float
+    loss: float | None = None
+    health: str = ""
+    train_seconds: float | None = None
+
+
+class Adaptation(_Row):
+    """`results/adaptation.json`: a sweep of continued pretraining, and which run was picked."""
+
+    init: InitInfo
+    probe: str
+    metrics: Mapping[str, str]
+    rows: tuple[AdaptationRow, ...]
+    chosen: str
+    notes: tuple[str, ...] = ()
+
+    @pydantic.model_validator(mode="after")
+    def _holds_the_chosen(self) -> Self:
+        if self.chosen not in {row.arm for row in self.rows}:
+            raise ValueError(f"chosen is {self.chosen!r}, which is none of the rows")
+        return self
+
+    @property
+    def lowest_loss(self) -> str | None:
+        """The arm that the loss would have picked."""
+        known = [row for row in self.rows if row.loss is not None]
+        return min(known, key=lambda row: row.loss or 0.0).arm if known else None
 
 
 class Horizon(_Row):

@@ -21,11 +21,12 @@ def main_arm(rows: Sequence[ProbeRow], kind: str | None) -> str | None:
 
 
 def _is_baseline(arm: str) -> bool:
-    return _is_random(arm) or _is_pixels(arm)
+    return _is_untrained(arm) or _is_pixels(arm)
 
 
-def _is_random(arm: str) -> bool:
-    return "random" in arm.lower()
+def _is_untrained(arm: str) -> bool:
+    """Whether an arm is what a run started from: nothing, or weights before they were adapted."""
+    return "random" in arm.lower() or "no adaptation" in arm.lower()
 
 
 def _is_pixels(arm: str) -> bool:
@@ -114,7 +115,7 @@ def _known(value: float | None) -> bool:
 def _rival(row: ProbeRow, other: ProbeRow) -> Rival:
     gap = (row.mean or 0.0) - (other.mean or 0.0)
     return Rival(
-        other.arm, row.task, row.metric, gap, _apart(row, other), untrained=_is_random(other.arm)
+        other.arm, row.task, row.metric, gap, _apart(row, other), untrained=_is_untrained(other.arm)
     )
 
 

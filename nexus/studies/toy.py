@@ -200,7 +200,7 @@ class Study:
         label = name.replace(",", "").replace(" ", "-")
         label += "" if weight is None else f"-w{weight:g}"
         folder = self.out / "runs" / f"{label}-seed{seed}"
-        if not finished(folder):
+        if not runs.is_finished(folder):
             messages().print(f"{name}, seed {seed}, weight {weight}", markup=False)
             resume = (folder / "run.json").exists()
             command = f"nexus study toy --out {shlex.quote(str(self.out))}"
@@ -247,11 +247,6 @@ class Study:
         ]
         write_text(self.out / "table.md", "\n\n".join(told) + "\n")
         return self.out / "table.md"
-
-
-def finished(folder: Path) -> bool:
-    """Whether a training run in `folder` came to its end."""
-    return (folder / "run.json").exists() and read_run(folder).info.status == "finished"
 
 
 def result(measured: Measured, task: str, probe: str) -> ProbeResult:

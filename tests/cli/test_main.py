@@ -14,7 +14,7 @@ from nexus.cli.main import run
 from nexus.errors import DataError
 from nexus.evaluation.results import ProbeRow
 
-COMMANDS = ["demo", "check", "pretrain", "probe", "embed", "convert", "report", "version"]
+COMMANDS = ["demo", "check", "pretrain", "adapt", "probe", "embed", "convert", "report", "version"]
 
 
 class Jobs(types.ModuleType):
@@ -108,6 +108,29 @@ def test_pretrain_hands_everything_over(jobs, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "2 steps [done]" in printed
     assert "runs/a/report.html" in printed
+
+
+def test_adapt_hands_everything_over(jobs, capsys, monkeypatch):
+    jobs.answer = result()
+    line = ["adapt", "videos", "training.steps=9", "--init", "w.pt", "--out", "s", "--labels"]
+    line += ["l.csv", "--label", "a", "--label", "b", "--lr", "1e-5", "--ema", "0.99", "--ema"]
+    line += ["0.999", "--probe", "knn", "--seed", "3"]
+    monkeypatch.setattr(sys, "argv", ["nexus", *line])
+    assert run(line) == 0
+    [(name, args, kwargs)] = jobs.calls
+    assert (name, args) == ("adapt", ("videos", Path("s")))
+    assert kwargs == {
+        "init": "w.pt",
+        "labels": "l.csv",
+        "label": ["a", "b"],
+        "overrides": ("training.steps=9",),
+        "lrs": (1e-5,),
+        "momenta": (0.99, 0.999),
+        "probe": "knn",
+        "seed": 3,
+        "command": " ".join(["nexus", *line]),
+    }
+    assert "runs/a/report.html" in capsys.readouterr().out
 
 
 def test_demo_and_embed_hand_everything_over(jobs):
