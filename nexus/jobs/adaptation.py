@@ -269,7 +269,7 @@ class Sweep:
         rows = [*own, *untouched, *rows[len(own) :]]
         write_probe_rows(results / "probes.json", rows, notes=more)
         page = write_report(best.folder)
-        write_report(best.folder, self.out / "report.html")
+        write_text(self.out / "report.html", page.read_text(encoding="utf-8"))
         health = _last_row(best.folder).get("health", "unknown")
         told = [f"Run: {best.folder}", table.strip(), *notes]
         return RunResult(best.folder, page, "finished", str(health), "\n\n".join(told))

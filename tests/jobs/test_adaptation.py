@@ -152,6 +152,7 @@ def test_finished_runs_are_used_again_whatever_is_picked(
 def test_a_stopped_sweep_goes_on_without_the_weights(done, world, weights, tmp_path, monkeypatch):
     copy, out = tmp_path / "copy.pt", tmp_path / "sweep"
     copy.write_bytes(weights.read_bytes())
+    fewer = {"lrs": (1e-3,)}
     account, steps = Trainer.account, []
 
     def stop(self, result):
@@ -169,10 +170,10 @@ def test_a_stopped_sweep_goes_on_without_the_weights(done, world, weights, tmp_p
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "run", remember)
         patch.setattr(Trainer, "account", stop)
-        assert sweep(world, out, copy).status == "interrupted"
+        assert sweep(world, out, copy, **fewer).status == "interrupted"
     copy.unlink()
-    assert sweep(world, out, copy).status == "finished"
-    ours, theirs = result(out)["rows"], result(done[0])["rows"]
+    assert sweep(world, out, copy, **fewer).status == "finished"
+    ours, theirs = result(out)["rows"], result(done[0])["rows"][:3]
     for one, other in zip(ours, theirs, strict=True):
         del one["train_seconds"], other["train_seconds"]
         assert one == other
