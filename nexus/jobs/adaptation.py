@@ -5,7 +5,7 @@
     OUT/adaptation.json table.md  all runs, and which one was picked
     OUT/report.html               the page of that one
 
-The pick is made on the validation split. The test split is read for the picked run and for the
+The pick is made on the validation split. Test scores are looked at for the picked run and for the
 weights as they are, and for no other.
 """
 
