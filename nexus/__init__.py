@@ -4,14 +4,17 @@
 `nexus.probe(run)`, `nexus.embed(run, data, out)`, `nexus.report(run)` and
 `nexus.convert(source, out, to=...)` are the jobs of `nexus.jobs`; they are imported when they are
 first used, so that `from nexus.models.ssl import VJEPAModel` needs torch and nothing heavier.
-`nexus.load(source)` gives a model from published weights, the hub, or a run.
+`nexus.load(source)` gives a model from published weights, the hub, or a run;
+`nexus.load_probe(probe)` a probe that `nexus.train_probe` or someone else trained, and
+`nexus.label(probe, videos)` the labels that it gives.
 """
 
 import importlib
 from typing import Any
 
 _JOBS = ("pretrain", "adapt", "demo", "probe", "embed", "report", "convert")
-_HOMES = {**dict.fromkeys(_JOBS, "nexus.jobs"), "load": "nexus.checkpoints.load"}
+_PROBES = ("train_probe", "load_probe", "label")
+_HOMES = {**dict.fromkeys(_JOBS + _PROBES, "nexus.jobs"), "load": "nexus.checkpoints.load"}
 
 
 def __getattr__(name: str) -> Any:

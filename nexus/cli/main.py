@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from nexus.cli import checking, console, conversion, features, results, training
+from nexus.cli import checking, console, conversion, features, probing, results, training
 from nexus.errors import NexusError
 
 _MACHINE_ERRORS = {
@@ -116,10 +116,13 @@ def _build() -> typer.Typer:
     )
     add(
         "probe",
-        features.probe,
+        probing.probe,
         OWN,
-        "nexus probe runs/first --data labels.csv --label action",
+        "nexus probe runs/first labels.csv --label action",
         "nexus probe runs/first --label action --kind attentive --seeds 5",
+        "nexus probe vitl.pt labels.csv --label action --attentive --frames 16",
+        "nexus probe videos/ --probe probes/vitl/action --out labels.csv --top 5",
+        "nexus probe vitl.pt videos/ --probe ssv2-vitl-16x2x3.pt --labels ssv2.json",
     )
     add(
         "embed",
@@ -127,6 +130,8 @@ def _build() -> typer.Typer:
         OWN,
         "nexus embed runs/first videos/ --out features.parquet",
         "nexus embed runs/first videos/ --out tokens.npz --pooling tokens --fps 8 --overlap 0.5",
+        "nexus embed vitl.pt videos/ --out layers.parquet --frames 16 --layers 5,11,17,23",
+        "nexus embed vitl.pt picture.jpg --out picture.parquet",
     )
     add(
         "convert",

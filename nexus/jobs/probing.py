@@ -1,16 +1,19 @@
 """`probe`: what a run's features are worth beside an untrained encoder and raw pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nexus.checkpoints.files import read_card
 from nexus.errors import DataError
+from nexus.evaluation.frozen import device_of
 from nexus.evaluation.results import ProbeRow, probe_row, write_probe_rows
 from nexus.evaluation.source import ClipSource
 from nexus.evaluation.suite import Measured, label_columns, measure_encoder, measure_pixels
 from nexus.jobs.console import progress
+from nexus.jobs.opening import ClipChoice, is_run
 from nexus.jobs.runs import clip_source, data_of, frames_needed, load_run, read_videos, run_folder
+from nexus.jobs.weights_probing import probe_weights
 from nexus.models.encoder import VideoEncoder
 from nexus.models.ssl import build_model
 from nexus.report.read import read_run
@@ -26,16 +29,21 @@ def probe(
     *,
     label: str | None = None,
     kinds: Sequence[str] = ("linear", "knn"),
+    clips: Mapping[str, Any] | None = None,
     which: str = "target",
     seeds: int = 3,
 ) -> list[ProbeRow]:
     """Probe a run's frozen features, beside random init and raw pixels; kept in RUN/results.
 
+    Published weights are probed beside raw pixels alone; see `probe_weights`.
+
     Args:
-        run: a run's folder or a checkpoint's.
+        run: a run's folder or a checkpoint's; or published weights.
         data: a list with labels; default: the data that the run was trained on.
         label: the column to learn; default: every one.
         kinds: some of linear, knn, attentive.
+        clips: keys of `ClipChoice`: other clips than those that belong to published weights; runs
+            keep their own.
         which: "target" or "context" encoder.
         seeds: repetitions of the attentive probe.
 
@@ -43,6 +51,15 @@ def probe(
         CheckpointError: there is no checkpoint in `run`.
         DataError: no label columns, or one that cannot be learned.
     """
+    if not is_run(run):
+        return probe_weights(
+            run, data, label=label, kinds=kinds, clips=clips, which=which, seeds=seeds
+        )
+    if ClipChoice.from_mapping(clips or {}) != ClipChoice():
+        raise DataError(
+            f"{run} is a run: it is probed on clips as its recipe cuts them, so that its rows can "
+            "be compared; leave the choice of clips out, or train an attentive probe (--attentive)"
+        )
     model, settings = load_run(run)
     catalog = read_videos(data_of(run) if data is None else data, frames_needed(settings))
     wanted = None if label is None else (label,)
@@ -50,7 +67,7 @@ def probe(
     if not columns:
         raise DataError(
             f"{catalog.source} has no label columns to learn; give a .csv or .jsonl list with "
-            "labels: nexus probe RUN --data LIST --label COLUMN"
+            "labels: nexus probe RUN LIST --label COLUMN"
         )
     encoder = model.evaluation_encoder("context" if which == "context" else "target")
     source = clip_source(settings, catalog)
@@ -78,6 +95,7 @@ def probe_arms(
     with kept_rng():
         seed_everything(settings.training.seed)
         untrained = build_model(card.kind, card.config).evaluation_encoder()
+    untrained.to(device_of(encoder))
     options: dict[str, Any] = {
         "kinds": kinds,
         "cache_dir": run_folder(run) / "results" / "features",

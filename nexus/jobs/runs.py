@@ -85,5 +85,5 @@ def data_of(run: str | Path) -> str | list[str]:
     """
     source = read_run(run_folder(run)).info.data.source
     if source is None:
-        raise DataError(f"{run} does not say what it was trained on; name the data with --data")
+        raise DataError(f"{run} does not say what it was trained on; name the data after it")
     return source if isinstance(source, str) else list(source)

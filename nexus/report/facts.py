@@ -29,7 +29,7 @@ def speed(run: RunFiles) -> str:
 def probe_command(run: RunFiles) -> str:
     """How to measure the features; a run on unlabelled videos needs a list that has labels."""
     command = f"nexus probe {shlex.quote(str(run.folder))}"
-    return command if run.info.data.labels else f"{command} --data LABELLED.csv --label COLUMN"
+    return command if run.info.data.labels else f"{command} LABELLED.csv --label COLUMN"
 
 
 def lead(run: RunFiles) -> str:

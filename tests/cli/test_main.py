@@ -6,12 +6,14 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import nexus
 import nexus.studies
 from nexus.cli.main import run
 from nexus.errors import DataError
+from nexus.evaluation.labelling import Labelled
 from nexus.evaluation.results import ProbeRow
 
 COMMANDS = ["demo", "check", "pretrain", "adapt", "probe", "embed", "convert", "report", "version"]
@@ -143,20 +145,39 @@ def test_demo_and_embed_hand_everything_over(jobs):
         ("demo", (Path("demo"),), {"seed": 0}),
         (
             "embed",
-            (Path("runs/a"), "videos", Path("f.npz")),
+            ("runs/a", "videos", Path("f.npz")),
             {
                 "num_frames": 8,
                 "fps": 4.0,
+                "pad": False,
+                "img_size": None,
                 "overlap": 0.5,
                 "pooling": "tokens",
+                "layers": (),
+                "probe": None,
+                "images": False,
                 "which": "context",
+                "precision": "fp32",
             },
         ),
     ]
 
 
-def test_probe_prints_its_rows(jobs, capsys):
-    row = ProbeRow(
+def test_embed_hands_published_weights_and_layers_over(jobs, capsys):
+    jobs.answer = Path("f.npz")
+    line = "embed org/name a.jpg --out f.npz --images --layers 5,11 --precision bf16 --size 64"
+    assert run([*line.split(), "--pooling", "attentive", "--probe", "p", "--pad"]) == 0
+    [(_, args, kwargs)] = jobs.calls
+    assert args == ("org/name", "a.jpg", Path("f.npz"))
+    given = {"images": True, "layers": (5, 11), "precision": "bf16", "img_size": 64, "pad": True}
+    given |= {"pooling": "attentive", "probe": Path("p")}
+    assert {key: kwargs[key] for key in given} == given
+    assert run([*line.replace("5,11", "5;11").split()]) == 2
+    assert "expected block numbers" in capsys.readouterr().err
+
+
+def make_row():
+    return ProbeRow(
         arm="vjepa",
         task="direction",
         probe="linear",
@@ -171,11 +192,62 @@ def test_probe_prints_its_rows(jobs, capsys):
         n_test=77,
         train_seconds=None,
     )
-    jobs.answer = [row]
+
+
+def test_attentive_probes_are_trained_and_named(jobs, capsys):
+    jobs.answer = [types.SimpleNamespace(row=make_row(), folder=Path("probes/direction"))]
+    line = "probe w.pt l.csv --attentive --frames 16 --clips 2 --join --pad --set epochs=5"
+    assert run([*line.split(), "--layers", "1,3", "--save", "p", "--precision", "bf16"]) == 0
+    assert jobs.calls == [
+        (
+            "train_probe",
+            ("w.pt", "l.csv"),
+            {
+                "label": None,
+                "overrides": ("epochs=5",),
+                "clips": {"num_frames": 16, "clips_per_video": 2, "pad": True},
+                "join_clips": True,
+                "layers": (1, 3),
+                "which": "target",
+                "seeds": 1,
+                "precision": "bf16",
+                "save": Path("p"),
+            },
+        )
+    ]
+    printed = capsys.readouterr().out
+    assert "Probe: probes/direction" in printed and "50.0" in printed
+
+
+def test_a_probe_labels_videos(jobs, capsys):
+    found = Labelled(
+        ("a [1].mp4", "b.mp4"), ("/v/a", "/v/b"), np.array([0.0, 0.5]), np.array([1.0, 2.5]),
+        np.array([[0.25, 0.75], [0.875, 0.125]]), ("open", "close"),
+    )  # fmt: skip
+    jobs.answer = found
+    line = "probe videos --probe p --windows --overlap 0.5 --top 2 --fps 3 --any-encoder"
+    assert run(line.split()) == 0
+    (_, args, loaded), (name, called, given) = jobs.calls
+    assert args == ("p",) and loaded["encoder"] is None and loaded["any_encoder"] is True
+    assert loaded["clips"] == {"fps": 3.0} and loaded["join_clips"] is None
+    assert (name, called) == ("label", (found, "videos", None))
+    assert given == {"windows": True, "overlap": 0.5, "top": 2}
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["a", "[1].mp4", "0.00", "1.00", "close", "0.750"] in lines
+    assert ["b.mp4", "0.50", "2.50", "close", "0.125"] in lines
+    assert run(["probe", "w.pt", "videos", "--probe", "p.pt", "--labels", "c.json"]) == 0
+    assert jobs.calls[2][2]["encoder"] == "w.pt" and jobs.calls[2][2]["classes"] == "c.json"
+    assert jobs.calls[3][1][1] == "videos"
+
+
+def test_probe_prints_its_rows(jobs, capsys):
+    jobs.answer = [make_row()]
     assert run(["probe", "runs/a", "--label", "direction", "--kind", "knn"]) == 0
+    assert jobs.calls[0][1] == ("runs/a", None)
     assert jobs.calls[0][2] == {
         "label": "direction",
         "kinds": ("knn",),
+        "clips": {},
         "which": "target",
         "seeds": 3,
     }

@@ -192,7 +192,7 @@ def test_a_run_on_unlabelled_videos_is_told_to_bring_labels(build: Builder) -> N
     info = run_info()
     info["data"]["labels"] = {}
     run = build(parts=(), info=info, journal=[])
-    assert f"nexus probe {run} --data LABELLED.csv --label COLUMN" in page(run).text
+    assert f"nexus probe {run} LABELLED.csv --label COLUMN" in page(run).text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,244 @@
+"""`load_probe` and `label`: a trained or published probe, and the labels that it gives videos."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nexus.checkpoints.hub import locate
+from nexus.checkpoints.huggingface import is_huggingface
+from nexus.checkpoints.probe_folder import (
+    EncoderIdentity,
+    ProbeCard,
+    Sampling,
+    load_probe_folder,
+    module_digest,
+)
+from nexus.checkpoints.probe_import import (
+    ImportedProbe,
+    import_huggingface,
+    import_meta,
+    is_probe_folder,
+)
+from nexus.errors import CheckpointError
+from nexus.evaluation.frozen import FeatureConfig, check_layers, device_of
+from nexus.evaluation.labelling import Labelled, VideoClassifier, check_label_file
+from nexus.jobs.console import messages, progress, say_problems
+from nexus.jobs.opening import ClipChoice, OpenedEncoder, fitting_batch, open_encoder
+from nexus.jobs.runs import read_videos
+from nexus.models.encoder import clip_grid, off_distribution
+from nexus.models.heads import AttentiveHead
+
+
+def load_probe(
+    probe: str | Path,
+    *,
+    encoder: str | Path | OpenedEncoder | None = None,
+    classes: Sequence[str] | str | Path | None = None,
+    index: int | None = None,
+    clips: Mapping[str, Any] | None = None,
+    join_clips: bool | None = None,
+    layers: Sequence[int] = (),
+    any_encoder: bool = False,
+    precision: str = "fp32",
+    batch_size: int | None = None,
+    device: str = "auto",
+) -> VideoClassifier:
+    """A trained probe on its encoder.
+
+    Args:
+        probe: the folder of a probe that nexus saved; one of Meta's .pt probe files; or a folder
+            or hub id of transformers' with a classifier.
+        encoder: its weights; default: those that the probe names, or that lie beside it.
+        classes: class names in the order of the outputs, or a file of them: for probes that do not
+            bring them (Meta's).
+        index: which of several probes in one of Meta's files.
+        clips, join_clips, layers: how the probe is used (keys of `ClipChoice`), where it does not
+            say or should be used differently.
+        any_encoder: take an encoder of the right width even if it is not the one that the probe was
+            trained on.
+        precision: "fp32" or "bf16", of the encoder.
+
+    Raises:
+        CheckpointError: probe or encoder cannot be read, or the encoder is another one.
+        DataError: the file of class names cannot be read, or the clips do not fit the encoder.
+    """
+    own = isinstance(probe, Path) or Path(probe).exists()
+    if own and is_probe_folder(probe):
+        head, card, opened = _of_folder(Path(probe), encoder, any_encoder, device)
+        notes: tuple[str, ...] = ()
+    else:
+        head, card, opened, notes = _imported(probe, encoder, classes, index, device)
+        classes = None
+    if classes is not None:
+        raise CheckpointError(f"{probe} names its classes itself; leave the class names out")
+    choice = ClipChoice.from_mapping(clips or {})
+    card = _with_choices(card, opened, choice, join_clips, tuple(layers))
+    check_layers(opened.encoder, card.encoder.layers)
+    told = (*notes, *_off_distribution(card, opened))
+    batch_size = batch_size or fitting_batch(opened.encoder, card.sampling.clip.num_frames)
+    config = FeatureConfig.from_mapping({"precision": precision, "batch_size": batch_size})
+    head = head.to(device_of(opened.encoder))
+    return VideoClassifier(opened.encoder, head, card, config, told)
+
+
+def label(
+    classifier: VideoClassifier,
+    data: str | Path | Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    windows: bool = False,
+    overlap: float = 0.0,
+    top: int = 1,
+) -> Labelled:
+    """Label videos with a probe.
+
+    Args:
+        out: a .csv, .parquet or .jsonl file for the labels.
+        windows: label each window of a video instead of the video as a whole.
+        overlap: share of a window that the next one repeats, from 0 to below 1.
+        top: labels a row in the file.
+
+    Raises:
+        DataError: no video can be read, or another kind of file is asked for.
+    """
+    if out is not None:
+        check_label_file(out)
+    catalog = read_videos(data)
+    say_problems(catalog)
+    for note in classifier.notes:
+        messages().print(f"note: {note}", markup=False)
+    with progress("labelling") as tick:
+        if windows:
+            labelled = classifier.windows(catalog, overlap, progress=tick)
+        else:
+            labelled = classifier.videos(catalog, progress=tick)
+    for problem in labelled.problems:
+        messages().print(f"left out {problem.path}: {problem.reason}", markup=False)
+    if out is not None:
+        labelled.save(out, top)
+    return labelled
+
+
+def _of_folder(
+    folder: Path, encoder: str | Path | OpenedEncoder | None, any_encoder: bool, device: str
+) -> tuple[AttentiveHead, ProbeCard, OpenedEncoder]:
+    head, card = load_probe_folder(folder)
+    known = card.encoder
+    if encoder is None and not known.source:
+        raise CheckpointError(f"{folder} does not name its encoder; give its weights")
+    opened = _opened(known.source if encoder is None else encoder, known.which, device)
+    check_encoder(folder, card, opened, any_encoder)
+    return head, card, opened
+
+
+def check_encoder(
+    probe: str | Path, card: ProbeCard, opened: OpenedEncoder, any_encoder: bool = False
+) -> None:
+    """Refuse an encoder of another width, or (unless told otherwise) with other weights.
+
+    Raises:
+        CheckpointError: saying which encoder is expected.
+    """
+    width, known = opened.encoder.embed_dim, card.encoder
+    if width != known.dim:
+        raise CheckpointError(
+            f"the probe {probe} was trained on features of width {known.dim}, {opened.source} "
+            f"gives {width}; give its own encoder ({known.source or 'unknown'})"
+        )
+    if not known.digest or any_encoder:
+        return
+    if module_digest(opened.encoder) != known.digest:
+        raise CheckpointError(
+            f"{opened.source} ({opened.which} encoder) holds other weights than those that the "
+            f"probe {probe} was trained on ({known.source or 'unknown'}, {known.which}); give "
+            "those, or say that any encoder of this width will do (--any-encoder)"
+        )
+
+
+def _imported(
+    probe: str | Path,
+    encoder: str | Path | OpenedEncoder | None,
+    classes: Sequence[str] | str | Path | None,
+    index: int | None,
+    device: str,
+) -> tuple[AttentiveHead, ProbeCard, OpenedEncoder, tuple[str, ...]]:
+    """A published probe, with the card that it would have had."""
+    path = locate(probe).path
+    if path.is_dir() and is_huggingface(path):
+        found = import_huggingface(path, classes=classes)
+        opened = _opened(probe if encoder is None else encoder, "target", device)
+    elif encoder is None:
+        raise CheckpointError(
+            f"{path} is a probe without its encoder; give the encoder's weights as well, for "
+            f"example: nexus probe vitl.pt DATA --probe {path}"
+        )
+    else:
+        opened = _opened(encoder, "target", device)
+        config = opened.encoder.config
+        found = import_meta(path, config.depth, config.num_frames, classes=classes, index=index)
+    return found.head, imported_card(found, probe, opened), opened, found.notes
+
+
+def imported_card(found: ImportedProbe, probe: str | Path, opened: OpenedEncoder) -> ProbeCard:
+    """The card of a published probe on an encoder.
+
+    Raises:
+        CheckpointError: the encoder has another width.
+    """
+    head, clips = found.head.config, found.clips
+    identity = EncoderIdentity(source=opened.source, dim=head.dim, layers=clips.layers)
+    card = ProbeCard(
+        task=found.task,
+        classes=found.classes,
+        head=head,
+        encoder=identity,
+        sampling=Sampling(
+            clip=clips.clip,
+            img_size=opened.clips.sides,
+            channels=3 if opened.clips.channels == 3 else 1,
+            clips_per_video=clips.clips_per_video,
+            join_clips=clips.clips_per_video > 1,
+        ),
+    )
+    check_encoder(probe, card, opened)
+    return card
+
+
+def _opened(encoder: str | Path | OpenedEncoder, which: str, device: str) -> OpenedEncoder:
+    if isinstance(encoder, OpenedEncoder):
+        return encoder
+    return open_encoder(encoder, which, device=device)
+
+
+def _with_choices(
+    card: ProbeCard,
+    opened: OpenedEncoder,
+    choice: ClipChoice,
+    join_clips: bool | None,
+    layers: tuple[int, ...],
+) -> ProbeCard:
+    """The card with what the user wants otherwise."""
+    sampling = card.sampling
+    as_trained = replace(
+        opened.clips,
+        clip=sampling.clip,
+        img_size=sampling.img_size,
+        clips_per_video=sampling.clips_per_video,
+    )
+    wanted = replace(opened, clips=as_trained).with_clips(choice).clips
+    sampling = sampling.with_changes(
+        clip=wanted.clip,
+        img_size=wanted.sides,
+        clips_per_video=wanted.clips_per_video,
+        join_clips=sampling.join_clips if join_clips is None else join_clips,
+    )
+    encoder = card.encoder.with_changes(layers=layers or card.encoder.layers)
+    return card.model_copy(update={"sampling": sampling, "encoder": encoder})
+
+
+def _off_distribution(card: ProbeCard, opened: OpenedEncoder) -> list[str]:
+    config, sampling = opened.encoder.config, card.sampling
+    grid = clip_grid(config, sampling.clip.num_frames, sampling.img_size)
+    told = off_distribution(config, grid)
+    return [] if told is None else [told]

@@ -1,0 +1,164 @@
+"""Any source of weights as a frozen encoder, with the clips that belong to it.
+
+A run says in its recipe how its clips are cut. Published weights do not: they get clips of as many
+frames as they were trained with, at the 4 frames a second of V-JEPA 2's training.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pydantic
+
+from nexus.checkpoints.load import load
+from nexus.checkpoints.probe_import import PRETRAINING_FPS
+from nexus.checkpoints.source import Role
+from nexus.config import Config
+from nexus.data.catalog import Catalog
+from nexus.data.clips import ClipConfig
+from nexus.data.decode import choose_decoder
+from nexus.errors import DataError
+from nexus.evaluation.source import ClipSource
+from nexus.jobs.runs import clip_source, load_run, run_folder
+from nexus.models.encoder import VideoEncoder, clip_grid, off_distribution
+from nexus.training.environment import choose_device
+from nexus.training.recipe import Recipe
+
+
+class ClipChoice(Config):
+    """What a user wants of the clips; None leaves a setting as it belongs to the weights."""
+
+    num_frames: pydantic.PositiveInt | None = None
+    fps: pydantic.PositiveFloat | None = None
+    pad: bool = False
+    """Fill up a video that is shorter than a clip with its last frame."""
+    img_size: pydantic.PositiveInt | None = None
+    """Side of the square pictures, in pixels."""
+    clips_per_video: pydantic.PositiveInt | None = None
+
+
+@dataclass(frozen=True)
+class OpenedEncoder:
+    """A frozen encoder and how clips are cut for it."""
+
+    encoder: VideoEncoder
+    source: str
+    """As the user named it."""
+    which: Role
+    clips: ClipSource
+    """Settings alone: its catalog is empty."""
+    recipe: Recipe | None
+    """Of a run; None for published weights."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """A short name for tables and folders."""
+        return Path(self.source).stem if self.recipe is None else self.recipe.kind
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the weights lie on this machine, not on the hub."""
+        return Path(self.source).exists()
+
+    @property
+    def results(self) -> Path:
+        """Where results about these weights are kept: in the run, else under ./probes."""
+        if self.recipe is not None:
+            return run_folder(self.source) / "results"
+        return Path("probes") / self.name
+
+    def with_clips(self, choice: ClipChoice) -> "OpenedEncoder":
+        """With other clips.
+
+        Raises:
+            DataError: clips that the encoder cannot take.
+        """
+        clip = self.clips.clip
+        if choice.fps is not None:
+            clip = clip.with_changes(fps=choice.fps, stride=1)
+        if choice.num_frames is not None:
+            clip = clip.with_changes(num_frames=choice.num_frames)
+        if choice.pad:
+            clip = clip.with_changes(pad="repeat_last")
+        side, several = choice.img_size, choice.clips_per_video
+        clips = replace(
+            self.clips,
+            clip=clip,
+            img_size=self.clips.sides if side is None else (side, side),
+            clips_per_video=several or self.clips.clips_per_video,
+        )
+        check_clips(self.encoder, clips)
+        return replace(self, clips=clips)
+
+    def reading(self, catalog: Catalog) -> ClipSource:
+        """The clips of some videos."""
+        return replace(self.clips, catalog=catalog)
+
+    def off_distribution(self) -> str | None:
+        """How the clips differ from those that the weights were trained with, if they do."""
+        config = self.encoder.config
+        grid = clip_grid(config, self.clips.clip.num_frames, self.clips.sides)
+        return off_distribution(config, grid)
+
+
+def check_clips(encoder: VideoEncoder, clips: ClipSource) -> None:
+    """Raise DataError for clips that do not divide into the encoder's tubelets."""
+    config, frames = encoder.config, clips.clip.num_frames
+    image = config.image_input and frames == 1
+    if frames % config.tubelet_size and not image:
+        raise DataError(
+            f"a window of {frames} frames does not divide into tubelets of {config.tubelet_size}; "
+            f"give a multiple of {config.tubelet_size}"
+        )
+    if any(side % config.patch_size for side in clips.sides):
+        height, width = clips.sides
+        raise DataError(
+            f"pictures of {height} x {width} pixels do not divide into patches of "
+            f"{config.patch_size}; give a multiple of {config.patch_size}"
+        )
+
+
+def open_encoder(
+    source: str | Path, which: str = "target", *, device: str = "auto"
+) -> OpenedEncoder:
+    """The encoder of a run, a checkpoint, published weights, or a hub id `org/name`.
+
+    Raises:
+        CheckpointError: there are no weights, or they do not fit.
+    """
+    role: Role = "context" if which == "context" else "target"
+    place = choose_device(device)
+    if is_run(source):
+        model, recipe = load_run(source)
+        encoder = model.evaluation_encoder(role)
+        clips = clip_source(recipe, Catalog("", (), ()))
+        notes: tuple[str, ...] = ()
+    else:
+        loaded = load(source, role=role, allow_missing=["predictor.*"])
+        encoder, recipe, notes = loaded.encoder, None, loaded.notes
+        clips = published_clips(encoder)
+    clips = replace(clips, clip=clips.clip.for_evaluation())
+    return OpenedEncoder(encoder.to(place).eval(), str(source), role, clips, recipe, notes)
+
+
+def is_run(source: str | Path) -> bool:
+    """Whether a source is a run's folder, or a checkpoint inside one."""
+    return Path(source).is_dir() and (run_folder(source) / "recipe.yaml").exists()
+
+
+def published_clips(encoder: VideoEncoder) -> ClipSource:
+    """Clips for weights without a recipe: as long and large as trained, at 4 frames a second."""
+    config = encoder.config
+    return ClipSource(
+        catalog=Catalog("", (), ()),
+        clip=ClipConfig(num_frames=config.num_frames, fps=PRETRAINING_FPS),
+        img_size=config.image_sides,
+        channels=config.in_chans,
+        decoder=choose_decoder("auto"),
+    )
+
+
+def fitting_batch(encoder: VideoEncoder, num_frames: int) -> int:
+    """Clips that are encoded at a time: 32, or as many as have about 65 thousand tokens."""
+    tokens = clip_grid(encoder.config, num_frames, encoder.config.image_sides).tokens
+    return max(1, min(32, 65_536 // tokens))

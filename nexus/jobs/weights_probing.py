@@ -1,0 +1,77 @@
+"""`probe` on published weights: linear and nearest-neighbour probes beside raw pixels."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nexus.errors import DataError
+from nexus.evaluation.results import ProbeRow, probe_row, write_probe_rows
+from nexus.evaluation.suite import label_columns, measure_encoder, measure_pixels
+from nexus.jobs.console import messages, progress, say_problems
+from nexus.jobs.opening import ClipChoice, open_encoder
+from nexus.jobs.runs import read_videos
+
+PIXELS = "raw pixels"
+
+
+def probe_weights(
+    source: str | Path,
+    data: str | Path | None,
+    *,
+    label: str | None = None,
+    kinds: Sequence[str] = ("linear", "knn"),
+    clips: Mapping[str, Any] | None = None,
+    which: str = "target",
+    seeds: int = 3,
+    device: str = "auto",
+) -> list[ProbeRow]:
+    """Probe the frozen features of weights without a recipe; rows go to probes/WEIGHTS/probes.json.
+
+    Args:
+        source, data, clips: as for `train_probe`.
+        kinds: some of linear, knn, attentive (a small one of one block).
+
+    Raises:
+        CheckpointError: the weights cannot be read.
+        DataError: no label columns, or one that cannot be learned.
+    """
+    if data is None:
+        raise DataError(f"{source} has no data of its own; name a list with labels")
+    opened = open_encoder(source, which, device=device).with_clips(
+        ClipChoice.from_mapping(clips or {})
+    )
+    catalog = read_videos(data)
+    columns = label_columns(catalog, None if label is None else (label,))
+    if not columns:
+        raise DataError(
+            f"{catalog.source} has no label columns to learn; give a .csv or .jsonl list with "
+            "labels"
+        )
+    say_problems(catalog)
+    for note in (*opened.notes, opened.off_distribution()):
+        if note:
+            messages().print(f"note: {note}", markup=False)
+    clip_source, folder = opened.reading(catalog), opened.results
+    with progress("probing") as tick:
+        arms = {
+            opened.name: measure_encoder(
+                opened.encoder,
+                clip_source,
+                columns,
+                kinds=kinds,
+                seeds=seeds,
+                strict=label is not None,
+                cache_dir=folder / "features",
+                progress=tick,
+            ),
+            PIXELS: measure_pixels(
+                clip_source, columns, kinds=kinds, cache_dir=folder / "features"
+            ),
+        }
+    rows = [
+        probe_row(arm, {0: found})
+        for arm, measured in arms.items()
+        for found in measured.results.values()
+    ]
+    write_probe_rows(folder / "probes.json", rows, notes=arms[opened.name].notes)
+    return rows

@@ -1,0 +1,311 @@
+"""Published weights and probes in use, on real files: embed, train a probe, label, refuse."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from oracles.tiny import stir
+from PIL import Image
+
+import nexus
+from nexus.checkpoints.huggingface import save_huggingface
+from nexus.checkpoints.official import save_official
+from nexus.checkpoints.probe_folder import load_probe_folder
+from nexus.checkpoints.probes import to_meta
+from nexus.cli.main import run
+from nexus.data.toy import ToyConfig, write_toy_world
+from nexus.errors import CheckpointError, ConfigError, DataError
+from nexus.evaluation.table_files import load_table
+from nexus.jobs.opening import ClipChoice, fitting_batch, open_encoder
+from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
+from nexus.models.ssl import VJEPAModel
+
+MODEL = {
+    "img_size": 32,
+    "num_frames": 8,
+    "patch_size": 16,
+    "tubelet_size": 2,
+    "encoder_dim": 32,
+    "num_heads": 2,
+    "factorized": False,
+    "num_spatial_layers": 3,
+    "num_temporal_layers": 0,
+    "positions": "rope_tiled",
+    "predictor_dim": 16,
+    "predictor_heads": 2,
+    "num_predictor_layers": 1,
+    "mlp_ratio": 2.0,
+}
+QUICK = ("epochs=2", "batch_size=16", "depth=2", "learning_rates=[1e-3, 1e-2]", "num_heads=2")
+
+
+def make_model(**changes) -> VJEPAModel:
+    torch.manual_seed(0)
+    model = VJEPAModel({**MODEL, **changes})
+    stir(model, scale=0.1)
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """`w.pt`, `hf/`, `image.pt` (takes images), `probe.pt`, `clips/labels.csv`, pictures."""
+    home = tmp_path_factory.mktemp("weights")
+    model = make_model()
+    save_official(home / "w.pt", model)
+    save_huggingface(home / "hf", model)
+    image = make_model(
+        positions="rope_interleaved", rope_stretch=16, image_input=True,
+        modality_embedding=True, feature_levels=(0, 1, 2), predicts_context=True,
+        context_loss_weight=0.5,
+    )  # fmt: skip
+    save_official(home / "image.pt", image)
+    config = AttentiveHeadConfig(dim=32, num_classes=2)
+    states = [to_meta(AttentiveHead(config).state_dict())]
+    torch.save({"classifiers": states}, home / "probe.pt")
+    world = ToyConfig.from_mapping(
+        {"train_clips": 24, "validation_clips": 12, "test_clips": 12, "tasks": {"speed": 1.0}}
+    )
+    write_toy_world(home / "clips", world, seed=0)
+    (home / "pictures").mkdir()
+    for name, level in (("dark.png", 30), ("light.jpg", 220)):
+        Image.fromarray(np.full((40, 50, 3), level, np.uint8)).save(home / "pictures" / name)
+    return home
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def trained(folder, tmp_path_factory):
+    """A probe of the speed, trained on `w.pt`."""
+    save = tmp_path_factory.mktemp("probe") / "speed"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(save.parent)
+        [found] = nexus.train_probe(
+            folder / "w.pt", folder / "clips/labels.csv", label="speed", overrides=QUICK,
+            clips={"fps": 8.0}, save=save,
+        )  # fmt: skip
+    return found
+
+
+def test_published_files_of_either_layout_give_the_same_features(folder, here):
+    features = []
+    for name in ("w.pt", "hf"):
+        out = nexus.embed(
+            str(folder / name), folder / "clips/test", here / "f.parquet", fps=8.0, overlap=0.5,
+            layers=(0, 2),
+        )  # fmt: skip
+        table = load_table(out)
+        assert table.features.shape == (12 * 3, 64) and table.layers == (0, 2)
+        assert sorted(set(table.starts.round(3))) == [0.0, 0.5, 1.0]
+        features.append(table.features)
+    np.testing.assert_array_equal(*features)
+
+
+def test_published_weights_get_clips_as_trained(folder):
+    opened = open_encoder(folder / "w.pt")
+    assert (opened.clips.clip.num_frames, opened.clips.clip.fps) == (8, 4.0)
+    assert opened.clips.sides == (32, 32) and opened.recipe is None
+    assert opened.off_distribution() is None and not opened.encoder.training
+    other = opened.with_clips(ClipChoice(num_frames=4, img_size=64, pad=True))
+    assert "clips of 4 frames, not 8 and pictures of 64 x 64" in (other.off_distribution() or "")
+    assert other.clips.clip.pad == "repeat_last"
+    for choice, message in (
+        (ClipChoice(num_frames=5), "multiple of 2"),
+        (ClipChoice(img_size=40), "multiple of 16"),
+    ):
+        with pytest.raises(DataError, match=message):
+            opened.with_clips(choice)
+    assert fitting_batch(opened.encoder, 8) == 32
+    assert fitting_batch(opened.encoder, 32_768) == 1
+
+
+def test_other_clips_are_warned_about_in_one_line(folder, here, capsys):
+    source, clips = str(folder / "w.pt"), str(folder / "clips/test")
+    line = ["embed", source, clips, "--out", "f.npz", "--frames", "4", "--precision", "bf16"]
+    assert run([*line, "--pooling", "tokens"]) == 0
+    [told] = [t for t in capsys.readouterr().err.splitlines() if "as the weights were trained" in t]
+    assert told.startswith("note: these are clips of 4 frames, not 8")
+    assert load_table(here / "f.npz").features.shape[1:] == (8, 32)
+
+
+def test_a_picture_is_an_image_or_fills_one_tubelet(folder, here):
+    dark, config = folder / "pictures/dark.png", {"pooling": "tokens"}
+    for weights, frames in (("image.pt", 1), ("w.pt", 2)):
+        nexus.embed(folder / weights, dark, here / "one.npz", **config)
+        nexus.embed(folder / weights, dark.parent, here / "both.npz", images=True, **config)
+        one, both = load_table(here / "one.npz"), load_table(here / "both.npz")
+        assert both.keys == ("dark.png", "light.jpg") and one.keys == ("dark.png",)
+        assert both.starts.tolist() == both.ends.tolist() == [0.0, 0.0]
+        assert one.grid == (1, 2, 2)
+        np.testing.assert_allclose(one.features[0], both.features[0], atol=5e-3)
+        encoder = nexus.load(folder / weights).encoder
+        mean, std = (torch.tensor(v).view(3, 1, 1, 1) for v in (
+            [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+        ))  # fmt: skip
+        picture = (torch.full((3, frames, 32, 32), 30 / 255) - mean) / std
+        with torch.no_grad():
+            expected = encoder(picture[None])[0].numpy()
+        np.testing.assert_allclose(one.features[0], expected, atol=5e-3)
+
+
+def test_a_trained_probe_is_kept_with_all_that_it_needs(folder, trained):
+    card = load_probe_folder(trained.folder)[1]
+    assert card.classes == tuple(sorted(card.classes)) and len(card.classes) == 2
+    assert card.encoder.source == str(folder / "w.pt") and card.encoder.dim == 32
+    assert card.sampling.clip.fps == 8.0 and card.sampling.img_size == (32, 32)
+    assert len(card.sweep) == 8 and card.chosen in [
+        {"learning_rate": row.learning_rate, "weight_decay": row.weight_decay} for row in card.sweep
+    ]
+    assert card.training["epochs"] == 2 and card.result["n_test"] == 12
+    assert trained.row.probe == "attentive, 2 blocks" and trained.row.n_test == 12
+    rows = json.loads((trained.folder.parent / "probes/w/probes.json").read_text())["rows"]
+    assert [(row["arm"], row["task"]) for row in rows] == [("w", "speed")]
+    assert list((trained.folder.parent / "probes/w/features").glob("*.npz"))
+
+
+def test_the_kept_probe_labels_videos_as_it_was_scored(folder, trained, here):
+    listing = folder / "clips/labels.csv"
+    classifier = nexus.load_probe(trained.folder)
+    found = nexus.label(classifier, listing, here / "out.csv", top=2)
+    table = pd.read_csv(listing).set_index("path")
+    right = [
+        str(table.loc[key, "speed"]) == label
+        for key, label in zip(found.keys, found.labels, strict=True)
+        if table.loc[key, "split"] == "test"
+    ]
+    assert np.mean(right) == pytest.approx(trained.row.mean)
+    assert len(pd.read_csv(here / "out.csv")) == 2 * 48
+    assert found.ends.tolist() == pytest.approx([found.ends[0]] * 48)
+    windows = nexus.label(classifier, folder / "clips/test", windows=True, overlap=0.5)
+    assert len(windows) == 12 * 3
+
+
+def test_a_probe_pools_features(folder, trained, here):
+    nexus.embed(
+        folder / "w.pt", folder / "clips/test", here / "f.parquet", fps=8.0,
+        pooling="attentive", probe=trained.folder,
+    )  # fmt: skip
+    table = load_table(here / "f.parquet")
+    assert table.pooling == "attentive" and table.features.shape == (24, 32)
+    for wrong in ({"pooling": "attentive"}, {"probe": trained.folder}):
+        with pytest.raises(DataError, match="belong together"):
+            nexus.embed(folder / "w.pt", folder / "clips/test", here / "g.parquet", **wrong)
+
+
+def test_joined_clips_of_several_layers(folder, here):
+    [found] = nexus.train_probe(
+        folder / "w.pt", folder / "clips/labels.csv", label="speed", overrides=QUICK,
+        clips={"fps": 8.0, "clips_per_video": 2}, join_clips=True, layers=(0, 2),
+        keep_tokens=False,
+    )  # fmt: skip
+    assert found.folder == Path("probes/w/speed")
+    card = load_probe_folder(found.folder)[1]
+    assert card.sampling.join_clips and card.sampling.clips_per_video == 2
+    assert card.encoder.layers == (0, 2)
+    labelled = nexus.label(nexus.load_probe(found.folder), folder / "clips/test")
+    assert len(labelled) == 12
+
+
+def test_another_encoder_is_refused(folder, trained, tmp_path):
+    other = make_model()
+    with torch.no_grad():
+        other.target_encoder.norm.bias += 1e-3
+    save_official(tmp_path / "other.pt", other)
+    save_official(tmp_path / "wide.pt", make_model(encoder_dim=64))
+    with pytest.raises(CheckpointError, match=r"holds other weights .*--any-encoder"):
+        nexus.load_probe(trained.folder, encoder=tmp_path / "other.pt")
+    assert nexus.load_probe(trained.folder, encoder=tmp_path / "other.pt", any_encoder=True)
+    assert nexus.load_probe(trained.folder, encoder=folder / "hf")  # the same weights
+    for any_encoder in (False, True):
+        with pytest.raises(CheckpointError, match=r"width 32, .*wide\.pt gives 64"):
+            nexus.load_probe(trained.folder, encoder=tmp_path / "wide.pt", any_encoder=any_encoder)
+
+
+def test_a_probe_of_meta_needs_its_encoder_and_names(folder, here):
+    with pytest.raises(CheckpointError, match="a probe without its encoder"):
+        nexus.load_probe(folder / "probe.pt")
+    numbered = nexus.load_probe(folder / "probe.pt", encoder=folder / "w.pt")
+    assert numbered.classes == ("class 0", "class 1")
+    assert any("numbered from 0" in note for note in numbered.notes)
+    with pytest.raises(CheckpointError, match="has 2 classes, 3 names were given"):
+        nexus.load_probe(folder / "probe.pt", encoder=folder / "w.pt", classes=["a", "b", "c"])
+    (here / "names.json").write_text('{"slow": "1", "fast": "0"}')
+    line = ["probe", str(folder / "w.pt"), str(folder / "clips/test"), "--probe"]
+    line += [str(folder / "probe.pt"), "--labels", "names.json", "--fps", "8", "--save", "kept"]
+    assert run([*line, "--out", "out.parquet"]) == 0
+    assert set(pd.read_parquet("out.parquet")["label"]) <= {"slow", "fast"}
+    again = nexus.load_probe("kept")
+    assert again.classes == ("fast", "slow") and again.sampling.clip.fps == 8.0
+    with pytest.raises(CheckpointError, match="names its classes itself"):
+        nexus.load_probe("kept", classes=["a", "b"])
+
+
+def test_a_missing_probe_is_an_error_not_a_random_head(folder, here):
+    for missing in (here / "none", "none", here):
+        with pytest.raises(CheckpointError, match=r"does not exist|holds no probe"):
+            nexus.load_probe(missing, encoder=folder / "w.pt")
+    with pytest.raises(CheckpointError, match="has no classifier"):
+        nexus.load_probe(folder / "hf")
+
+
+def test_a_classifier_of_transformers_labels_by_itself(folder, here):
+    from transformers import VJEPA2Config, VJEPA2ForVideoClassification
+
+    torch.manual_seed(0)
+    config = VJEPA2Config(
+        crop_size=32, frames_per_clip=8, hidden_size=32, num_attention_heads=2,
+        num_hidden_layers=2, pred_hidden_size=24, pred_num_attention_heads=2,
+        pred_num_hidden_layers=1, num_pooler_layers=1, id2label={0: "yes", 1: "no"},
+        label2id={"yes": 0, "no": 1},
+    )  # fmt: skip
+    model = VJEPA2ForVideoClassification(config).eval()
+    stir(model, scale=0.1)
+    model.save_pretrained(here / "classifier")
+    classifier = nexus.load_probe(here / "classifier")
+    assert classifier.classes == ("yes", "no")
+    video = torch.randint(0, 256, (2, 3, 8, 32, 32), generator=torch.Generator().manual_seed(1))
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1, 1) for v in (
+        [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    ))  # fmt: skip
+    pixels = ((video / 255 - mean) / std).transpose(1, 2)
+    with torch.no_grad():
+        expected = model(pixel_values_videos=pixels).logits.softmax(-1).numpy()
+    np.testing.assert_allclose(classifier.clips(video.to(torch.uint8)), expected, rtol=1e-4)
+
+
+def test_linear_probes_of_published_weights(folder, here, capsys):
+    line = ["probe", str(folder / "w.pt"), str(folder / "clips/labels.csv"), "--label", "speed"]
+    assert run([*line, "--kind", "linear", "--fps", "8"]) == 0
+    printed = capsys.readouterr().out
+    assert "raw pixels" in printed and " w " in printed
+    rows = json.loads((here / "probes/w/probes.json").read_text())["rows"]
+    assert {row["arm"] for row in rows} == {"w", "raw pixels"}
+    with pytest.raises(DataError, match="has no data of its own"):
+        nexus.probe(folder / "w.pt")
+
+
+def test_mistakes_are_found_before_anything_is_encoded(folder, here):
+    data = folder / "clips/labels.csv"
+    with pytest.raises(ConfigError, match="did you mean 'epochs'"):
+        nexus.train_probe(folder / "w.pt", data, overrides=["epoch=3"])
+    with pytest.raises(DataError, match="rising block numbers from 0 to 2"):
+        nexus.train_probe(folder / "w.pt", data, layers=(1, 7))
+    with pytest.raises(DataError, match="no label column 'sped'"):
+        nexus.train_probe(folder / "w.pt", data, label="sped")
+    with pytest.raises(DataError, match="no label columns of classes"):
+        nexus.train_probe(folder / "w.pt", folder / "clips/test")
+    assert not list(here.iterdir())
+
+
+def test_settings_of_opened_weights_are_kept_apart(folder):
+    opened = open_encoder(folder / "w.pt", "context")
+    assert opened.which == "context" and opened.name == "w"
+    assert replace(opened, source="org/name").results == Path("probes/name")
