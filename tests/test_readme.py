@@ -18,10 +18,12 @@ from pathlib import Path
 import pydantic
 import pytest
 
+from nexus.checkpoints.huggingface import save_huggingface
+from nexus.checkpoints.official import save_official
 from nexus.cli.main import app, run
 from nexus.config import Config
 from nexus.data.toy import ToyConfig, write_toy_world
-from nexus.models.ssl import VJEPAConfig
+from nexus.models.ssl import VJEPAConfig, VJEPAModel
 from nexus.models.ssl.collapse import DoctorConfig
 from nexus.training.recipe import Recipe, load_recipe
 
@@ -34,7 +36,7 @@ TINY = [
     "training.threads=1",
     "data.num_workers=0",
 ]
-"""Appended to every `nexus pretrain`, and given as overrides to every `nexus.pretrain`."""
+"""Appended to every `nexus pretrain` and `nexus adapt`, and given as overrides to every `nexus.pretrain`."""
 
 TINY_WORLD = ToyConfig(
     train_clips=12, validation_clips=6, test_clips=6, tasks={"speed": 1.0}, size=32, num_frames=16
@@ -57,10 +59,13 @@ ONLY_PARSED = {
     "nexus study toy": "takes hours",
 }
 STARTS_WITH = {
+    "README.md": ["weights"],
     "reading-the-report.md": ["runs/first", "runs/labelled"],
     "resume-and-checkpoints.md": ["runs/first"],
+    "published-weights.md": ["runs/first", "weights"],
+    "adapting.md": ["weights"],
 }
-"""Runs that a document takes for granted."""
+"""Runs and weights that a document takes for granted."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,24 @@ def prepared(tmp_path_factory):
     with contextlib.chdir(folder):
         pretrain("videos/", "--out", "runs/first")
         pretrain("list.csv", "--out", "runs/labelled", "--label", "action")
+    write_published_weights(folder / "weights")
     return folder
+
+
+def write_published_weights(folder):
+    """Small random weights in both published layouts, for the clips that are there."""
+    folder.mkdir()
+    model = VJEPAModel(
+        {
+            "encoder_dim": 24, "num_heads": 2, "factorized": False, "num_spatial_layers": 2,
+            "num_temporal_layers": 0, "positions": "rope_tiled", "img_size": 32, "num_frames": 8,
+            "patch_size": 16, "predictor_dim": 12, "predictor_heads": 2, "num_mask_tokens": 10,
+            "num_predictor_layers": 1, "mask": "multiblock",
+        }
+    )  # fmt: skip
+    save_official(folder / "vitl.pt", model)
+    (folder / "vitl-hf").mkdir()
+    save_huggingface(folder / "vitl-hf", model)
 
 
 @pytest.fixture
@@ -135,7 +157,7 @@ def run_command(line, monkeypatch):
     assert words[0] == "nexus", f"no rule how to test {line!r}"
     if any(line.startswith(slow) for slow in ONLY_PARSED):
         words.append("--help")
-    elif words[1] == "pretrain" and "--help" not in words:
+    elif words[1] in ("pretrain", "adapt") and "--help" not in words:
         words += TINY
     monkeypatch.setattr(sys, "argv", words)
     assert run(words[1:]) == 0, line
