@@ -1,6 +1,6 @@
 """`nexus probe`: what features are worth, probes to keep, and the labels that they give."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SHOWN = 50
 """Labels that are printed where they do not go to a file."""
 CLIPS, TRAINING, LABELLING = "Clips", "With --attentive", "With --probe"
+
+
+PROBE_ONLY = {"--out", "--windows", "--labels", "--index", "--any-encoder"}
 
 
 class Probe(StrEnum):
@@ -42,6 +45,7 @@ def probe(
     data: Annotated[
         str | None,
         typer.Argument(
+            metavar="DATA",
             help="A list with labels; default: the data that a run was trained on. With --probe: "
             "the videos to label.",
             show_default=False,
@@ -195,6 +199,26 @@ def probe(
     """
     from nexus import jobs
 
+    _refuse_unused(
+        "plain" if use is None and not attentive else "--attentive" if use is None else "--probe",
+        {
+            "--kind": kind,
+            "--label": label,
+            "--attentive": attentive,
+            "--seeds": seeds,
+            "--which context": which is Which.context,
+            "--set": changes,
+            "--save": save,
+            "--layers": layers,
+            "--join/--average": join is not None,
+            "--precision": precision is not Precision.fp32,
+            "--out": out,
+            "--windows": windows,
+            "--labels": labels,
+            "--index": index,
+            "--any-encoder": any_encoder,
+        },
+    )
     given = {"num_frames": num_frames, "fps": fps, "img_size": size, "clips_per_video": clips}
     wanted = {key: value for key, value in given.items() if value is not None}
     if pad:
@@ -241,6 +265,21 @@ def probe(
         source, data, label=label, kinds=kinds, clips=wanted, which=str(which), seeds=seeds or 3
     )
     console.output().print(_table(rows))
+
+
+def _refuse_unused(mode: str, given: Mapping[str, object]) -> None:
+    """Refuse options that this kind of probing does not use, rather than pass over them."""
+    unused = {
+        "plain": PROBE_ONLY | {"--set", "--save", "--layers", "--join/--average", "--precision"},
+        "--attentive": PROBE_ONLY | {"--kind"},
+        "--probe": {"--kind", "--label", "--attentive", "--seeds", "--set", "--which context"},
+    }[mode]
+    for option, value in given.items():
+        if option in unused and value not in (None, False):
+            what = (
+                "linear, knn and small attentive probes do" if mode == "plain" else f"{mode} does"
+            )
+            raise typer.BadParameter(f"{option}: {what} not use it; leave it out")
 
 
 def _show(found: "Labelled", out: Path | None, top: int) -> None:

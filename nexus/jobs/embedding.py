@@ -65,7 +65,9 @@ def embed(
     config = FeatureConfig.from_mapping({"pooling": pooling, "precision": precision})
     opened = open_encoder(source, which, device=device)
     still = images or is_still(data)
-    choice = ClipChoice(num_frames=num_frames, fps=fps, pad=pad, img_size=img_size)
+    choice = ClipChoice.from_mapping(
+        {"num_frames": num_frames, "fps": fps, "pad": pad, "img_size": img_size}
+    )
     if still:
         opened = for_stills(opened, choice)
     else:

@@ -240,6 +240,26 @@ def test_a_probe_labels_videos(jobs, capsys):
     assert jobs.calls[3][1][1] == "videos"
 
 
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("w.pt l.csv --layers 1", "--layers"),
+        ("w.pt l.csv --join", "--join/--average"),
+        ("w.pt l.csv --average", "--join/--average"),
+        ("w.pt l.csv --out f.csv", "--out"),
+        ("w.pt l.csv --attentive --kind knn", "--kind"),
+        ("w.pt l.csv --attentive --windows", "--windows"),
+        ("videos --probe p --attentive", "--attentive"),
+        ("videos --probe p --set epochs=3", "--set"),
+    ],
+)
+def test_options_that_would_not_be_used_are_refused(jobs, capsys, line, option):
+    assert run(["probe", *line.split()]) == 2
+    assert jobs.calls == []
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert f"{option}: " in told and "not use it" in told
+
+
 def test_probe_prints_its_rows(jobs, capsys):
     jobs.answer = [make_row()]
     assert run(["probe", "runs/a", "--label", "direction", "--kind", "knn"]) == 0

@@ -278,7 +278,9 @@ def test_a_classifier_of_transformers_labels_by_itself(folder, here):
     pixels = ((video / 255 - mean) / std).transpose(1, 2)
     with torch.no_grad():
         expected = model(pixel_values_videos=pixels).logits.softmax(-1).numpy()
-    np.testing.assert_allclose(classifier.clips(video.to(torch.uint8)), expected, rtol=1e-4)
+    found = classifier.clips(video.to(torch.uint8))
+    assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < 1e-5
+    assert np.ptp(expected[:, 0]) > 1e-4
 
 
 def test_linear_probes_of_published_weights(folder, here, capsys):
