@@ -36,7 +36,7 @@ TINY = [
     "training.threads=1",
     "data.num_workers=0",
 ]
-"""Appended to every `nexus pretrain` and `nexus adapt`, and given as overrides to every `nexus.pretrain`."""
+"""Appended to `nexus pretrain` and `nexus adapt`, and given as overrides to `nexus.pretrain`."""
 
 TINY_WORLD = ToyConfig(
     train_clips=12, validation_clips=6, test_clips=6, tasks={"speed": 1.0}, size=32, num_frames=16
@@ -64,6 +64,7 @@ STARTS_WITH = {
     "resume-and-checkpoints.md": ["runs/first"],
     "published-weights.md": ["runs/first", "weights"],
     "adapting.md": ["weights"],
+    "probes-and-features.md": ["weights"],
 }
 """Runs and weights that a document takes for granted."""
 
