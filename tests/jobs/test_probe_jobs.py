@@ -307,6 +307,21 @@ def test_mistakes_are_found_before_anything_is_encoded(folder, here):
     assert not list(here.iterdir())
 
 
+def test_a_runs_probe_is_kept_in_the_run(folder, here):
+    tiny = ["training.steps=0", "training.threads=1", "model.encoder_dim=32", "model.num_heads=2"]
+    data = folder / "clips/labels.csv"
+    nexus.pretrain(data, here / "run", overrides=tiny, report=False)
+    [found] = nexus.train_probe(here / "run", label="speed", overrides=QUICK, seeds=2)
+    assert found.folder == here / "run/results/speed" and len(found.row.values) == 1
+    classifier = nexus.load_probe(found.folder)
+    assert classifier.card.encoder.source == str(here / "run")
+    assert classifier.sampling.clip.num_frames == 8 and classifier.sampling.img_size == (32, 32)
+    rows = json.loads((here / "run/results/probes.json").read_text())["rows"]
+    assert [row["probe"] for row in rows] == ["attentive, 2 blocks"]
+    with pytest.raises(DataError, match="probed on clips as its recipe cuts them"):
+        nexus.probe(here / "run", clips={"num_frames": 4})
+
+
 def test_settings_of_opened_weights_are_kept_apart(folder):
     opened = open_encoder(folder / "w.pt", "context")
     assert opened.which == "context" and opened.name == "w"
