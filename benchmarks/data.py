@@ -6,8 +6,11 @@
 For each size it writes a folder of H.264 files, then measures in turns, several rounds:
 
 - bare decoding: as many processes as the loader has workers do nothing but decode the very clips
-  that the loader would, and throw the frames away;
-- the loader: decoding, crop, resize, batches delivered to this process;
+  that the loader would, and throw the frames away, with PyAV as one writes it by hand: seek to the
+  keyframe, decode forward, turn the frames of the clip into RGB arrays;
+- nexus' decoder: the same clips through `Decoder.frames`, which checks every timestamp and leaves
+  frames undecoded that neither the clip nor another frame needs;
+- the loader: nexus' decoder, crop, resize, batches delivered to this process;
 - the loader with the memory cache and with the disk cache, after the first epoch.
 
 Prints the medians of the rounds: clips a second, and processor time a clip (of all processes),
@@ -33,6 +36,7 @@ import av
 import numpy as np
 import psutil
 import torch
+from av.video.reformatter import VideoReformatter
 
 from nexus.data.augment import AugmentConfig
 from nexus.data.cache import CacheConfig
@@ -140,18 +144,17 @@ def measure(catalog: Catalog, folder: Path, options: argparse.Namespace) -> list
         ),
     }
     jobs = loader_jobs(catalog, options)
-    rates: dict[str, list[tuple[float, float]]] = {
-        "bare decoding": [],
-        **{name: [] for name in loaders},
-    }
+    decoders = {"bare decoding": decode_by_hand, "nexus' decoder": decode}
+    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in (*decoders, *loaders)}
     for name, loader in loaders.items():
         if "cache" in name:
             fill(loader)
     for _ in range(options.rounds):
-        with multiprocessing.get_context("fork").Pool(
-            options.workers, initializer=start_decoding, initargs=(decoder,)
-        ) as pool:
-            rates["bare decoding"].append(rate(pool.imap(decode, jobs), options))
+        for name, function in decoders.items():
+            with multiprocessing.get_context("fork").Pool(
+                options.workers, initializer=start_decoding, initargs=(decoder,)
+            ) as pool:
+                rates[name].append(rate(pool.imap(function, jobs), options))
         for name, loader in loaders.items():
             loader.load_state_dict({**loader.state_dict(), "next": 0})
             rates[name].append(rate(loader, options))
@@ -192,7 +195,7 @@ class Recorder:
     def frames(self, path, times: np.ndarray, view: PictureView | None = None) -> np.ndarray:
         """Note the request."""
         self.job.append((path, times))
-        return collect([np.zeros((8, 8, 3), np.uint8)] * len(times), len(times), view)
+        return collect([np.zeros((8, 8, 3), np.uint8)] * len(times), np.arange(len(times)), view)
 
 
 def loader_jobs(catalog: Catalog, options: argparse.Namespace) -> list[Job]:
@@ -218,6 +221,29 @@ def decode(job: Job) -> None:
     """Decode a batch's clips and throw them away."""
     for path, times in job:
         _decoder.frames(path, times)
+
+
+def decode_by_hand(job: Job) -> None:
+    """The same with PyAV alone."""
+    reformatter = VideoReformatter()  # `frame.to_ndarray(format=...)` makes one for each frame
+    for path, times in job:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            frame_ticks = 1 / (stream.average_rate * stream.time_base)
+            wanted = {
+                (stream.start_time or 0) + round(int(seconds * stream.average_rate) * frame_ticks)
+                for seconds in times
+            }
+            container.seek(min(wanted), stream=stream)
+            clip = {}
+            for frame in container.decode(stream):
+                if frame.pts in wanted:
+                    rgb = reformatter.reformat(frame, format="rgb24", threads=1)
+                    clip[frame.pts] = rgb.to_ndarray()
+                if frame.pts >= max(wanted):
+                    break
+            assert len(clip) == len(wanted)
 
 
 def fill(loader: ClipLoader) -> None:

@@ -1,6 +1,6 @@
 """Video files opened with FFmpeg (through PyAV): one stream chosen, its packets scanned."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -136,13 +136,18 @@ def scan_packets(video: OpenVideo) -> PacketScan:
     return PacketScan(*numbers, *flags, error=error)
 
 
-def frames_from_here(video: OpenVideo, *, start_at: int | None = None) -> Iterator[VideoFrame]:
+def frames_from_here(
+    video: OpenVideo, *, start_at: int | None = None, wanted: Collection[int] | None = None
+) -> Iterator[VideoFrame]:
     """Decode from a keyframe on; frames shown before that keyframe are left out.
 
     Args:
         video: positioned by `seek` or freshly opened.
         start_at: pts of the keyframe to start at; nothing comes out if the position lies after it.
             None: the next keyframe.
+        wanted: pts of the frames that matter. Others are left undecoded where that changes nothing
+            for these: in H.264, frames that no frame refers to. Nothing comes out from the first
+            interlaced frame on: its other field may have been left out. None: all matter.
 
     Raises:
         DamagedError: after the last good frame, if packets or frames are damaged or do not decode.
@@ -151,6 +156,9 @@ def frames_from_here(video: OpenVideo, *, start_at: int | None = None) -> Iterat
     """
     started, floor = False, None
     trouble: str | None = None
+    context = video.stream.codec_context
+    if context.codec.name != "h264":  # elsewhere the mark does not promise as much
+        wanted = None
     try:
         for packet in video.container.demux(video.stream):
             if _is_flush(packet):
@@ -168,12 +176,17 @@ def frames_from_here(video: OpenVideo, *, start_at: int | None = None) -> Iterat
             if packet.is_corrupt:
                 trouble = "its data is incomplete"
                 break
-            yield from _undamaged(packet.decode(), floor)
+            needed = wanted is None or packet.pts is None or packet.pts in wanted
+            context.skip_frame = "DEFAULT" if needed else "NONREF"
+            for frame in _undamaged(packet.decode(), floor):
+                if wanted is not None and frame.interlaced_frame:
+                    return
+                yield frame
     except (FFmpegError, OSError) as error:
         trouble = _words(error)
     if started:
         try:
-            yield from _undamaged(video.stream.codec_context.decode(None), floor)
+            yield from _undamaged(context.decode(None), floor)
         except (FFmpegError, OSError) as error:
             trouble = trouble or _words(error)
     if trouble:

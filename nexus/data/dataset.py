@@ -141,10 +141,7 @@ class ClipDataset:
             kept = self.cache.frames(index, lambda: self._decode_all(index))
             if kept is not None:
                 return view(torch.from_numpy(_take(kept, indices - entry.first)))
-        if np.all(indices[1:] > indices[:-1]):
-            return torch.from_numpy(self._decode(index, indices, view))
-        needed, place = np.unique(indices, return_inverse=True)
-        return torch.from_numpy(self._decode(index, needed, view)[place])
+        return torch.from_numpy(self._decode(index, indices, view))
 
     def _decode(
         self, index: int, indices: Int64[np.ndarray, " n"], view: _View | None = None

@@ -155,7 +155,7 @@ class FrameFolder:
         starts = np.arange(len(images)) / self.fps
         index = np.searchsorted(starts, times + min(MAX_TOLERANCE, 0.5 / self.fps), "right") - 1
         wanted, place = np.unique(index, return_inverse=True)
-        return collect(_of_one_size([images[i] for i in wanted]), len(wanted), view)[place]
+        return collect(_of_one_size([images[i] for i in wanted]), place, view)
 
     def _images(self, path: str | Path) -> list[Path]:
         try:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 PictureView = Callable[
     [UInt8[np.ndarray, "height width 3"]], UInt8[np.ndarray, "out_height out_width 3"]
@@ -12,13 +12,19 @@ PictureView = Callable[
 
 def collect(
     pictures: Iterable[UInt8[np.ndarray, "height width 3"]],
-    count: int,
+    place: Int64[np.ndarray, " times"],
     view: PictureView | None = None,
-) -> UInt8[np.ndarray, "count out_height out_width 3"]:
-    """Keep `count` (at least 1) pictures of one size in one array, each as `view` shows it.
+) -> UInt8[np.ndarray, "times out_height out_width 3"]:
+    """One array of pictures of one size: at each time, picture number `place`, seen through `view`.
 
     Only one picture is held at its full size, so that large videos do not take a clip of memory.
+
+    Args:
+        pictures: each that is needed, once.
+        place: at least one; all numbers from 0 to the largest occur.
+        view: applied to each picture.
     """
+    count = int(place.max()) + 1
     kept: np.ndarray | None = None
     for number, picture in enumerate(pictures):
         if view is not None:
@@ -28,9 +34,9 @@ def collect(
             kept = np.empty((count, *picture.shape), dtype=np.uint8)
         kept[number] = picture
     assert kept is not None
-    return kept
+    return kept if np.array_equal(place, np.arange(count)) else kept[place]
 
 
 def none_of(height: int, width: int, view: PictureView | None = None) -> np.ndarray:
     """uint8 (0, out_height, out_width, 3): no picture, of the size that pictures would have."""
-    return collect([np.zeros((height, width, 3), dtype=np.uint8)], 1, view)[:0]
+    return collect([np.zeros((height, width, 3), dtype=np.uint8)], np.zeros(1, np.int64), view)[:0]

@@ -149,7 +149,7 @@ class PyAVDecoder:
                     found = _by_order(video, wanted)
                 else:
                     found = frames_by_time(video, timeline, wanted)
-                return collect(_upright(found), len(wanted), view)[place]
+                return collect(_upright(found), place, view)
         except DataError as error:
             text = str(error)
             named = text if str(path) in text else f"{path}: {text}"
@@ -240,16 +240,15 @@ def _one_pass(
     for start in [None] if entry is None else [entry, entry - second, entry - 5 * second]:
         if start is not None and not _seek(video, start):
             break
-        for frame in _meet(video, entry, goals):
+        for frame in _meet(video, entry, goals, skipping=True):
             yield frame
             goals = goals[1:]
         if not goals:
             return
-    if entry is not None:
-        with open_video(video.path) as again:
-            for frame in _meet(again, entry, goals):
-                yield frame
-                goals = goals[1:]
+    with open_video(video.path) as again:
+        for frame in _meet(again, entry, goals, skipping=False):
+            yield frame
+            goals = goals[1:]
     if goals:
         raise MissedError
 
@@ -262,10 +261,12 @@ def _seek(video: OpenVideo, pts: int) -> bool:
     return True
 
 
-def _meet(video: OpenVideo, entry: int | None, goals: list[int]) -> Iterator[VideoFrame]:
+def _meet(
+    video: OpenVideo, entry: int | None, goals: list[int], *, skipping: bool
+) -> Iterator[VideoFrame]:
     """Decode forward and yield the frames whose pts are `goals`, until one fails to come up."""
     number = 0
-    frames = frames_from_here(video, start_at=entry)
+    frames = frames_from_here(video, start_at=entry, wanted=set(goals) if skipping else None)
     for frame in frames:
         if frame.pts is None or frame.pts > goals[number]:
             # Damage, if that is why, is reported within the frames that a decoder holds back.

@@ -69,7 +69,7 @@ class TorchCodecDecoder:
             return self._pyav.frames(path, times, view)
         wanted, place = np.unique(timeline.index_at(times), return_inverse=True)
         try:
-            return collect(self._pictures(path, timeline, wanted), len(wanted), view)[place]
+            return collect(self._pictures(path, timeline, wanted), place, view)
         except _UnusableError:
             return self._pyav.frames(path, times, view)
 

@@ -41,7 +41,10 @@ CASES = {
     "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=none:pools=none"}},
     "vp9.webm": {"codec": "libvpx-vp9", "b_frames": 0, "options": {"cpu-used": "8"}},
     "mpeg4.mov": {"codec": "mpeg4"},
+    "pyramid.mp4": {"b_frames": 7, "options": {"x264-params": "b-pyramid=normal:b-adapt=0:ref=6"}},
     "h264.ts": {"first": 30},
+    "interlaced.ts": {"options": {"x264-params": "tff=1"}},
+    "interlaced.mp4": {"options": {"x264-params": "bff=1"}, "b_frames": 3},
     "open_gop.ts": {"options": OPEN_GOP, "b_frames": 3},
     "mpeg2.mpg": {"codec": "mpeg2video"},
     "mpeg1.mpg": {"codec": "mpeg1video"},
@@ -126,6 +129,37 @@ def test_a_sparse_request_skips_the_groups_between(tmp_path, monkeypatch):
     monkeypatch.setattr("nexus.data.pyav.frames_from_here", counting)
     assert [read_number(f) for f in decoder.frames(path, times[wanted])] == wanted.tolist()
     assert len(decoded) < 60  # a pass through the file would take 291
+
+
+def test_frames_that_none_refers_to_are_decoded_only_when_wanted(tmp_path):
+    ground = np.random.default_rng(0).integers(0, 256, (48, 72, 3), dtype=np.uint8)
+    path = write_clip(
+        tmp_path / "clip.mp4",
+        pictures=[np.roll(ground, 2 * i, axis=1) for i in range(60)],
+        b_frames=3,
+        options={"x264-params": "b-adapt=0:scenecut=0"},
+    )
+    stamps = PyAVDecoder().timeline(path).pts.tolist()
+    with open_video(path) as video:
+        everything = {f.pts: f.to_ndarray(format="rgb24") for f in frames_from_here(video)}
+    assert list(everything) == stamps
+    for first in range(4):
+        wanted = stamps[first::4]
+        with open_video(path) as video:
+            found = {
+                frame.pts: frame.to_ndarray(format="rgb24")
+                for frame in frames_from_here(video, wanted=wanted)
+            }
+        assert set(wanted) <= set(found) and len(found) <= 46  # of 60: half of the B-frames
+        for pts, picture in found.items():
+            np.testing.assert_array_equal(picture, everything[pts])
+
+
+def test_interlaced_frames_are_never_made_of_one_field(tmp_path):
+    path = write_clip(tmp_path / "clip.ts", options={"x264-params": "tff=1"})
+    stamps = PyAVDecoder().timeline(path).pts.tolist()
+    with open_video(path) as video:
+        assert not list(frames_from_here(video, wanted=stamps[::4]))
 
 
 def test_an_edit_list_hides_frames(tmp_path):
