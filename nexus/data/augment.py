@@ -4,7 +4,6 @@ uint8 goes in and uint8 comes out; `normalise` makes floats of it on the trainin
 quarter of the bytes travels.
 """
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -210,7 +209,7 @@ class ClipView:
     def __init__(
         self, config: AugmentConfig | None, size: tuple[int, int], rng: np.random.Generator
     ) -> None:
-        self._config, self._size, self._rng = config, size, rng
+        self._config, self._size, self._seed = config, size, int(rng.integers(2**63))
         self._drawn: tuple[tuple[int, int], Augmentation] | None = None
 
     def pictures(
@@ -232,7 +231,7 @@ class ClipView:
         # A decoder that starts over may find pictures of another size: the draw for a size is the
         # same, whatever was seen before.
         if self._drawn is None or self._drawn[0] != (height, width):
-            change = draw_augmentation(config, height, width, copy.deepcopy(self._rng))
+            change = draw_augmentation(config, height, width, np.random.default_rng(self._seed))
             self._drawn = (height, width), change
         return self._drawn[1]
 

@@ -113,7 +113,8 @@ def whole_clip(record, clip, config, size, short_side, channels, seed, epoch) ->
     if config is None:
         video = center_view(frames, size)
     else:
-        change = draw_augmentation(config, frames.shape[1], frames.shape[2], rng)
+        own = np.random.default_rng(int(rng.integers(2**63)))
+        change = draw_augmentation(config, frames.shape[1], frames.shape[2], own)
         video = augment(frames, change, size, config.interpolation)
     return to_gray(video) if channels == 1 else video
 
