@@ -25,6 +25,7 @@ from nexus.config import Config
 from nexus.data.toy import ToyConfig, write_toy_world
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
 from nexus.models.ssl.collapse import DoctorConfig
+from nexus.models.world import ActionPredictor, ActionPredictorConfig
 from nexus.training.recipe import Recipe, load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,7 +119,7 @@ def prepared(tmp_path_factory):
 
 
 def write_published_weights(folder):
-    """Small random weights in both published layouts, for the clips that are there."""
+    """Small random weights in the published layouts, for the clips that are there."""
     folder.mkdir()
     model = VJEPAModel(
         {
@@ -129,6 +130,9 @@ def write_published_weights(folder):
         }
     )  # fmt: skip
     save_official(folder / "vitl.pt", model)
+    sizes = {"in_dim": 24, "predictor_dim": 12, "depth": 1, "heads": 2, "img_size": 32}
+    actions = ActionPredictor(ActionPredictorConfig.from_mapping(sizes))
+    save_official(folder / "vjepa2-ac-vitg.pt", model, actions)
     (folder / "vitl-hf").mkdir()
     save_huggingface(folder / "vitl-hf", model)
 

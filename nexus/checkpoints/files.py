@@ -13,7 +13,6 @@ perhaps a hidden leftover that `discard_leftovers` removes.
 """
 
 import json
-import os
 import re
 import secrets
 import shutil
@@ -25,7 +24,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nexus.atomic import write_json
+from nexus.atomic import atomic_folder, write_json
 from nexus.checkpoints.weights import load_weights, save_weights
 from nexus.errors import CheckpointError, ConfigError
 from nexus.models.ssl import build_model
@@ -72,22 +71,12 @@ def save_checkpoint(
         The checkpoint's folder.
     """
     root = Path(root)
-    root.mkdir(parents=True, exist_ok=True)
-    temporary = root / f"{LEFTOVER_PREFIX}{secrets.token_hex(4)}"
-    temporary.mkdir()
-    try:
+    folder = root / f"step_{card.step:08d}"
+    # A run that was killed before `latest.json` moved comes to the same step twice.
+    with atomic_folder(folder) as temporary:
         save_weights(temporary / MODEL_FILE, model)
         (temporary / CONFIG_FILE).write_text(json.dumps(card.to_mapping(), indent=2) + "\n")
         torch.save(dict(state), temporary / STATE_FILE)
-        for file in (*temporary.iterdir(), temporary):
-            _sync(file)
-        folder = root / f"step_{card.step:08d}"
-        # A run that was killed before `latest.json` moved comes to the same step twice.
-        _remove(folder)
-        temporary.rename(folder)
-        _sync(root)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     write_json(root / LATEST_FILE, {"step": card.step, "folder": folder.name})
     older = [step for step in _steps(root) if step <= card.step]
     for step in older[:-keep]:
@@ -194,7 +183,8 @@ def load_state(path: str | Path) -> dict[str, Any]:
 def discard_leftovers(root: str | Path) -> int:
     """Remove what killed processes left half-written; returns how many folders and files."""
     root = Path(root)
-    leftovers = [*root.glob(f"{LEFTOVER_PREFIX}*"), *root.glob(f".{LATEST_FILE}.*.tmp")]
+    names = (f"{LEFTOVER_PREFIX}*", ".step_*.tmp", ".step_*.old", f".{LATEST_FILE}.*.tmp")
+    leftovers = [path for name in names for path in root.glob(name)]
     for path in leftovers:
         if path.is_dir():
             shutil.rmtree(path)
@@ -216,11 +206,3 @@ def _remove(folder: Path) -> None:
         leftover = folder.with_name(f"{LEFTOVER_PREFIX}{secrets.token_hex(4)}")
         folder.rename(leftover)
         shutil.rmtree(leftover)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,19 +13,21 @@ from nexus.checkpoints.files import CONFIG_FILE, MODEL_FILE, read_card, resolve_
 from nexus.checkpoints.hub import Place, locate
 from nexus.checkpoints.huggingface import is_huggingface, read_huggingface
 from nexus.checkpoints.official import OFFICIAL_FILE, read_official, weights_of
+from nexus.checkpoints.official_ac import action_predictor
 from nexus.checkpoints.source import Role, SourceKind, SourceWeights, checked_config
 from nexus.checkpoints.weights import KeyReport, compare, read_weights
 from nexus.errors import CheckpointError
 from nexus.models.encoder import VideoEncoder
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
 from nexus.models.ssl.v_jepa import build_predictor
+from nexus.models.world import ActionPredictor
 
 FROM_PREDICTOR = "predictor."
 PATCH_WEIGHTS = ("embed.proj.weight", "embed_image.proj.weight")
 LAYOUTS: dict[SourceKind, str] = {
     "vjepa2": "V-JEPA 2, Meta's layout",
     "vjepa2_1": "V-JEPA 2.1, Meta's layout",
-    "vjepa2_ac": "the encoder of V-JEPA 2-AC, Meta's layout",
+    "vjepa2_ac": "V-JEPA 2-AC, Meta's layout",
     "huggingface": "V-JEPA 2, transformers' layout",
     "nexus": "a checkpoint of nexus",
 }
@@ -45,6 +47,8 @@ class Loaded:
     revision: str | None
     """The hub's commit."""
     notes: tuple[str, ...]
+    action_predictor: ActionPredictor | None = None
+    """Of V-JEPA 2-AC: what follows upon a robot's actions. The masked predictor is fresh then."""
 
     @property
     def encoder(self) -> VideoEncoder:
@@ -96,12 +100,13 @@ def load(
         role: which encoder `Loaded.encoder` is. Both are loaded; where the file has one, both are
             that one, and a note says so.
         config: settings that win over what the file says or its shapes tell, such as `num_heads`
-            of a model of no published size, or the `img_size` and `num_frames` of your clips.
+            of a model of no published size, or the `img_size` and `num_frames` of your clips. What
+            concerns the predictor of V-JEPA 2-AC is grouped: `{"action_predictor": {"heads": 8}}`.
         in_chans: channels of your clips, if other than the file's. Each new channel gets the mean
             of the patch weights over the file's channels, times their number over the new one: a
             grey clip (the same normalised values in each channel) is embedded as before.
         predictor: "fresh" leaves the file's predictor aside and initialises a new one, for instance
-            to train a distilled model on, or to take the encoder of V-JEPA 2-AC.
+            to train a distilled model on, or to take only the encoder of V-JEPA 2-AC.
         allow_missing: patterns (`fnmatch`) of our names that the file may lack; what it lacks stays
             as initialised, see `Loaded.fresh`.
         revision: the hub's branch, tag or commit; name a commit to get the same files for good.
@@ -118,6 +123,12 @@ def load(
     weights = read_source(place.path, dict(config or {}))
     settings, tensors = weights.config, dict(weights.tensors)
     notes = [*weights.notes, *_hub_notes(place, revision)]
+    actions = None
+    if weights.kind == "vjepa2_ac":
+        allow_missing = [*allow_missing, f"{FROM_PREDICTOR}*"]
+        if predictor == "file":
+            actions = _actions_of(weights)
+            notes.append("the action-conditioned predictor of the file is `action_predictor`")
     if predictor == "fresh":
         tensors = {n: t for n, t in tensors.items() if not n.startswith(FROM_PREDICTOR)}
         allow_missing = [*allow_missing, f"{FROM_PREDICTOR}*"]
@@ -139,6 +150,7 @@ def load(
         hub_id=place.hub_id,
         revision=place.revision,
         notes=tuple(notes),
+        action_predictor=None if actions is None else actions.to(device),
     )
 
 
@@ -213,6 +225,16 @@ def _read_own(path: Path, given: Mapping[str, Any]) -> SourceWeights:
     return SourceWeights("nexus", folder, config, read_weights(folder / MODEL_FILE))
 
 
+def _actions_of(weights: SourceWeights) -> ActionPredictor:
+    model = action_predictor(weights.path, weights.action_predictor, weights.action_settings)
+    if model.config.in_dim != weights.config.encoder_dim:
+        raise CheckpointError(
+            f"{weights.path}: the action-conditioned predictor is for features of width "
+            f"{model.config.in_dim}, the encoder's have {weights.config.encoder_dim}"
+        )
+    return model
+
+
 def _of_predictor(name: str) -> bool:
     return name.startswith(FROM_PREDICTOR)
 
@@ -220,7 +242,7 @@ def _of_predictor(name: str) -> bool:
 def _what_is_fresh(report: KeyReport) -> str:
     own = [name for name in report.matched if _of_predictor(name)]
     if not own and all(map(_of_predictor, report.missing)):
-        return "the predictor is"
+        return "the masked predictor is"
     return f"{len(report.missing)} tensors are"
 
 
@@ -232,11 +254,6 @@ def _hub_notes(place: Place, revision: str | None) -> list[str]:
 
 def _does_not_fit(weights: SourceWeights, report: KeyReport) -> str:
     text = f"{weights.path} does not fit the model that it is for: {report.explain()}\n"
-    if weights.kind == "vjepa2_ac" and all(map(_of_predictor, report.missing)):
-        return text + (
-            "A V-JEPA 2-AC file has no masked predictor: take its encoder with predictor='fresh', "
-            "its action-conditioned predictor with nexus.checkpoints.official_ac."
-        )
     if report.missing and all(map(_of_predictor, report.missing)) and not report.unexpected:
         return text + "To take the encoder alone, ask for a new predictor: predictor='fresh'."
     told = {"num_spatial_layers": weights.config.depth, "num_heads": weights.config.num_heads}

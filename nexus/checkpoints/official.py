@@ -31,6 +31,7 @@ from torch import Tensor
 
 from nexus.atomic import atomic_path
 from nexus.checkpoints.architecture import published_settings
+from nexus.checkpoints.official_ac import to_meta
 from nexus.checkpoints.pickled import read_pickled
 from nexus.checkpoints.source import (
     SourceWeights,
@@ -44,6 +45,7 @@ from nexus.errors import CheckpointError
 from nexus.models.encoder import VideoEncoder
 from nexus.models.predictor import MaskedPredictor
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
+from nexus.models.world import ActionPredictor
 
 Kind = Literal["vjepa2", "vjepa2_1", "vjepa2_ac"]
 ENCODER_PARTS = ("encoder", "target_encoder", "ema_encoder")
@@ -51,7 +53,7 @@ TARGET_PARTS = ("target_encoder", "ema_encoder", "encoder")
 CONTEXT_PARTS = ("encoder", "target_encoder", "ema_encoder")
 OFFICIAL_FILE = "model.pt"
 """The file in a folder that `nexus convert` wrote."""
-SETTINGS_KEY = "nexus_config"
+SETTINGS_KEY, ACTION_KEY = "nexus_config", "action_predictor"
 AC_MARK = "action_encoder.weight"
 PREFIX = re.compile(r"^(?:(?:module|backbone)\.)+")
 
@@ -123,7 +125,7 @@ def read_official(path: str | Path) -> OfficialFile:
 def weights_of(file: OfficialFile, given: Mapping[str, Any]) -> SourceWeights:
     """A file's tensors under our names, and the model that they are for.
 
-    Of an action-conditioned file these are the encoder's alone.
+    Of an action-conditioned file these are the encoder's; its predictor stays as it is.
 
     Args:
         given: settings that win over what is inferred, such as `num_heads` or `img_size`.
@@ -131,6 +133,11 @@ def weights_of(file: OfficialFile, given: Mapping[str, Any]) -> SourceWeights:
     Raises:
         CheckpointError: the architecture cannot be told, or this is V-JEPA and not V-JEPA 2.
     """
+    actions: dict[str, Any] = {}
+    if file.kind == "vjepa2_ac":
+        stored = file.settings or {}
+        actions = {**stored.get(ACTION_KEY, {}), **given.get(ACTION_KEY, {})}
+        given = {key: value for key, value in given.items() if key != ACTION_KEY}
     generation = "vjepa2_1" if any(map(_is_21, file.encoders.values())) else "vjepa2"
     own_predictor = {} if file.kind == "vjepa2_ac" else file.predictor
     ignored = [
@@ -142,7 +149,8 @@ def weights_of(file: OfficialFile, given: Mapping[str, Any]) -> SourceWeights:
     encoders = {part: _encoder_in(tensors, generation) for part, tensors in file.encoders.items()}
     predictor = _predictor_in(file.path, own_predictor)
     if file.settings is not None:
-        settings = {**file.settings, **given}
+        own = {key: value for key, value in file.settings.items() if key != ACTION_KEY}
+        settings = {**own, **given}
     else:
         _refuse_first_generation(file, predictor, given)
         side = LARGER_SIDES.get(file.path.stem, PUBLISHED_SIDES[file.kind])
@@ -158,19 +166,40 @@ def weights_of(file: OfficialFile, given: Mapping[str, Any]) -> SourceWeights:
         if len(encoders) == 1 and role == "target":
             notes.append(f"the file has one encoder, `{part}`; it is both context and target")
     tensors |= with_part("predictor", predictor)
-    if file.kind == "vjepa2_ac":
-        notes.append("the action-conditioned predictor of the file is not part of this model")
-    return SourceWeights(file.kind, file.path, config, tensors, tuple(ignored), tuple(notes))
+    return SourceWeights(
+        file.kind,
+        file.path,
+        config,
+        tensors,
+        tuple(ignored),
+        tuple(notes),
+        file.predictor if file.kind == "vjepa2_ac" else {},
+        {"patch_size": config.patch_size, **actions},
+    )
 
 
-def official_state(model: VJEPAModel) -> dict[str, Any]:
+def official_state(
+    model: VJEPAModel, action_predictor: ActionPredictor | None = None
+) -> dict[str, Any]:
     """What a published file of this model would hold: Meta's names, and `nexus_config`.
+
+    With an action-conditioned predictor it is a file of V-JEPA 2-AC, which holds the target encoder
+    and that predictor.
 
     Raises:
         CheckpointError: the model is of a kind that Meta's code does not know.
     """
     kind = _kind_of(model.config)
     target = _encoder_out(model.target_encoder, kind)
+    if action_predictor is not None:
+        return {
+            "encoder": target,
+            "predictor": to_meta(action_predictor.state_dict()),
+            SETTINGS_KEY: {
+                **model.config.to_mapping(),
+                ACTION_KEY: action_predictor.config.to_mapping(),
+            },
+        }
     state = {
         "encoder": _encoder_out(model.context_encoder, kind),
         "target_encoder": target,
@@ -182,13 +211,15 @@ def official_state(model: VJEPAModel) -> dict[str, Any]:
     return state
 
 
-def save_official(path: str | Path, model: VJEPAModel) -> None:
-    """Write a model as a `.pt` file in the published layout, atomically.
+def save_official(
+    path: str | Path, model: VJEPAModel, action_predictor: ActionPredictor | None = None
+) -> None:
+    """Write a model as a `.pt` file in the published layout, atomically; see `official_state`.
 
     Raises:
         CheckpointError: the model is of a kind that Meta's code does not know.
     """
-    state = official_state(model)
+    state = official_state(model, action_predictor)
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
 

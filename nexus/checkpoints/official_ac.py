@@ -16,12 +16,15 @@ Source: the `predictor` of `vjepa2-ac-vitg.pt`.
 import math
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from nexus.checkpoints.weights import compare
 from nexus.errors import CheckpointError
-from nexus.models.world import ActionPredictorConfig
+from nexus.models.world import ActionPredictor, ActionPredictorConfig
 
 OURS = {
     "predictor_embed": "embed",
@@ -34,6 +37,40 @@ OURS = {
 }
 PUBLISHED = {ours: published for published, ours in OURS.items()}
 PREFIX = re.compile(r"^(?:(?:module|backbone)\.)+")
+
+
+def action_predictor(
+    path: Path, state: Mapping[str, Tensor], given: Mapping[str, Any]
+) -> ActionPredictor:
+    """The predictor of a published file, loaded strictly, in eval mode.
+
+    Args:
+        path: of the file, for messages.
+        state: the file's `predictor`.
+        given: settings that win over what the shapes tell, such as `heads`.
+
+    Raises:
+        CheckpointError: the tensors are not those of an AC predictor.
+        ConfigError: an unknown setting, or one that does not go with the shapes.
+    """
+    try:
+        tensors = to_nexus(state)
+        config = ac_config(state, **given)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    with torch.device("meta"):
+        model = ActionPredictor(config)
+    expected = model.state_dict()
+    report = compare(expected, tensors)
+    if not report.exact:
+        raise CheckpointError(
+            f"{path}: its action-conditioned predictor is damaged, or of another architecture: "
+            f"{report.explain()}\nThe encoder alone can be loaded with predictor='fresh'."
+        )
+    copies = {n: tensors[n].to(expected[n].dtype, copy=True).contiguous() for n in expected}
+    model.load_state_dict(copies, assign=True)
+    model.extrinsics_embed.requires_grad_(config.use_extrinsics)
+    return model.eval()
 
 
 def to_nexus(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -58,7 +95,8 @@ def ac_config(state: Mapping[str, Tensor], **overrides: Any) -> ActionPredictorC
     """The settings of a published AC predictor, read off its tensors' shapes.
 
     Heads, frame size, patch size and whether extrinsics are used leave no trace in the shapes: they
-    are the published ones unless overridden.
+    are the published ones unless overridden. So is the number of blocks, at the published width: a
+    missing last block is noticed.
 
     Raises:
         CheckpointError: a tensor that tells of a setting is missing or not a matrix.
@@ -67,11 +105,13 @@ def ac_config(state: Mapping[str, Tensor], **overrides: Any) -> ActionPredictorC
     state = _bare(state)
     predictor_dim, in_dim = _shape(state, "predictor_embed.weight")
     hidden, _ = _shape(state, "predictor_blocks.0.mlp.fc1.weight")
+    fields = ActionPredictorConfig.model_fields
+    is_published = predictor_dim == fields["predictor_dim"].default
     return ActionPredictorConfig.from_mapping(
         {
             "in_dim": in_dim,
             "predictor_dim": predictor_dim,
-            "depth": _depth(state),
+            "depth": fields["depth"].default if is_published else _depth(state),
             "mlp_ratio": _ratio(hidden, predictor_dim),
             "action_dim": _shape(state, "action_encoder.weight")[1],
             "state_dim": _shape(state, "state_encoder.weight")[1],

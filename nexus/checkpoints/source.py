@@ -1,7 +1,7 @@
 """What a reader of published or exported weights hands over, whatever the file looked like."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +31,10 @@ class SourceWeights:
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What a user should know about these weights, a sentence each."""
+    action_predictor: Mapping[str, Tensor] = field(default_factory=dict)
+    """Of V-JEPA 2-AC, under the published names."""
+    action_settings: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of that predictor beside its shapes."""
 
 
 def checked_config(what: str | Path, settings: Mapping[str, Any]) -> VJEPAConfig:

@@ -90,6 +90,12 @@ def convert(
         allow_missing=[*allow_missing, f"{FROM_PREDICTOR}*"] if graph else allow_missing,
         revision=revision,
     )
+    if loaded.action_predictor is not None and to in ("hf", "nexus"):
+        raise CheckpointError(
+            f"the format {to!r} has no place for the action-conditioned predictor of "
+            f"{loaded.path}; to convert the encoder alone, ask for a new predictor "
+            "(--fresh-predictor, predictor='fresh')"
+        )
     clip = _clip(loaded, num_frames, img_size) if graph else None
     if not graph and (num_frames, img_size) != (None, None):
         raise CheckpointError(
@@ -117,7 +123,7 @@ def _write(
         save_huggingface(folder, model, loaded.role)
         return _transformers_notes(loaded)
     if to == "meta":
-        save_official(folder / OFFICIAL_FILE, model)
+        save_official(folder / OFFICIAL_FILE, model, loaded.action_predictor)
         return []
     if to == "nexus":
         save_weights(folder / MODEL_FILE, model)

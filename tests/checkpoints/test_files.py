@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from nexus import atomic
 from nexus.checkpoints import files
 from nexus.checkpoints.files import (
     ModelCard,
@@ -81,7 +82,7 @@ def test_a_run_that_went_back_keeps_what_it_writes(tmp_path):
     assert names(tmp_path) == ["latest.json", "step_00000020", "step_00000030"]
 
 
-@pytest.mark.parametrize("moment", ["save_weights", "torch.save", "_sync", "write_json"])
+@pytest.mark.parametrize("moment", ["save_weights", "torch.save", "atomic._sync", "write_json"])
 def test_a_failure_at_any_moment_leaves_a_whole_checkpoint(tmp_path, monkeypatch, moment):
     save(tmp_path, 1, state={"step": 1})
 
@@ -89,7 +90,7 @@ def test_a_failure_at_any_moment_leaves_a_whole_checkpoint(tmp_path, monkeypatch
         raise OSError("no space left on device")
 
     owner, _, name = moment.rpartition(".")
-    monkeypatch.setattr(torch if owner else files, name, fail)
+    monkeypatch.setattr({"": files, "torch": torch, "atomic": atomic}[owner], name, fail)
     with pytest.raises(OSError, match="no space"):
         save(tmp_path, 2)
     monkeypatch.undo()
@@ -101,11 +102,11 @@ def test_a_failure_at_any_moment_leaves_a_whole_checkpoint(tmp_path, monkeypatch
 
 def test_leftovers_of_killed_processes_are_removed(tmp_path):
     save(tmp_path, 1)
-    for name in (".leftover-0a0a0a0a", ".leftover-1b1b1b1b"):
+    for name in (".leftover-0a0a0a0a", ".step_00000002.1b1b1b1b.tmp", ".step_00000002.2c.old"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.safetensors").write_bytes(b"half")
     (tmp_path / ".latest.json.12345678.tmp").write_text("{")
-    assert discard_leftovers(tmp_path) == 3
+    assert discard_leftovers(tmp_path) == 4
     assert names(tmp_path) == ["latest.json", "step_00000001"]
     assert discard_leftovers(tmp_path / "nowhere") == 0
 

@@ -366,18 +366,6 @@ def test_a_distilled_model_embeds_and_trains_with_a_fresh_predictor(tmp_path):
     loss.backward()
 
 
-def test_of_an_action_conditioned_file_the_encoder_is_taken(tmp_path):
-    content = published.random_file("vjepa2", TINY)
-    del content["target_encoder"]
-    content["predictor"] = {"module.action_encoder.weight": torch.zeros(4, 7)}
-    path = write(tmp_path, content)
-    with pytest.raises(CheckpointError, match="official_ac"):
-        load(path, config=GIVEN)
-    loaded = load(path, config=GIVEN, predictor="fresh")
-    assert loaded.kind == "vjepa2_ac" and loaded.predictor_is_fresh
-    assert torch.equal(loaded.encoder.norm.weight, content["encoder"]["norm.weight"])
-
-
 def test_half_precision_is_widened(tmp_path):
     content = published.random_file("vjepa2", TINY)
     content["encoder"] = {name: t.bfloat16() for name, t in content["encoder"].items()}

@@ -1,48 +1,25 @@
 """The published AC predictor's names and shapes, written out here, and their way in and out."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import v_jepa_ac as slow
+from oracles.published import action_shapes, random_state
 from torch import Tensor
 
-from nexus.checkpoints.official_ac import ac_config, to_meta, to_nexus
+from nexus.checkpoints.official_ac import ac_config, action_predictor, to_meta, to_nexus
 from nexus.errors import CheckpointError, ConfigError
 from nexus.models.world import ActionPredictor, ActionPredictorConfig
 
 SMALL = {"width": 10, "dim": 24, "depth": 3, "hidden": 60}
 
 
-def published_shapes(
-    *, width: int, dim: int, depth: int, hidden: int, conditions: tuple[int, int, int] = (7, 7, 6)
-) -> dict[str, tuple[int, ...]]:
-    """What a published file holds, in its order."""
-    linear = {"predictor_embed": (dim, width)}
-    names = ("action_encoder", "state_encoder", "extrinsics_encoder")
-    linear |= {name: (dim, size) for name, size in zip(names, conditions, strict=True)}
-    norms = []
-    for block in (f"predictor_blocks.{number}" for number in range(depth)):
-        norms += [f"{block}.norm1", f"{block}.norm2"]
-        linear[f"{block}.attn.qkv"], linear[f"{block}.attn.proj"] = (3 * dim, dim), (dim, dim)
-        linear[f"{block}.mlp.fc1"], linear[f"{block}.mlp.fc2"] = (hidden, dim), (dim, hidden)
-    linear["predictor_proj"] = (width, dim)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, shape in linear.items():
-        shapes |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
-    for name in (*norms, "predictor_norm"):
-        shapes |= {f"{name}.weight": (dim,), f"{name}.bias": (dim,)}
-    return shapes
-
-
 def published_state(**sizes) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return {
-        name: 0.3 * torch.randn(shape, generator=generator)
-        for name, shape in published_shapes(**sizes).items()
-    }
+    return random_state(action_shapes(**sizes), seed=0)
 
 
 def identical(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
@@ -53,7 +30,7 @@ def identical(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
 
 
 def test_the_published_file_describes_the_default_model() -> None:
-    shapes = published_shapes(width=1408, dim=1024, depth=24, hidden=4096)
+    shapes = action_shapes(width=1408, dim=1024, depth=24, hidden=4096)
     state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     assert ac_config(state) == ActionPredictorConfig()
     with torch.device("meta"):
@@ -93,7 +70,7 @@ def test_a_loaded_model_computes_what_the_published_tensors_say(extrinsics: bool
 @settings(deadline=None)
 def test_any_hidden_width_is_found_again(dim: int, hidden: int) -> None:
     """1 / 98 * 98 falls short of 1: the ratio must not round down to a narrower MLP."""
-    shapes = published_shapes(width=3, dim=2 * dim, depth=1, hidden=hidden)
+    shapes = action_shapes(width=3, dim=2 * dim, depth=1, hidden=hidden)
     state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     config = ac_config(state, heads=1)
     assert int(2 * dim * config.mlp_ratio) == hidden
@@ -105,6 +82,14 @@ def test_conditions_of_other_widths() -> None:
     config = ac_config(state, heads=2)
     assert (config.action_dim, config.state_dim, config.extrinsics_dim) == (4, 9, 3)
     assert (config.depth, config.mlp_ratio, config.in_dim) == (3, 2.5, 10)
+
+
+def test_at_the_published_width_a_missing_last_block_is_noticed() -> None:
+    shapes = action_shapes(width=8, dim=1024, depth=2, hidden=8)
+    state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    with pytest.raises(CheckpointError, match=r"(?s)ac.pt: .*blocks\.2\b"):
+        action_predictor(Path("ac.pt"), state, {})
+    assert ac_config(state, depth=2).depth == 2
 
 
 def test_foreign_tensors_are_refused() -> None:

@@ -99,6 +99,20 @@ def block_shapes(prefix: str, dim: int, hidden: int) -> Shapes:
     }
 
 
+def action_shapes(
+    *, width: int, dim: int, depth: int, hidden: int, conditions: tuple[int, int, int] = (7, 7, 6)
+) -> Shapes:
+    """Names and shapes of the action-conditioned predictor's state dict."""
+    linear = {"predictor_embed": (dim, width), "predictor_proj": (width, dim)}
+    names = ("action_encoder", "state_encoder", "extrinsics_encoder")
+    linear |= {name: (dim, size) for name, size in zip(names, conditions, strict=True)}
+    shapes = {f"{name}.weight": shape for name, shape in linear.items()}
+    shapes |= {f"{name}.bias": shape[:1] for name, shape in linear.items()}
+    for number in range(depth):
+        shapes |= block_shapes(f"predictor_blocks.{number}", dim, hidden)
+    return shapes | {f"predictor_norm.{end}": (dim,) for end in ("weight", "bias")}
+
+
 def random_state(shapes: Shapes, seed: int) -> State:
     """Tensors in which every entry has a part in the result."""
     generator = torch.Generator().manual_seed(seed)
@@ -115,6 +129,21 @@ def random_file(kind: str, sizes: Sizes, *, prefix: str = "") -> dict[str, objec
     named = {p: {prefix + name: t for name, t in s.items()} for p, s in parts.items()}
     rest = {"opt": {"state": {}, "param_groups": [{"lr": 1e-3}]}, "epoch": 3, "loss": 0.5}
     return {**named, **rest}
+
+
+def random_action_file(sizes: Sizes, *, prefix: str = "") -> dict[str, State]:
+    """A file of V-JEPA 2-AC: one encoder, and the predictor of width `predictor_dim`."""
+    actions = action_shapes(
+        width=sizes.dim,
+        dim=sizes.predictor_dim,
+        depth=sizes.predictor_depth,
+        hidden=sizes.predictor_hidden,
+    )
+    parts = {"encoder": encoder_shapes("vjepa2", sizes), "predictor": actions}
+    return {
+        part: {prefix + name: t for name, t in random_state(shapes, seed).items()}
+        for seed, (part, shapes) in enumerate(parts.items())
+    }
 
 
 def encode(kind: str, sizes: Sizes, state: State, video: Tensor) -> list[Tensor]:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from nexus.checkpoints import files
+from nexus import atomic
 from nexus.checkpoints.weights import read_weights
 from nexus.training.journal import TIMING_FIELDS, Journal
 from nexus.training.loop import train
@@ -50,7 +50,7 @@ class Blow:
         if self.row is not None:
             _after_calls(Journal, "write", self.row, self._later)
         if self.sync is not None:
-            _after_calls(files, "_sync", self.sync, self._now)
+            _after_calls(atomic, "_sync", self.sync, self._now)
 
     def _later(self):
         threading.Timer(self.delay, self._now).start()
