@@ -41,7 +41,7 @@ def clip_source(settings: Recipe, catalog: Catalog) -> ClipSource:
         channels=model.in_chans,
         decoder=choose_decoder(data.decoder),
         frame_cache=data.cache if data.cache.kind == "disk" else None,
-        num_workers=data.num_workers,
+        num_workers=data.workers,
     )
 
 

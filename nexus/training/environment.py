@@ -23,7 +23,7 @@ def describe_environment() -> dict[str, str | int | None]:
         "nexus": nexus_version(),
         "platform": platform.platform(),
         "cpu": _cpu_name(),
-        "cores": _usable_cores(),
+        "cores": usable_cores(),
         "gpu": gpu,
     }
 
@@ -69,7 +69,8 @@ def kept_settings() -> Iterator[None]:
         torch.set_flush_denormal(flushed)
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -79,7 +79,7 @@ class Feed:
             dataset,
             batch_size=training.batch_size,
             seed=training.seed,
-            num_workers=data.num_workers,
+            num_workers=data.workers,
             shape_at=ShapeByBatch(recipe.stages, training.accumulation),
             pin_memory=pin_memory,
         )

@@ -18,6 +18,7 @@ from nexus.errors import ConfigError
 from nexus.models.presets import expand_size
 from nexus.models.ssl import PixelConfig, VJEPAConfig, model_config
 from nexus.training.curriculum import Row, Stage, check_table, stages_of
+from nexus.training.environment import usable_cores
 from nexus.training.health import OnCollapse
 from nexus.training.optim import OptimConfig
 from nexus.training.reference import ReferenceRun
@@ -37,10 +38,15 @@ class DataConfig(Config):
     decoder: Literal["auto", "pyav", "torchcodec"] = "auto"
     cache: CacheConfig = CacheConfig()
     """Keeping decoded frames pays where decoding costs more than the training step."""
-    num_workers: pydantic.NonNegativeInt = 0
-    """Processes that decode ahead; 0: in the training process."""
+    num_workers: pydantic.NonNegativeInt | Literal["auto"] = 0
+    """Processes that decode ahead; 0: in the training process; auto: one a processor, at most 8."""
     max_bad_files: float = pydantic.Field(default=0.05, ge=0, le=1)
     """Share of unusable files above which the run stops and names them."""
+
+    @property
+    def workers(self) -> int:
+        """`num_workers` on this machine."""
+        return min(8, usable_cores()) if self.num_workers == "auto" else self.num_workers
 
 
 class TrainingConfig(Config):

@@ -128,3 +128,12 @@ def test_a_file_of_ones_own(tmp_path):
     assert recipe.model["target"] == "normalised" and recipe.model["encoder_dim"] == 768
     with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
         load_recipe(tmp_path / "nowhere.yaml")
+
+
+def test_worker_processes_follow_the_machine(monkeypatch):
+    assert load_recipe("seed").data.num_workers == "auto"
+    for cores, workers in ((1, 1), (2, 2), (64, 8)):
+        monkeypatch.setattr("nexus.training.recipe.usable_cores", lambda cores=cores: cores)
+        assert load_recipe("seed").data.workers == workers
+        assert load_recipe("seed", ["data.num_workers=12"]).data.workers == 12
+        assert load_recipe("small").data.workers == 0
