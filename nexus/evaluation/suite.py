@@ -7,7 +7,7 @@ from typing import Literal
 
 from threadpoolctl import threadpool_limits
 
-from nexus.data.catalog import Catalog
+from nexus.data.catalog import Catalog, Problem
 from nexus.errors import DataError
 from nexus.evaluation.attentive import attentive_probe
 from nexus.evaluation.features import Progress, extract, pixel_features
@@ -31,6 +31,8 @@ class Measured:
 
     results: Mapping[tuple[str, str], Sequence[ProbeResult]]
     notes: tuple[str, ...]
+    problems: tuple[Problem, ...] = ()
+    """The files that could not be read, each problem once: nothing was learned from them."""
 
 
 def label_columns(catalog: Catalog, wanted: Sequence[str] | None = None) -> list[str]:
@@ -138,7 +140,9 @@ def _measure(
             if strict:
                 raise
             notes.append(f"{column}: not measured ({error})")
-    return Measured(results, tuple(notes))
+    tables = [table for table in (pooled, tokens) if table is not None]
+    problems = dict.fromkeys(problem for table in tables for problem in table.problems)
+    return Measured(results, tuple(notes), tuple(problems))
 
 
 def _column(
