@@ -5,13 +5,13 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 
 import torch
 
 from nexus.errors import ConfigError
 from nexus.training.rng import kept_rng
+from nexus.version import nexus_version
 
 
 def describe_environment() -> dict[str, str | int | None]:
@@ -26,14 +26,6 @@ def describe_environment() -> dict[str, str | int | None]:
         "cores": usable_cores(),
         "gpu": gpu,
     }
-
-
-def nexus_version() -> str:
-    """The installed version, `unknown` when nexus is used straight from a source folder."""
-    try:
-        return metadata.version("nexus-vjepa")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def choose_device(name: str) -> torch.device:

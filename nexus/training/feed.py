@@ -85,24 +85,23 @@ class Feed:
         )
         self._problems_file, self._say = problems_file, say
 
-    def take(self, count: int) -> list[Batch]:
-        """The next `count` micro-batches; files that failed on the way are listed and counted.
+    def take(self) -> Batch:
+        """The next micro-batch; files that failed on the way are listed and counted.
 
         Raises:
             DataError: too many files have failed.
         """
-        batches = [next(self.loader) for _ in range(count)]
-        failures = [problem for batch in batches for problem in batch.failures]
-        if failures:
+        batch = next(self.loader)
+        if batch.failures:
             known = set(self.ledger.failed_files)
-            self.ledger.add(failures)
+            self.ledger.add(batch.failures)
             self.write_problems()
             for path in self.ledger.failed_files:
                 if path not in known:
-                    reason = next(p.reason for p in failures if p.path == path)
+                    reason = next(p.reason for p in batch.failures if p.path == path)
                     self._say(f"left out {path}: {reason.removeprefix(f'{path}: ')}")
             self.ledger.raise_if_too_many()
-        return batches
+        return batch
 
     def write_problems(self) -> None:
         """Write the list of bad files to the run's folder."""

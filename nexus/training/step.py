@@ -5,7 +5,7 @@ zero_grad -> (normalise -> model -> scale -> backward) x accumulation -> unscale
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -71,12 +71,13 @@ class TrainStep:
 
     def __call__(
         self,
-        videos: Sequence[UInt8[Tensor, "batch channels time height width"]],
+        videos: Iterable[UInt8[Tensor, "batch channels time height width"]],
         step: int,
         *,
+        planned: int = 1,
         meters: bool = False,
     ) -> StepResult:
-        """Run one step over its micro-batches.
+        """Run one step over its micro-batches, each drawn when the one before is done with.
 
         The gradient is that of the mean loss over all clips of the step, however they are spread
         over the micro-batches; empty micro-batches are left out.
@@ -84,19 +85,26 @@ class TrainStep:
         Args:
             videos: the micro-batches.
             step: steps before this one, for the model's EMA schedule.
+            planned: clips of a step in which no file fails; keeps sums in their final range.
             meters: also compute the collapse meters (their mean over the micro-batches).
         """
-        videos = [video for video in videos if len(video)]
-        clips = sum(len(video) for video in videos)
+        clips = 0
         self.optimizer.zero_grad(set_to_none=True)
-        if not clips:
-            return StepResult(clips=0, applied=False)
         metrics: dict[str, float] = {}
         for video in videos:
-            share = len(video) / clips
+            if not len(video):
+                continue
+            clips += len(video)
+            share = len(video) / planned
             for name, value in self.backward(video, share, meters=meters).items():
                 metrics[name] = metrics.get(name, 0.0) + share * value
+        if not clips:
+            return StepResult(clips=0, applied=False)
         self.scaler.unscale_(self.optimizer)
+        if clips != planned:
+            metrics = {name: value * planned / clips for name, value in metrics.items()}
+            for gradient in gradients_of(self.model):
+                gradient.mul_(planned / clips)
         norm = float(clip_gradient(self.model, self.clip_grad))
         momentum = None
         applied = math.isfinite(metrics["loss"]) and math.isfinite(norm)
@@ -121,10 +129,14 @@ class TrainStep:
         )
 
 
+def gradients_of(model: nn.Module) -> list[Tensor]:
+    """The gradients that there are."""
+    return [p.grad for p in model.parameters() if p.grad is not None]
+
+
 def clip_gradient(model: nn.Module, most: float | None) -> Float[Tensor, ""]:
     """Scale all gradients so that their norm is at most `most`; returns the norm before."""
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
+    norm = torch.nn.utils.get_total_norm(gradients_of(model))
     if most is not None:
         torch.nn.utils.clip_grads_with_norm_(model.parameters(), most, norm)
     return norm

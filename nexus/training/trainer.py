@@ -1,11 +1,12 @@
 """One run in the making: the loop over its steps, and everything that a step leaves behind."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import torch
+from torch import Tensor
 
 from nexus.checkpoints.files import MODEL_FILE, ModelCard, load_state, save_checkpoint
 from nexus.checkpoints.weights import load_weights
@@ -14,7 +15,7 @@ from nexus.data.loader import Batch
 from nexus.errors import TrainingError
 from nexus.models.ssl import build_model
 from nexus.models.ssl.collapse import DoctorConfig
-from nexus.training.environment import choose_device, nexus_version
+from nexus.training.environment import choose_device
 from nexus.training.feed import Feed, describe_data
 from nexus.training.health import HealthWatch, SkipWatch
 from nexus.training.interrupts import Interrupts
@@ -26,6 +27,7 @@ from nexus.training.rng import kept_rng, rng_state, seed_everything, set_rng_sta
 from nexus.training.run_directory import RunDirectory
 from nexus.training.start import Start, load_start
 from nexus.training.step import StepResult, TrainStep
+from nexus.version import nexus_version
 
 Status = Literal["finished", "interrupted"]
 
@@ -67,6 +69,7 @@ class Trainer:
         )
         self.pace = Pace()
         self.step = 0
+        self.batch: Batch  # the last one that was taken
         self.checkpoint: Path | None = None
         self.last_row: dict[str, Any] = {}
 
@@ -92,21 +95,31 @@ class Trainer:
         settings = self.recipe.training
         self.pace.start()
         while self.step < settings.steps and not (interrupts.requested or self.health.stops):
-            with self.pace.waiting():
-                batches = self.feed.take(settings.accumulation)
             rates = rates_at(self.recipe.optim, self.step, steps=settings.steps)
             set_rates(self.optimizer, **rates)
             logged = self.is_logged(self.step + 1)
-            result = self.take_step([batch.video for batch in batches], self.step, meters=logged)
+            result = self.take_step(
+                self.micro_batches(),
+                self.step,
+                planned=settings.batch_size * settings.accumulation,
+                meters=logged,
+            )
             self.step += 1
             self.account(result)
             if logged:
-                self.log(batches, result, rates)
+                self.log(result, rates)
             if self.step % settings.checkpoint_every == 0:
                 self.save()
         self.save()
         self.health.raise_if_stopped(self.step)
         return "finished" if self.step == settings.steps else "interrupted"
+
+    def micro_batches(self) -> Iterator[Tensor]:
+        """The videos of one step, each taken when it is asked for: a step may have hundreds."""
+        for _ in range(self.recipe.training.accumulation):
+            with self.pace.waiting():
+                self.batch = self.feed.take()
+            yield self.batch.video
 
     def is_logged(self, step: int) -> bool:
         """Whether the journal gets a row after this many steps: the first, the last, every nth."""
@@ -119,19 +132,19 @@ class Trainer:
         self.screen.move(self.step)
         self.skips.count(self.step, loss=result.loss, skipped=not result.finite)
 
-    def log(self, batches: list[Batch], result: StepResult, rates: Mapping[str, float]) -> None:
+    def log(self, result: StepResult, rates: Mapping[str, float]) -> None:
         """Write a row to the journal, look at the health, tell the person who watches."""
         news = self.health.read(self.step, result.metrics) if result.applied else None
         self.last_row = {
             "step": self.step,
-            "epoch": batches[-1].epoch,
+            "epoch": self.batch.epoch,
             **result.metrics,
             "loss": result.loss,
             **rates,
             "momentum": result.momentum,
             "grad_norm": result.grad_norm,
-            "num_frames": batches[-1].video.shape[2],
-            "height": batches[-1].video.shape[3],
+            "num_frames": self.batch.video.shape[2],
+            "height": self.batch.video.shape[3],
             "skipped_steps": self.skips.total,
             "health": self.health.verdict.status,
             "health_reason": self.health.verdict.reason,

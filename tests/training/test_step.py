@@ -56,6 +56,33 @@ def weights(model):
     return [parameter.detach().clone() for parameter in model.parameters()]
 
 
+def test_micro_batches_are_drawn_one_at_a_time():
+    model = Mean()
+    drawn = []
+
+    def videos():
+        for number in range(3):
+            assert len(model.metered) == number  # the ones before have been through the model
+            drawn.append(number)
+            yield clips(4, seed=number)
+
+    stepper(model)(videos(), 0, planned=12)
+    assert drawn == [0, 1, 2]
+
+
+@pytest.mark.parametrize("planned", [1, 8, 12, 48])
+def test_the_mean_is_over_the_clips_that_came(planned):
+    told, untold = Mean(), Mean()
+    parts = list(clips(8).split(4))
+    whole = stepper(told)(parts, 0, planned=8)
+    result = stepper(untold)([*parts, clips(0)], 0, planned=planned)
+    torch.testing.assert_close(
+        [p.grad for p in untold.parameters()], [p.grad for p in told.parameters()]
+    )
+    assert result.clips == 8 and result.loss == pytest.approx(whole.loss, rel=1e-5)
+    assert result.metrics["clips"] == pytest.approx(4.0)
+
+
 def test_a_step_moves_the_weights_then_the_target_once():
     model = Mean()
     step = stepper(model)
