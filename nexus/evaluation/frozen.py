@@ -15,9 +15,14 @@ from torch import Tensor, nn
 from nexus.config import Config
 from nexus.data.augment import normalise
 from nexus.errors import DataError, NexusError
-from nexus.models.encoder import VideoEncoder
+from nexus.models.encoder import VideoEncoder, clip_grid
 from nexus.models.heads import AttentiveHead
 from nexus.nn.grid import Grid
+
+TOKENS_AT_ONCE = 65_536
+"""Tokens that an encoder is shown at a time, or those of one clip if it has more: what it holds
+grows with them (ViT-L: about 1 GB for the widest tensor of a block in fp32)."""
+CLIPS_AT_ONCE = 32
 
 TokenPooling = Literal["mean", "mean_time", "tokens", "attentive"]
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -136,6 +141,12 @@ def pool(
     if pooling == "mean_time":
         return tokens.unflatten(1, (grid.time, grid.places)).mean(dim=2).flatten(1)
     raise ValueError("attentive pooling takes a trained probe")
+
+
+def fitting_batch(encoder: VideoEncoder, num_frames: int, sides: tuple[int, int]) -> int:
+    """How many clips of this many frames and pixels (height, width) to encode at a time."""
+    tokens = clip_grid(encoder.config, num_frames, sides).tokens
+    return max(1, min(CLIPS_AT_ONCE, TOKENS_AT_ONCE // tokens))
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nexus.data.cache import CacheConfig, file_identity
 from nexus.data.catalog import Catalog
@@ -36,9 +36,7 @@ class ClipSource:
     decoder: Decoder | None = None
     frame_cache: CacheConfig | None = None
     num_workers: int = 0
-    _kept: dict[int, tuple[Batch, ...]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    _kept: list[Batch] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def clip_count(self) -> int:
@@ -48,21 +46,23 @@ class ClipSource:
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """All clips once, in the order of the catalog; a file that fails is named in `failures`.
 
-        Small sources are decoded at the first pass only: every arm of a comparison reads them.
+        Small sources are decoded at the first pass only: every arm of a comparison reads them. A
+        later pass may bring smaller batches than it asks for.
 
         Raises:
             DataError: the catalog is empty.
         """
-        if batch_size in self._kept:
-            yield from self._kept[batch_size]
+        if self._kept:
+            for batch in self._kept:
+                yield from _split(batch, batch_size)
             return
         read: list[Batch] = []
         for batch in self._decoded(batch_size):
             if self.nbytes <= KEEP_BYTES:
                 read.append(batch)
             yield batch
-        if read:
-            self._kept[batch_size] = tuple(read)
+        if not self._kept:  # nothing else went through meanwhile
+            self._kept.extend(read)
 
     @property
     def sides(self) -> tuple[int, int]:
@@ -114,6 +114,19 @@ class ClipSource:
         short_side = self.frame_cache.short_side if self.frame_cache else None
         text = json.dumps([records, clip, size, self.channels, short_side])
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _split(batch: Batch, size: int) -> Iterator[Batch]:
+    """A batch in parts of at most this many clips; the failures come with the first."""
+    for start in range(0, max(1, len(batch.video)), size):
+        part = slice(start, start + size)
+        yield replace(
+            batch,
+            video=batch.video[part],
+            record_index=batch.record_index[part],
+            times=batch.times[part],
+            failures=() if start else batch.failures,
+        )
 
 
 def _file(path) -> list[str | int]:

@@ -11,7 +11,7 @@ from nexus.data.catalog import Catalog, Problem
 from nexus.errors import DataError
 from nexus.evaluation.attentive import attentive_probe
 from nexus.evaluation.features import Progress, extract, pixel_features
-from nexus.evaluation.frozen import FeatureConfig, device_of
+from nexus.evaluation.frozen import FeatureConfig, device_of, fitting_batch
 from nexus.evaluation.knn import knn_probe
 from nexus.evaluation.probes import linear_probe, ridge_probe
 from nexus.evaluation.results import ProbeResult
@@ -83,10 +83,12 @@ def measure_encoder(
     """
     check_kinds(kinds)
     pooled = tokens = None
+    batch_size = fitting_batch(encoder, source.clip.num_frames, source.sides)
     if {"linear", "knn"} & set(kinds):
-        pooled = extract(encoder, source, cache_dir=cache_dir, progress=progress)
+        config = FeatureConfig(batch_size=batch_size)
+        pooled = extract(encoder, source, config, cache_dir=cache_dir, progress=progress)
     if "attentive" in kinds:
-        config = FeatureConfig(pooling="tokens")
+        config = FeatureConfig(pooling="tokens", batch_size=batch_size)
         tokens = extract(encoder, source, config, cache_dir=cache_dir, progress=progress)
     return _measure(
         source.catalog, pooled, tokens, columns, kinds, seeds, strict, str(device_of(encoder))

@@ -8,10 +8,10 @@ from nexus.data.clips import ClipConfig
 from nexus.data.stills import StillDecoder, find_stills, is_still
 from nexus.errors import DataError
 from nexus.evaluation import embed as windows
-from nexus.evaluation.frozen import FeatureConfig, check_layers, device_of
+from nexus.evaluation.frozen import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.jobs.console import messages, progress, say_problems
 from nexus.jobs.labelling import load_probe
-from nexus.jobs.opening import ClipChoice, OpenedEncoder, fitting_batch, open_encoder
+from nexus.jobs.opening import ClipChoice, OpenedEncoder, open_encoder
 from nexus.jobs.runs import read_videos
 from nexus.models.heads import AttentiveHead
 
@@ -72,7 +72,9 @@ def embed(
         opened = for_stills(opened, choice)
     else:
         opened = opened.with_clips(choice)
-    batch_size = batch_size or fitting_batch(opened.encoder, opened.clips.clip.num_frames)
+    if batch_size is None:
+        clips = opened.clips
+        batch_size = fitting_batch(opened.encoder, clips.clip.num_frames, clips.sides)
     config = config.with_changes(batch_size=batch_size)
     head, config = _pooling(opened, config, tuple(layers), probe)
     check_layers(opened.encoder, config.layers)

@@ -21,10 +21,10 @@ from nexus.checkpoints.probe_import import (
     is_probe_folder,
 )
 from nexus.errors import CheckpointError
-from nexus.evaluation.frozen import FeatureConfig, check_layers, device_of
+from nexus.evaluation.frozen import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.evaluation.labelling import Labelled, VideoClassifier, check_label_file
 from nexus.jobs.console import messages, progress, say_problems
-from nexus.jobs.opening import ClipChoice, OpenedEncoder, fitting_batch, open_encoder
+from nexus.jobs.opening import ClipChoice, OpenedEncoder, open_encoder
 from nexus.jobs.runs import read_videos
 from nexus.models.encoder import clip_grid, off_distribution
 from nexus.models.heads import AttentiveHead
@@ -76,7 +76,9 @@ def load_probe(
     card = _with_choices(card, opened, choice, join_clips, tuple(layers))
     check_layers(opened.encoder, card.encoder.layers)
     told = (*notes, *_off_distribution(card, opened))
-    batch_size = batch_size or fitting_batch(opened.encoder, card.sampling.clip.num_frames)
+    if batch_size is None:
+        sampling = card.sampling
+        batch_size = fitting_batch(opened.encoder, sampling.clip.num_frames, sampling.img_size)
     config = FeatureConfig.from_mapping({"precision": precision, "batch_size": batch_size})
     head = head.to(device_of(opened.encoder))
     return VideoClassifier(opened.encoder, head, card, config, told)

@@ -156,9 +156,3 @@ def published_clips(encoder: VideoEncoder) -> ClipSource:
         channels=config.in_chans,
         decoder=choose_decoder("auto"),
     )
-
-
-def fitting_batch(encoder: VideoEncoder, num_frames: int) -> int:
-    """Clips that are encoded at a time: 32, or as many as have about 65 thousand tokens."""
-    tokens = clip_grid(encoder.config, num_frames, encoder.config.image_sides).tokens
-    return max(1, min(32, 65_536 // tokens))

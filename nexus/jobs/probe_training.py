@@ -19,13 +19,13 @@ from nexus.data.catalog import Catalog
 from nexus.errors import DataError
 from nexus.evaluation.attentive import FittedProbe, fit_attentive
 from nexus.evaluation.features import Progress
-from nexus.evaluation.frozen import FeatureConfig, check_layers, device_of
+from nexus.evaluation.frozen import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.evaluation.results import ProbeRow, probe_row, write_probe_rows
 from nexus.evaluation.suite import is_quantity, label_columns
 from nexus.evaluation.sweep import PUBLISHED, AttentiveProbeConfig
 from nexus.evaluation.token_sources import JoinedTokens, TokenSource, token_source
 from nexus.jobs.console import messages, progress, say_problems
-from nexus.jobs.opening import ClipChoice, OpenedEncoder, fitting_batch, open_encoder
+from nexus.jobs.opening import ClipChoice, OpenedEncoder, open_encoder
 from nexus.jobs.runs import data_of, read_videos
 
 
@@ -100,7 +100,9 @@ def train_probe(
             "pooling": "tokens",
             "layers": layers,
             "precision": precision,
-            "batch_size": fitting_batch(opened.encoder, opened.clips.clip.num_frames),
+            "batch_size": fitting_batch(
+                opened.encoder, opened.clips.clip.num_frames, opened.clips.sides
+            ),
         }
     )
     with progress("encoding") as tick:

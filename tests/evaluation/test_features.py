@@ -15,7 +15,13 @@ from nexus.data.clips import ClipConfig
 from nexus.data.dataset import AugmentConfig
 from nexus.errors import DataError, NexusError
 from nexus.evaluation.features import extract, pixel_features
-from nexus.evaluation.frozen import FeatureConfig, check_layers, frozen, weights_identity
+from nexus.evaluation.frozen import (
+    FeatureConfig,
+    check_layers,
+    fitting_batch,
+    frozen,
+    weights_identity,
+)
 from nexus.evaluation.source import ClipSource
 from nexus.models.encoder import VideoEncoder
 
@@ -82,6 +88,19 @@ def test_batch_size_and_neighbours_do_not_matter(tmp_path: Path) -> None:
     encoder = tiny_encoder()
     one, many = (extract(encoder, source, FeatureConfig(batch_size=size)) for size in (1, 5))
     np.testing.assert_allclose(one.features, many.features, atol=1e-6)
+
+
+def test_the_tokens_of_the_clips_at_hand_set_the_batch() -> None:
+    encoder = tiny_encoder()
+    for frames, sides, clips in (
+        (4, (16, 16), 32),  # 8 tokens
+        (4, (256, 256), 32),  # 2048
+        (4, (512, 256), 16),
+        (4, (1024, 512), 4),
+        (64, (256, 256), 2),
+        (64, (1024, 1024), 1),  # 524 288, more than the limit
+    ):
+        assert fitting_batch(encoder, frames, sides) == clips
 
 
 def test_files_that_fail_are_named_and_nothing_takes_their_place(tmp_path: Path) -> None:
@@ -256,6 +275,9 @@ def test_small_sources_are_decoded_once(tmp_path: Path, monkeypatch: pytest.Monk
     again = extract(tiny_encoder(), source, FeatureConfig())
     assert len(decoder.requests) == asked
     np.testing.assert_array_equal(first.features, again.features)
+    singly = extract(tiny_encoder(), source, FeatureConfig(batch_size=1))
+    assert len(decoder.requests) == asked and singly.keys == first.keys
+    np.testing.assert_allclose(first.features, singly.features, atol=1e-6)
     monkeypatch.setattr("nexus.evaluation.source.KEEP_BYTES", source.nbytes - 1)
     large = replace(source)
     extract(tiny_encoder(), large, FeatureConfig())

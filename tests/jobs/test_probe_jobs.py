@@ -20,7 +20,7 @@ from nexus.cli.main import run
 from nexus.data.toy import ToyConfig, write_toy_world
 from nexus.errors import CheckpointError, ConfigError, DataError
 from nexus.evaluation.table_files import load_table
-from nexus.jobs.opening import ClipChoice, fitting_batch, open_encoder
+from nexus.jobs.opening import ClipChoice, open_encoder
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 from nexus.models.ssl import VJEPAModel
 
@@ -123,8 +123,6 @@ def test_published_weights_get_clips_as_trained(folder):
     ):
         with pytest.raises(DataError, match=message):
             opened.with_clips(choice)
-    assert fitting_batch(opened.encoder, 8) == 32
-    assert fitting_batch(opened.encoder, 32_768) == 1
 
 
 def test_other_clips_are_warned_about_in_one_line(folder, here, capsys):
