@@ -8,7 +8,6 @@ PROBE/
 import hashlib
 import json
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -21,9 +20,9 @@ from nexus.config import Config
 from nexus.data.clips import ClipConfig
 from nexus.errors import CheckpointError, ConfigError
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
+from nexus.version import nexus_version
 
 CARD_FILE, WEIGHTS_FILE = "probe.json", "probe.safetensors"
-DISTRIBUTION = "nexus-vjepa"
 
 
 class Sampling(Config):
@@ -108,7 +107,7 @@ def save_probe(folder: str | Path, head: AttentiveHead, card: ProbeCard) -> Path
     folder = Path(folder)
     with atomic_path(folder / WEIGHTS_FILE) as temporary:
         save_weights(temporary, head)
-    written = {"digest": module_digest(head), "nexus": metadata.version(DISTRIBUTION)}
+    written = {"digest": module_digest(head), "nexus": nexus_version()}
     write_json(folder / CARD_FILE, {**card.to_mapping(), **written})
     return folder
 

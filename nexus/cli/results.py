@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from nexus.cli import console
-
-DISTRIBUTION = "nexus-vjepa"
+from nexus.version import nexus_version
 
 
 def report(
@@ -63,6 +62,6 @@ def study_toy(
 def version(debug: console.Debug = False) -> None:
     """Print the versions that a bug report should name."""
     out = console.output()
-    out.print(f"nexus {metadata.version(DISTRIBUTION)}", markup=False)
+    out.print(f"nexus {nexus_version()}", markup=False)
     out.print(f"torch {metadata.version('torch')}", markup=False)
     out.print(f"python {platform.python_version()} on {platform.platform()}", markup=False)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from nexus.checkpoints.source import Role
 from nexus.checkpoints.weights import save_weights
 from nexus.errors import CheckpointError
 from nexus.jobs.model_card import Conversion, model_card
+from nexus.version import nexus_version
 
 FORMATS = ("hf", "meta", "nexus", "onnx", "torch-export")
 ROLES: dict[str, Role] = {"target": "target", "context": "context"}
@@ -127,7 +127,7 @@ def _write(
         return []
     if to == "nexus":
         save_weights(folder / MODEL_FILE, model)
-        about = {"converted_from": source, "nexus": metadata.version("nexus-vjepa")}
+        about = {"converted_from": source, "nexus": nexus_version()}
         card = ModelCard("vjepa", model.config.to_mapping(), int(model.ema_step), about)
         write_json(folder / CONFIG_FILE, card.to_mapping())
         return []

@@ -4,7 +4,6 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import yaml
@@ -14,6 +13,7 @@ from nexus.jobs.runs import run_folder
 from nexus.report.read import RunFiles, read_run
 from nexus.report.schema import ReportError
 from nexus.report.tables import markdown_table
+from nexus.version import nexus_version
 
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 
@@ -120,7 +120,7 @@ def _facts(loaded: Loaded, told: Conversion, licence: str | None) -> str:
         if told.clip
         else None,
         "licence of the source weights": licence or f"see {_code(told.source)}",
-        "written by": f"nexus {metadata.version('nexus-vjepa')}, {time.strftime('%Y-%m-%d')}",
+        "written by": f"nexus {nexus_version()}, {time.strftime('%Y-%m-%d')}",
     }
     lines = [f"| {name} | {value} |" for name, value in rows.items() if value]
     return "\n".join(["| | |", "| --- | --- |", *lines])
