@@ -25,7 +25,9 @@ ONNX_FILE, PROGRAM_FILE = "encoder.onnx", "encoder.pt2"
 OWN_FILES = {
     CARD_FILE, CONFIG_FILE, MODEL_FILE, OFFICIAL_FILE, ONNX_FILE, f"{ONNX_FILE}.data", PROGRAM_FILE,
 }  # fmt: skip
-"""What a folder may hold for `force` to replace it."""
+"""All that a folder may hold for `force` to replace it; its card must be ours, too."""
+OUR_CARD = "| written by | nexus "
+"""A line of every model card that a conversion writes."""
 FILE_SUFFIXES = {".pt", ".pth", ".pt2", ".onnx", ".safetensors"}
 
 
@@ -189,3 +191,14 @@ def _check_free(out: Path, force: bool) -> None:
             f"{out} holds {json.dumps(strange[:5])}, which no conversion wrote; it is not "
             "replaced. Choose another folder"
         )
+    if not _has_our_card(out):
+        raise CheckpointError(
+            f"{out} has no {CARD_FILE} that says that nexus wrote it; expected an earlier "
+            "conversion, and nothing else is replaced. Choose another folder, or remove this one "
+            "yourself"
+        )
+
+
+def _has_our_card(folder: Path) -> bool:
+    card = folder / CARD_FILE
+    return card.is_file() and OUR_CARD in card.read_text(encoding="utf-8", errors="replace")

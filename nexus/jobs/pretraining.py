@@ -57,8 +57,9 @@ def pretrain(
         out: the run's folder.
         recipe: a recipe's name or a .yaml file.
         overrides: changes to it, `["training.steps=2000", ...]`.
-        init: weights to start from (recipe "adapt" needs some): the folder of a run or checkpoint.
-            The run keeps what it needs of them.
+        init: weights to start from (recipe "adapt" needs some): what `nexus.load` takes, that is
+            the folder of a run or checkpoint, published weights, or a hub id. The run keeps what
+            it needs of them.
         resume: go on with the run in `out`.
         seed: of the run; default: the recipe's.
         label: label column(s) to probe; default: every one that the data has.

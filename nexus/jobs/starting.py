@@ -1,5 +1,6 @@
 """`--init`: published weights or a run's as the start of a run, and what a resumed one needs."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def read_start(weights: str | Path) -> Start:
         }
     facts = {
         "source": str(weights),
+        "place": _place_of(weights),
         "layout": loaded.kind,
         "path": str(loaded.path),
         "revision": loaded.revision,
@@ -63,16 +65,38 @@ def start_of(
         start = read_start(init)
         return start, dict(start.config)
     recorded = run.read_info().get("init")
-    source = recorded["source"] if recorded else None
-    if init is not None and str(init) != source:
-        was = f"from {source}" if source else "from nothing"
+    if init is not None and not recorded:
         raise TrainingError(
-            f"{out} holds a run that started {was}, not from {init}; resume it without --init, or "
-            "choose another --out"
+            f"{out} holds a run that started from nothing, not from {init}; resume it without "
+            "--init, or choose another --out"
         )
-    if source is None:
+    if not recorded:
         return None, None
+    if init is not None and not _are_the_same(init, recorded):
+        origin = recorded.get("place") or recorded["source"]
+        raise TrainingError(
+            f"{out} holds a run that started from {origin}, not from {_place_of(init) or init}; "
+            f"go on with --init {origin}, or choose another --out"
+        )
     model = read_run_recipe(out).model
     if init is None or latest_checkpoint(run.checkpoints):
         return None, model
     return read_start(init), model
+
+
+def _are_the_same(init: str | Path, recorded: Mapping[str, Any]) -> bool:
+    """Whether these are the weights of a run's records, wherever they lie and whatever their name.
+
+    Weights that lie at another place than recorded are read, to compare what is in them.
+    """
+    place = _place_of(init)
+    if place is None:
+        return str(init) in (recorded["source"], recorded.get("place"))
+    if place == recorded.get("place"):
+        return True
+    return read_start(init).facts["sha256"] == recorded.get("sha256")
+
+
+def _place_of(weights: str | Path) -> str | None:
+    """The absolute path of weights that are on this machine; None for the hub's."""
+    return str(Path(weights).resolve()) if Path(weights).exists() else None

@@ -184,6 +184,15 @@ def test_nothing_is_replaced_unless_it_is_asked_for(tmp_path, a_run, capsys):
     assert (out / "model.pt").exists() and (out / "thesis.tex").exists()
 
 
+@pytest.mark.parametrize("readme", [None, "# V-JEPA 2\n\nwritten by | the authors\n"])
+def test_a_model_that_no_conversion_wrote_is_never_replaced(tmp_path, a_run, model, readme):
+    theirs = _hf(tmp_path, model, readme)
+    before = {path.name: path.read_bytes() for path in theirs.iterdir()}
+    with pytest.raises(CheckpointError, match="no README.md that says that nexus wrote it"):
+        nexus.convert(a_run, theirs, to="hf", force=True)
+    assert {path.name: path.read_bytes() for path in theirs.iterdir()} == before
+
+
 def test_a_run_is_never_replaced_by_its_conversion(tmp_path, a_run):
     with pytest.raises(CheckpointError, match="which no conversion wrote"):
         nexus.convert(a_run, a_run, to="nexus", force=True)

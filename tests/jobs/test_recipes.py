@@ -68,8 +68,8 @@ def videos(tmp_path_factory):
     return folder
 
 
-def published(**changes) -> VJEPAModel:
-    torch.manual_seed(5)
+def published(seed=5, **changes) -> VJEPAModel:
+    torch.manual_seed(seed)
     model = VJEPAModel({**MADE_OF, **changes})
     stir(model, scale=0.05)
     return model
@@ -199,10 +199,38 @@ def test_a_run_is_resumed_without_its_weights(videos, weights, tmp_path):
     copy.unlink()
     for init in (None, copy):
         assert adapt(videos, out, init, resume=True).status == "finished"
-    with pytest.raises(TrainingError, match=r"started from .*copy\.pt, not from .*tiny\.pt"):
-        adapt(videos, out, weights, resume=True)
+    other = tmp_path / "tiny.pt"
+    save_official(other, published(seed=6))
+    for wrong in (other, tmp_path / "nowhere/tiny.pt"):
+        with pytest.raises(TrainingError, match=r"started from .*copy\.pt, not from .*tiny\.pt"):
+            adapt(videos, out, wrong, resume=True)
     with pytest.raises(TrainingError, match=r"another recipe\n.*ema_momentum"):
         adapt(videos, out, copy, "model.ema_momentum=0.95", resume=True)
+
+
+def test_weights_may_be_named_otherwise(videos, weights, tmp_path, monkeypatch):
+    """By a relative path, through a link, or as a copy elsewhere; what is in them counts."""
+    out, (near, far) = tmp_path / "run", (tmp_path / "near", tmp_path / "far")
+    for folder, seed in ((near, 5), (far, 6)):
+        save_official(folder / "w.pt", published(seed=seed))
+    monkeypatch.chdir(near)
+    adapt(videos, out, "w.pt")
+    first = json.loads((out / "run.json").read_text())["init"]
+    (tmp_path / "link.pt").symlink_to(near / "w.pt")
+    for same in (near / "w.pt", tmp_path / "link.pt", "../near/w.pt", weights):
+        assert adapt(videos, out, same, resume=True).status == "finished"
+    assert json.loads((out / "run.json").read_text())["init"] == first
+    monkeypatch.chdir(far)
+    with pytest.raises(TrainingError, match=r"started from .*near/w\.pt, not from .*far/w\.pt"):
+        adapt(videos, out, "w.pt", resume=True)
+    with pytest.raises(TrainingError, match="started from nothing, not from"):
+        adapt(videos, _without_init(out), near / "w.pt", resume=True)
+
+
+def _without_init(run):
+    info = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**info, "init": None}))
+    return run
 
 
 def test_mistakes_are_told_before_anything_is_written(videos, weights, tmp_path, capsys):
