@@ -23,9 +23,9 @@ from nexus.evaluation.splits import (
     SPLIT_SEED,
     ClassTask,
     Part,
+    assign_splits,
     class_task,
     label_column,
-    split_rows,
 )
 from nexus.evaluation.table import FeatureTable
 
@@ -99,7 +99,7 @@ def ridge_probe(
     config = config or LinearProbeConfig()
     names = label_column(table, column)
     target = numbers(column, names)
-    parts = split_rows(
+    parts = assign_splits(
         table, ["all" if name else "" for name in names], split_seed=config.split_seed
     )
     for name, part in (

@@ -103,12 +103,12 @@ def class_task(table: FeatureTable, column: str, *, split_seed: int = SPLIT_SEED
             "a classifier needs at least two"
         )
     labels = np.array([classes.index(name) if name else -1 for name in names])
-    parts = split_rows(table, names, split_seed=split_seed)
+    parts = assign_splits(table, names, split_seed=split_seed)
     _require_each_class(column, classes, labels, parts)
     return ClassTask(column, classes, labels, parts)
 
 
-def split_rows(
+def assign_splits(
     table: FeatureTable,
     strata: Sequence[str],
     *,

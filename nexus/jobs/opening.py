@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pydantic
 
+from nexus.checkpoints.hub import HUB_MARK
 from nexus.checkpoints.load import load
 from nexus.checkpoints.probe_import import PRETRAINING_FPS
 from nexus.checkpoints.source import Role
@@ -18,7 +19,7 @@ from nexus.data.clips import ClipConfig
 from nexus.data.decode import choose_decoder
 from nexus.errors import DataError
 from nexus.evaluation.source import ClipSource
-from nexus.jobs.runs import clip_source, load_run, run_folder
+from nexus.jobs.runs import clip_source, expanded, find_run, load_run, run_folder
 from nexus.models.encoder import VideoEncoder, clip_grid, off_distribution
 from nexus.training.environment import choose_device
 from nexus.training.recipe import Recipe
@@ -42,7 +43,7 @@ class OpenedEncoder:
 
     encoder: VideoEncoder
     source: str
-    """As the user named it."""
+    """As the user named it, `~` written out."""
     which: Role
     clips: ClipSource
     """Settings alone: its catalog is empty."""
@@ -52,8 +53,8 @@ class OpenedEncoder:
 
     @property
     def name(self) -> str:
-        """A short name for tables and folders."""
-        return Path(self.source).stem if self.recipe is None else self.recipe.kind
+        """A short name for tables: a run's kind, a file's or folder's name, or a hub id."""
+        return weights_name(self.source) if self.recipe is None else self.recipe.kind
 
     @property
     def is_local(self) -> bool:
@@ -65,7 +66,7 @@ class OpenedEncoder:
         """Where results about these weights are kept: in the run, else under ./probes."""
         if self.recipe is not None:
             return run_folder(self.source) / "results"
-        return Path("probes") / self.name
+        return Path("probes") / self.name.replace("/", "--")
 
     def with_clips(self, choice: ClipChoice) -> "OpenedEncoder":
         """With other clips.
@@ -118,6 +119,20 @@ def check_clips(encoder: VideoEncoder, clips: ClipSource) -> None:
         )
 
 
+def weights_name(source: str) -> str:
+    """What weights are called: a folder's name, a file's without its ending, or `org/name`.
+
+    A file called model.pt, as conversions write it, is called after its folder.
+    """
+    if not Path(source).exists():
+        return source.removeprefix(HUB_MARK)
+    path = Path(source).absolute()  # a link keeps its name, which resolve() would not leave it
+    if path.is_file() and path.stem != "model":
+        return path.stem
+    folder = path.parent if path.is_file() else path
+    return (folder.resolve() if folder.name == ".." else folder).name
+
+
 def open_encoder(
     source: str | Path, which: str = "target", *, device: str = "auto"
 ) -> OpenedEncoder:
@@ -126,6 +141,7 @@ def open_encoder(
     Raises:
         CheckpointError: there are no weights, or they do not fit.
     """
+    source = expanded(source)
     role: Role = "context" if which == "context" else "target"
     place = choose_device(device)
     if is_run(source):
@@ -136,17 +152,17 @@ def open_encoder(
     else:
         loaded = load(source, role=role, allow_missing=["predictor.*"])
         encoder, recipe, notes = loaded.encoder, None, loaded.notes
-        clips = published_clips(encoder)
+        clips = clips_as_trained(encoder)
     clips = replace(clips, clip=clips.clip.for_evaluation())
     return OpenedEncoder(encoder.to(place).eval(), str(source), role, clips, recipe, notes)
 
 
 def is_run(source: str | Path) -> bool:
-    """Whether a source is a run's folder, or a checkpoint inside one."""
-    return Path(source).is_dir() and (run_folder(source) / "recipe.yaml").exists()
+    """Whether a source is a run's folder, its checkpoints folder, or a checkpoint of it."""
+    return find_run(source) is not None
 
 
-def published_clips(encoder: VideoEncoder) -> ClipSource:
+def clips_as_trained(encoder: VideoEncoder) -> ClipSource:
     """Clips for weights without a recipe: as long and large as trained, at 4 frames a second."""
     config = encoder.config
     return ClipSource(

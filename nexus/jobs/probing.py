@@ -6,13 +6,22 @@ from typing import Any
 
 from nexus.checkpoints.files import read_card
 from nexus.errors import DataError
+from nexus.evaluation.columns import label_columns
 from nexus.evaluation.frozen import device_of
 from nexus.evaluation.results import ProbeRow, probe_row, write_probe_rows
 from nexus.evaluation.source import ClipSource
-from nexus.evaluation.suite import Measured, label_columns, measure_encoder, measure_pixels
-from nexus.jobs.console import progress
+from nexus.evaluation.suite import measure_encoder, measure_pixels, notes_of
+from nexus.jobs.console import progress, say_notes
 from nexus.jobs.opening import ClipChoice, is_run
-from nexus.jobs.runs import clip_source, data_of, frames_needed, load_run, read_videos, run_folder
+from nexus.jobs.runs import (
+    clip_source,
+    data_of,
+    expanded,
+    frames_needed,
+    load_run,
+    read_videos,
+    run_folder,
+)
 from nexus.jobs.weights_probing import probe_weights
 from nexus.models.encoder import VideoEncoder
 from nexus.models.ssl import build_model
@@ -51,6 +60,7 @@ def probe(
         CheckpointError: there is no checkpoint in `run`.
         DataError: no label columns, or one that cannot be learned.
     """
+    run = expanded(run)
     if not is_run(run):
         return probe_weights(
             run, data, label=label, kinds=kinds, clips=clips, which=which, seeds=seeds
@@ -74,6 +84,9 @@ def probe(
     rows, notes = probe_arms(
         run, settings, encoder, source, columns, kinds, seeds, strict=label is not None
     )
+    say_notes(notes)
+    if not rows:
+        raise DataError(f"no label column of {catalog.source} can be learned: {'; '.join(notes)}")
     write_probe_rows(run_folder(run) / "results" / "probes.json", rows, notes=notes)
     return rows
 
@@ -119,9 +132,4 @@ def probe_arms(
         for arm, measured in arms.items()
         for found in measured.results.values()
     ]
-    return rows, _notes(arms[card.kind])
-
-
-def _notes(measured: Measured) -> list[str]:
-    told = [note for found in measured.results.values() for one in found for note in one.notes]
-    return list(dict.fromkeys([*measured.notes, *told]))
+    return rows, notes_of(arms[card.kind], arms[PIXELS_ARM])

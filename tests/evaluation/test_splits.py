@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nexus.errors import DataError
-from nexus.evaluation.splits import class_task, split_rows
+from nexus.evaluation.splits import assign_splits, class_task
 
 
 def table_of(labels: list[str], **given):
@@ -103,7 +103,7 @@ def test_votes_average_the_clips_of_a_sample() -> None:
     keys = ["x", "y", "x", "z", "y"]
     table = table_of(["a"] * 5, keys=keys, splits=["train"] * 5)
     table = replace(table, splits=("train", "test", "train", "validation", "test"))
-    parts = split_rows(table, ["a"] * 5)
+    parts = assign_splits(table, ["a"] * 5)
     scores = np.array([[1.0, 0.0], [0.0, 4.0]])
     assert parts.train.vote(scores).tolist() == [[0.5, 2.0]]
     assert parts.test.per_sample(np.arange(5)).tolist() == [1]

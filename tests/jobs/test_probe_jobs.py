@@ -323,4 +323,4 @@ def test_a_runs_probe_is_kept_in_the_run(folder, here):
 def test_settings_of_opened_weights_are_kept_apart(folder):
     opened = open_encoder(folder / "w.pt", "context")
     assert opened.which == "context" and opened.name == "w"
-    assert replace(opened, source="org/name").results == Path("probes/name")
+    assert replace(opened, source="org/name").results == Path("probes/org--name")

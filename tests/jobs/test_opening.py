@@ -1,0 +1,111 @@
+"""Which sources are runs, which are weights, and what those are called."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from oracles.tiny import tiny_model
+
+import nexus
+from nexus.checkpoints.official import save_official
+from nexus.data.toy import ToyConfig, write_toy_world
+from nexus.errors import CheckpointError
+from nexus.evaluation.table_files import load_table
+from nexus.jobs.opening import is_run, open_encoder
+from nexus.jobs.runs import find_run, run_folder
+
+TINY = (
+    "training.steps=0", "training.threads=1", "model.encoder_dim=32", "model.num_heads=2",
+    "model.positions=rope_tiled", "model.factorized=false", "model.num_spatial_layers=2",
+    "model.num_temporal_layers=0", "model.predictor_dim=16", "model.predictor_heads=2",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """`world/` (a list of clips) and `runs/first`, in a folder that is itself full of recipes."""
+    home = tmp_path_factory.mktemp("home")
+    world = ToyConfig.from_mapping(
+        {"train_clips": 6, "validation_clips": 2, "test_clips": 2, "tasks": {"speed": 1.0}}
+    )
+    listing = write_toy_world(home / "world", world, seed=0)
+    nexus.pretrain(listing, home / "runs/first", overrides=TINY, report=False)
+    return home
+
+
+def test_a_run_is_known_by_its_files_and_nothing_beside_it_is_one(home):
+    run = home / "runs/first"
+    [step] = run.glob("checkpoints/step_*")
+    for inside in (run, run / "checkpoints", step):
+        assert is_run(inside) and find_run(inside) == run and run_folder(inside) == run
+    for other in (run / "results", run / "hf", home / "runs", home / "runs/none", step / "deep"):
+        assert not is_run(other) and run_folder(other) == other
+    assert not is_run("org/name") and not is_run(run / "recipe.yaml")
+
+
+@pytest.mark.parametrize("to", ["hf", "meta", "nexus"])
+def test_weights_that_were_converted_into_a_run_are_weights(home, to):
+    run = home / "runs/first"
+    nexus.convert(run, run / to, to=to)
+    opened = open_encoder(run / to)
+    assert opened.recipe is None and opened.name == to
+    assert opened.clips.clip.fps == 4.0
+    assert open_encoder(run).recipe is not None
+
+
+def test_a_recipe_in_the_project_does_not_make_weights_a_run(home, tmp_path):
+    nexus.convert(home / "runs/first", tmp_path / "vitl-hf", to="hf")
+    shutil.copy(home / "runs/first/recipe.yaml", tmp_path / "recipe.yaml")
+    assert open_encoder(tmp_path / "vitl-hf").recipe is None
+    assert not is_run(tmp_path)
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(home, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    for source in ("~/runs/first", Path("~/runs/first")):
+        opened = open_encoder(source)
+        assert opened.recipe is not None and opened.source == str(home / "runs/first")
+        assert opened.results == home / "runs/first/results"
+    tables = [
+        load_table(nexus.embed(run, "~/world/test", tmp_path / "f.parquet"))
+        for run in ("~/runs/first", home / "runs/first")
+    ]
+    assert tables[0].starts.tolist() == tables[1].starts.tolist() and len(tables[0].starts) == 4
+    with pytest.raises(CheckpointError, match="does not exist"):
+        open_encoder("~/runs/none")
+
+
+def test_a_runs_probes_stay_in_the_run_when_it_is_written_with_a_tilde(home, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    rows = nexus.probe("~/runs/first", label="speed", kinds=("knn",))
+    assert {row.arm for row in rows} == {"vjepa", "random init", "raw pixels"}
+    assert (home / "runs/first/results/probes.json").exists() and not list(tmp_path.iterdir())
+
+
+def test_different_weights_have_different_names(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = tiny_model(positions="rope_tiled", factorized=False, num_temporal_layers=0)
+    for file in ("a/model.pt", "b/model.pt", "vjepa2.1-vitl.pt"):
+        Path(file).parent.mkdir(exist_ok=True)
+        save_official(file, model)
+    for folder in ("vjepa2.1-vitl-hf", "vjepa2.1-vitg"):
+        Path(folder).mkdir()
+    opened = open_encoder("a/model.pt")
+
+    def results(source):
+        return str(replace(opened, source=source).results)
+
+    assert opened.name == "a" and results("b/model.pt") == "probes/b"
+    assert results("vjepa2.1-vitl.pt") == "probes/vjepa2.1-vitl"
+    assert results("vjepa2.1-vitl-hf/") == "probes/vjepa2.1-vitl-hf"
+    assert results("vjepa2.1-vitg") == "probes/vjepa2.1-vitg"
+    assert results("org1/vitl") == "probes/org1--vitl"
+    assert results("hf://org2/vitl") == "probes/org2--vitl"
+    assert replace(opened, source="org1/vitl").name == "org1/vitl"
+    monkeypatch.chdir(tmp_path / "a")
+    assert results(".") == results("../a") == results("model.pt") == "probes/a"
+    monkeypatch.chdir(tmp_path / "b")
+    assert results("../vjepa2.1-vitg/..") == f"probes/{tmp_path.name}"
