@@ -84,6 +84,16 @@ def open_video(path: str | Path, *, threads: int = 1) -> Iterator[OpenVideo]:
         yield OpenVideo(path, container, stream)
 
 
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Put the file's name before what a DataError says, unless it says it already."""
+    try:
+        yield
+    except DataError as error:
+        text = str(error)
+        raise DataError(text if str(path) in text else f"{path}: {text}") from error
+
+
 def video_streams(container: InputContainer) -> list[VideoStream]:
     """The streams of a file that are videos (cover pictures and thumbnails are not)."""
     return [s for s in container.streams.video if not s.disposition & _NOT_VIDEO]

@@ -21,7 +21,7 @@ from nexus.errors import DataError
 
 _CHUNK_BYTES = 128_000_000  # a long video is decoded for the cache in pieces of this size
 _KNOWN_TIMES = 16384  # videos whose timestamps are remembered
-_SAMPLES = 1  # the kind of random stream; the order of an epoch is another one (see loader.py)
+_SAMPLES = 1  # the kind of random stream; the order of an epoch is another one (see order.py)
 _View = Callable[
     [UInt8[Tensor, "batch height width 3"]], UInt8[Tensor, "batch out_height out_width 3"]
 ]

@@ -117,7 +117,7 @@ class _Maker(torch.utils.data.Dataset):
         if slot is not None:
             assert self.slots is not None
             return self.slots.pixels(slot, shape)
-        if get_worker_info() is None:
+        if get_worker_info() is None or 0 in shape:  # nothing cannot be shared
             return torch.empty(shape, dtype=torch.uint8)
         # In a worker: shared from the start, so that torch does not copy it to send it.
         storage = torch.UntypedStorage._new_shared(math.prod(shape))

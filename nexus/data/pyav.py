@@ -21,6 +21,7 @@ from nexus.data.container import (
     OpenVideo,
     frames_from_here,
     good_frames,
+    naming,
     open_video,
     scan_packets,
 )
@@ -142,7 +143,7 @@ class PyAVDecoder:
     def _decode(
         self, path: Path, timeline: Timeline, times: np.ndarray, view: PictureView | None
     ) -> np.ndarray:
-        try:
+        with naming(path):
             wanted, place = np.unique(timeline.index_at(times), return_inverse=True)
             with open_video(path, threads=self.threads) as video:
                 if timeline.by_order:
@@ -150,10 +151,6 @@ class PyAVDecoder:
                 else:
                     found = frames_by_time(video, timeline, wanted)
                 return collect(_upright(found), place, view)
-        except DataError as error:
-            text = str(error)
-            named = text if str(path) in text else f"{path}: {text}"
-            raise DataError(named) from error
 
 
 def read_timeline(path: str | Path, *, threads: int = 1) -> Timeline:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nexus.data.container import naming
 from nexus.data.pictures import PictureView, collect
 from nexus.data.protocol import StreamInfo
 from nexus.data.pyav import PyAVDecoder
@@ -67,7 +68,8 @@ class TorchCodecDecoder:
         timeline = self._pyav.timeline(path)
         if times.size == 0 or timeline.by_order or timeline.damaged.size:
             return self._pyav.frames(path, times, view)
-        wanted, place = np.unique(timeline.index_at(times), return_inverse=True)
+        with naming(path):
+            wanted, place = np.unique(timeline.index_at(times), return_inverse=True)
         try:
             return collect(self._pictures(path, timeline, wanted), place, view)
         except _UnusableError:

@@ -249,7 +249,16 @@ class VideoEncoder(nn.Module):
 
         Raises:
             VideoShapeError: the video does not fit this encoder.
+            ValueError: there are no such blocks, or they do not rise.
         """
+        last = self.config.depth - 1
+        numbers = [last if block == -1 else block for block in blocks]
+        inside = all(0 <= number <= last for number in numbers)
+        if numbers != [last] and not (inside and numbers == sorted(set(numbers))):
+            raise ValueError(
+                f"blocks: got {list(blocks)}; expected rising numbers from 0 to {last}, or -1 for "
+                "the last"
+            )
         grid = self.grid_of(video)
         if layout is None:
             layout = TokenLayout.full(grid)
@@ -259,8 +268,8 @@ class VideoEncoder(nn.Module):
         if self.positions is not None:
             tokens = tokens + self.positions(layout).to(tokens.dtype)
         turns = rotation_for(self.config, layout, self.config.num_heads, self.embed_dim, tokens)
-        outputs = self.stack(tokens, layout, turns, blocks)
-        return [self.norm_of(block)(output) for block, output in zip(blocks, outputs, strict=True)]
+        outputs = self.stack(tokens, layout, turns, numbers)
+        return [self.norm_of(number)(out) for number, out in zip(numbers, outputs, strict=True)]
 
     def norm_of(self, block: int) -> nn.Module:
         """The norm that stands after a block's output."""

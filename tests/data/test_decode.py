@@ -482,6 +482,8 @@ def test_torchcodec_frames_are_checked_against_the_timeline(tmp_path, monkeypatc
     path = write_clip(tmp_path / "clip.mp4", first=100)
     times = decoder.timestamps(path)
     wanted = np.array([7, 31, 7, 0])
+    with pytest.raises(DataError, match=r"clip\.mp4: .*99"):
+        decoder.frames(path, np.array([99.0]))
     frames = decoder.frames(path, times[wanted] + 0.01)
     assert [read_number(255 - frame) for frame in frames] == wanted.tolist()
     views = decoder.frames(path, times[wanted] + 0.01, lambda picture: picture[::2, :50] // 2)

@@ -245,9 +245,12 @@ def test_failing_files_shrink_their_batch_and_touch_no_other(workers):
         assert torch.equal(batch.times, whole.times[keep])
 
 
-def test_a_batch_of_nothing_but_failures_is_empty():
-    batch = next(load(broken_data([str(record.path) for record in RECORDS])))
-    assert batch.video.shape == (0, 3, 4, 16, 16) and batch.times.shape == (0, 4)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_of_nothing_but_failures_is_empty(workers):
+    broken = broken_data([str(record.path) for record in RECORDS])
+    with load(broken, num_workers=workers) as loader:
+        for batch in take(loader, 12):  # more than there are shared slots: all are held
+            assert batch.video.shape == (0, 3, 4, 16, 16) and batch.times.shape == (0, 4)
     assert len(batch.failures) == 3
 
 

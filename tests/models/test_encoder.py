@@ -292,3 +292,12 @@ def test_an_image_is_as_trained_only_where_images_are_taken() -> None:
     assert off_distribution(config, still)
     assert off_distribution(config.with_changes(image_input=True), still) is None
     assert off_distribution(config.with_changes(image_input=True), Grid(1, 2, 4))
+
+
+@pytest.mark.parametrize("factorized", [True, False])
+@pytest.mark.parametrize("blocks", [(99,), (-2,), (2, 1), (1, 1), (-1, 0)])
+def test_blocks_that_there_are_not_are_refused(factorized, blocks):
+    shape = {"factorized": factorized, "num_spatial_layers": 2, "num_temporal_layers": 2}
+    model = encoder(**shape)
+    with pytest.raises(ValueError, match=r"blocks: got .*; expected rising numbers from 0 to 3"):
+        model.features(clips(), blocks=blocks)

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nexus.errors import VideoShapeError
 from nexus.models.encoder import (
     EncoderConfig,
     VideoEncoder,
@@ -59,6 +60,11 @@ class PixelModel(nn.Module):
         """As `VJEPAModel.forward`, with errors in units of the (normalised) pixel values."""
         config = self.config
         check_video_shape(video, config)
+        if video.shape[2] < config.tubelet_size:
+            raise VideoShapeError(
+                f"got {video.shape[2]} frame; pixels are predicted for clips of at least "
+                f"{config.tubelet_size} frames, whatever image_input says"
+            )
         check_video_values(video)
         grid = self.context_encoder.grid_of(video)
         tubelets = self.pixel_targets(video)

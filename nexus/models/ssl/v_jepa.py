@@ -130,6 +130,12 @@ class VJEPAModel(nn.Module):
         self._watcher = ema.StepWatcher(self.context_encoder)
         self.register_load_state_dict_post_hook(_settle_after_loading)
 
+    def train(self, mode: bool = True) -> Self:
+        """As `nn.Module.train`, but targets are never randomly thinned (`drop_path`)."""
+        super().train(mode)
+        self.target_encoder.eval()
+        return self
+
     def forward(
         self, video: Float[Tensor, "batch chans frames rows cols"], *, meters: bool = True
     ) -> tuple[Float[Tensor, ""], dict[str, float]]:
@@ -178,7 +184,8 @@ class VJEPAModel(nn.Module):
         assert out.predicted_context is not None and out.context_target is not None
         errors = token_errors(out.predicted_context, out.context_target, self.config.loss)
         mask = out.mask
-        return (errors * context_weights(mask.context, mask.target, mask.grid).to(errors)).mean()
+        context, target = mask.context.to(errors.device), mask.target.to(errors.device)
+        return (errors * context_weights(context, target, mask.grid).to(errors)).mean()
 
     def predict(self, video: Tensor, mask: TokenMask | None = None) -> Prediction:
         """Predict hidden tokens without a loss; default: every token after the context's frames.

@@ -111,3 +111,9 @@ def test_bad_values_are_refused() -> None:
     video[0, 0, 0, 0, 0] = torch.inf
     with pytest.raises(VideoShapeError, match="1 of 2 clips"):
         pixel_model()(video)
+
+
+def test_single_images_are_no_business_of_pixel_prediction():
+    model = PixelModel({**TINY, "image_input": True})
+    with pytest.raises(VideoShapeError, match="got 1 frame; pixels are predicted for clips of"):
+        model(clips(frames=1))

@@ -357,3 +357,11 @@ def test_a_seed_fixes_the_run() -> None:
 def test_a_config_object_is_taken_as_it_is() -> None:
     config = tiny_model().config
     assert VJEPAModel(config).config is config
+
+
+def test_targets_are_never_thinned_by_drop_path():
+    model = tiny_model(drop_path=0.9).train()
+    assert model.context_encoder.training and not model.target_encoder.training
+    video = clips(8)
+    assert torch.equal(model.target_encoder(video), model.target_encoder(video))
+    assert not torch.equal(model.context_encoder(video), model.context_encoder(video))
