@@ -1,5 +1,6 @@
 """From a catalog to the micro-batches of a step, with the bad files counted on the way."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,7 +27,11 @@ def training_part(catalog: Catalog, split: str | None) -> Catalog:
 
 
 def describe_data(catalog: Catalog) -> dict[str, Any]:
-    """Source, videos, seconds and, for each label, how many videos have each value."""
+    """Source, videos, seconds and, for each label, how many videos have each value.
+
+    `fingerprint` tells whether two catalogs name the same videos (by name, segment and length),
+    in whatever order and however the source is written; labels do not count.
+    """
     labels: dict[str, Counter[str]] = {}
     for record in catalog.records:
         for column, value in record.labels.items():
@@ -36,7 +41,16 @@ def describe_data(catalog: Catalog) -> dict[str, Any]:
         "videos": len(catalog.records),
         "seconds": round(catalog.total_seconds, 3),
         "labels": {column: dict(sorted(counts.items())) for column, counts in labels.items()},
+        "fingerprint": _fingerprint(catalog),
     }
+
+
+def _fingerprint(catalog: Catalog) -> str:
+    names = sorted(
+        repr((record.key, record.start, record.end, record.num_frames, round(record.duration, 3)))
+        for record in catalog.records
+    )
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 class Feed:

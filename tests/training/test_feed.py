@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from nexus.data.catalog import Catalog
 from nexus.errors import DataError
 from nexus.training.feed import describe_data, training_part
 
@@ -28,3 +29,20 @@ def test_labels_are_counted(world):
     assert sum(shapes.values()) == len(world.records)
     first = world.records[0].labels["shape"]
     assert shapes[first] == sum(record.labels["shape"] == first for record in world.records)
+
+
+def test_the_same_videos_have_the_same_fingerprint(world):
+    def fingerprint(records, source="elsewhere"):
+        return describe_data(Catalog(source, tuple(records), ()))["fingerprint"]
+
+    first = world.records[0]
+    same = [dataclasses.replace(record, labels={}) for record in reversed(world.records)]
+    assert fingerprint(same) == describe_data(world)["fingerprint"]
+    others = (
+        world.records[1:],
+        [dataclasses.replace(first, key="other.mp4"), *world.records[1:]],
+        [dataclasses.replace(first, end=1.0), *world.records[1:]],
+        [dataclasses.replace(first, num_frames=1), *world.records[1:]],
+    )
+    found = {fingerprint(records) for records in (world.records, *others)}
+    assert len(found) == 5
