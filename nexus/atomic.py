@@ -49,7 +49,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             path.rename(old)
         try:
             temporary.rename(path)
-        except BaseException:
+        except BaseException:  # Ctrl-C as well: what was there is not lost
             if old.exists():
                 old.rename(path)
             raise

@@ -145,7 +145,7 @@ class RunDirectory:
         except KeyboardInterrupt:
             self.finish("interrupted", "stopped by a second Ctrl-C, without saving")
             raise
-        except Exception as error:
+        except Exception as error:  # whatever it is, the run's record names it
             self.finish("failed", f"{type(error).__name__}: {error}")
             raise
 

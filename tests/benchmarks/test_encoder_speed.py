@@ -5,13 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "encoder.py"
 
 
 def test_quick(tmp_path: Path) -> None:
-    pytest.importorskip("transformers")
     run = subprocess.run(
         [sys.executable, SCRIPT, "--quick", "--threads", "1", "--json", tmp_path / "out.json"],
         capture_output=True,

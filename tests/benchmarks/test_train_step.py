@@ -98,6 +98,24 @@ def test_ratios_are_taken_within_rounds() -> None:
     assert "50%" in table  # 1e11 in 2 seconds, of 1e11 a second
 
 
+def test_a_clip_length_of_which_no_eager_case_ran_does_not_take_the_report_along() -> None:
+    compiled = row(frames=64, compiled=True)
+    failed = [
+        row(frames=64, factorized=factorized, failed="out of memory") for factorized in (True, False)
+    ]
+    machine = {"gpu": "G", "torch": "2", "date": "today", "load_before": 0}
+    result = {
+        "machine": machine,
+        "options": {"size": "small", "pixels": 32, "batch": 2},
+        "gemm": {"fp32": [1e11]},
+        "rows": [row(), row(factorized=False), compiled, *failed],
+    }
+    written = step_report.report(result)
+    assert "- 64 frames joint fp32: out of memory" in written
+    assert "| 16     | checkpointing" in step_report.claims([row(), compiled])
+    assert "| 64 " not in step_report.claims([row(), compiled])
+
+
 def test_it_runs(tmp_path: Path) -> None:
     """Tiny clips, one type: every process, table and file of a run."""
     command = [

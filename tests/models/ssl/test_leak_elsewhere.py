@@ -1,12 +1,10 @@
 """What `docs/published-weights.md` says of transformers' port: it encodes first and masks later."""
 
-import pytest
 import torch
+import transformers
 from oracles.tiny import stir
 
 from nexus.models.ssl import VJEPAModel
-
-transformers = pytest.importorskip("transformers")
 
 SETTINGS = {
     "img_size": 32, "num_frames": 8, "encoder_dim": 24, "num_heads": 2, "factorized": False,
