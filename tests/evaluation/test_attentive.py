@@ -8,9 +8,19 @@ import torch
 from feature_worlds import make_table, three_splits, two_gaussians
 
 from nexus.errors import NexusError
+from nexus.evaluation import sweep
 from nexus.evaluation.attentive import attentive_probe, fit_attentive
 from nexus.evaluation.probes import linear_probe
-from nexus.evaluation.sweep import PUBLISHED, AttentiveProbeConfig, default_heads, schedule
+from nexus.evaluation.sweep import (
+    PUBLISHED,
+    AttentiveProbeConfig,
+    default_heads,
+    logits_of,
+    make_candidates,
+    schedule,
+    train_candidates,
+    train_step,
+)
 from nexus.evaluation.token_sources import TableTokens
 
 
@@ -27,6 +37,12 @@ def marked_tokens(count: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
     tokens[np.arange(count), place, 0] = 8
     tokens[np.arange(count), place, 1] = np.where(labels, 5, -5)
     return tokens.astype(np.float16), [f"c{label}" for label in labels]
+
+
+def marked_batch(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same as float32, with the numbers of the classes."""
+    tokens, labels = marked_tokens(count)
+    return tokens.astype(np.float32), np.array([int(label[1]) for label in labels])
 
 
 def test_reads_a_marked_token_that_the_mean_hides() -> None:
@@ -130,6 +146,73 @@ def test_a_head_that_diverges_is_not_chosen_and_does_not_touch_the_others() -> N
     assert mixed.sweep[1] == alone.sweep[0] and mixed.result == alone.result
     with pytest.raises(NexusError, match="all 1 heads of the sweep diverged"):
         fit_attentive(tokens, "class", config.with_changes(learning_rates=(1e30,)))
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.1])
+@pytest.mark.parametrize(("limit", "sizes"), [(40, [3, 3, 1]), (11, [1] * 7)])
+def test_a_step_in_parts_is_the_step_on_the_whole_batch(
+    limit: int, sizes: list[int], clip_norm: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, labels = (torch.from_numpy(found) for found in marked_batch(7))
+    config = AttentiveProbeConfig(
+        depth=3, clip_norm=clip_norm, learning_rates=(1.0,), weight_decays=(0.0,)
+    )
+    moved, seen = [], []
+    for tokens_at_once in (12 * 7, limit):
+        monkeypatch.setattr(sweep, "TOKENS_AT_ONCE", tokens_at_once)
+        [candidate] = make_candidates(16, 2, config, seed=0)
+        head = candidate.head
+        start = torch.nn.utils.parameters_to_vector(head.parameters()).detach().clone()
+        seen.clear()
+        head.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+        # Plain descent at a rate of 1: the weights move by the gradient itself.
+        train_step(head, torch.optim.SGD(head.parameters(), lr=1.0), tokens, labels, config)
+        moved.append(start - torch.nn.utils.parameters_to_vector(head.parameters()).detach())
+        assert all(parameter.grad is None for parameter in head.parameters())
+    assert seen == sizes
+    scale = float(moved[0].abs().max())
+    np.testing.assert_allclose(moved[1], moved[0], atol=2e-6 * scale, rtol=0)
+    assert scale > 1e-3
+    assert clip_norm is None or float(moved[1].norm()) == pytest.approx(clip_norm, rel=1e-4)
+
+
+def test_a_sweep_in_parts_scores_as_a_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens, labels = marked_tokens(60)
+    source = TableTokens(make_table(tokens, labels, three_splits(36, 12, 12)))
+    config = AttentiveProbeConfig(epochs=2, depth=2, learning_rates=(1e-3,), batch_size=12)
+    whole = fit_attentive(source, "class", config)[0].sweep
+    monkeypatch.setattr(sweep, "TOKENS_AT_ONCE", 12 * 5)
+    parts = fit_attentive(source, "class", config)[0].sweep
+    assert [one.loss for one in parts] == pytest.approx([one.loss for one in whole], abs=1e-3)
+
+
+def test_no_more_than_one_heads_gradients_and_a_few_tokens_are_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sweep, "TOKENS_AT_ONCE", 12 * 4)
+    tokens, labels = marked_batch(20)
+    source = TableTokens(make_table(tokens.astype(np.float16), [f"c{one}" for one in labels]))
+    config = AttentiveProbeConfig(epochs=1, learning_rates=(1e-3, 1e-2), batch_size=10)
+    candidates = make_candidates(16, 2, config, seed=0)
+    heads = [candidate.head for candidate in candidates]
+    shown: list[int] = []
+
+    def look(head: torch.nn.Module, given: tuple[torch.Tensor]) -> None:
+        shown.append(len(given[0]))
+        for other in heads:
+            assert other is head or all(one.grad is None for one in other.parameters())
+
+    for head in heads:
+        head.register_forward_pre_hook(look)
+    rows, device = np.arange(20), torch.device("cpu")
+    train_candidates(candidates, source, labels, rows, config, torch.Generator(), device)
+    assert len(heads) == 4 and shown == [4, 4, 2] * 4 * 2
+    shown.clear()
+    scores = logits_of(heads, source, rows, config, device)
+    assert shown == [4, 4, 2] * 4 * 2
+    with torch.no_grad():
+        expected = heads[3](torch.from_numpy(tokens.astype(np.float16)).float()[:4])
+    np.testing.assert_allclose(scores[3][:4], expected, atol=1e-5)
 
 
 def test_the_published_sweep() -> None:
