@@ -10,9 +10,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from numpy import ndarray
 from torch import Tensor
 
-from nexus.data.augment import center_view, to_gray
+from nexus.data.augment import center_crop, to_gray
 from nexus.data.catalog import Catalog, Problem, VideoRecord
 from nexus.data.clips import ClipConfig, ClipTooShortError, FrameTimes
 from nexus.data.decode import Decoder, decoder_for
@@ -20,7 +21,7 @@ from nexus.errors import DataError
 from nexus.evaluation.windows import Windows, slide
 
 CHUNK_BYTES = 128_000_000
-"""Decoded full-size pictures that one reading thread holds at a time."""
+"""Pictures of the windows' size that one reading thread decodes at a time."""
 
 T = TypeVar("T")
 
@@ -101,7 +102,7 @@ class WindowReader:
             if self.still:
                 found = Windows(found.indices, found.starts, found.starts)
             self.planned[index] = len(found.starts)
-            frame_bytes = max(1, record.height * record.width * 3)
+            frame_bytes = self.size[0] * self.size[1] * 3
             step = max(1, CHUNK_BYTES // (frame_bytes * self.clip.num_frames))
             for first in range(0, len(found.starts), step):
                 part = found.part(first, first + step)
@@ -113,8 +114,7 @@ class WindowReader:
         try:
             needed, place = np.unique(part.indices, return_inverse=True)
             asked = times.asking_for(needed)
-            frames = decoder_for(record, self.decoder).frames(record.path, asked)
-            pictures = center_view(torch.from_numpy(frames), self.size)
+            frames = decoder_for(record, self.decoder).frames(record.path, asked, self._shown)
         except (DataError, OSError) as error:
             if len(part.starts) == 1:
                 bounds = float(part.starts[0]), float(part.ends[0])
@@ -122,12 +122,19 @@ class WindowReader:
             # One damaged frame must not take its neighbours along: try the windows one by one.
             singles = (part.part(at, at + 1) for at in range(len(part.starts)))
             return [window for one in singles for window in self._read(index, record, times, one)]
+        pictures = torch.from_numpy(frames).permute(3, 0, 1, 2)
         pictures = to_gray(pictures) if self.channels == 1 else pictures
         rows = torch.from_numpy(place.reshape(part.indices.shape))
         return [
             Window(index, float(start), float(end), pictures[:, row])
             for start, end, row in zip(part.starts, part.ends, rows, strict=True)
         ]
+
+    def _shown(
+        self, picture: UInt8[ndarray, "height width 3"]
+    ) -> UInt8[ndarray, "out_height out_width 3"]:
+        """The evaluation view of one picture, as it is decoded: full-size ones do not pile up."""
+        return center_crop(torch.from_numpy(picture)[None], self.size)[0].numpy()
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

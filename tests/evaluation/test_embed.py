@@ -1,22 +1,23 @@
 """Sliding-window features: the right pixels at the right times, failures named, any file type."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from feature_worlds import memory_world, picture_frames, tiny_encoder
+from feature_worlds import MemoryDecoder, memory_world, picture_frames, tiny_encoder
 from oracles.tiny import stir
 
-from nexus.data.augment import normalise
+from nexus.data.augment import center_view, normalise, to_gray
 from nexus.data.clips import ClipConfig
 from nexus.errors import DataError
 from nexus.evaluation import window_reader
 from nexus.evaluation.embed import embed
 from nexus.evaluation.frozen import FeatureConfig
 from nexus.evaluation.table_files import load_table
-from nexus.evaluation.window_reader import ahead, batched
+from nexus.evaluation.window_reader import WindowReader, ahead, batched
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 
 CLIP = ClipConfig(num_frames=4)
@@ -123,6 +124,49 @@ def test_long_videos_are_decoded_in_pieces(tmp_path: Path, monkeypatch: pytest.M
     embed(tiny_encoder(), catalog, out, clip=CLIP, img_size=16, decoder=decoder)
     assert len(decoder.requests) == 1 + 6 and max(n for _, n in decoder.requests[1:]) <= 20
     np.testing.assert_allclose(load_table(out).features, whole.features, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("sides", [(16, 24), (50, 37), (9, 70)])
+def test_pictures_are_made_small_one_by_one_with_the_bits_of_whole_windows(
+    tmp_path: Path, sides: tuple[int, int], channels: int
+) -> None:
+    catalog, _ = memory_world(tmp_path, [11])
+    record = replace(catalog.records[0], height=sides[0], width=sides[1])
+    reader = WindowReader(
+        catalog=replace(catalog, records=(record,)),
+        clip=CLIP,
+        overlap=0.5,
+        size=(16, 24),
+        channels=channels,
+        decoder=MemoryDecoder([record]),
+    )
+    found = list(reader.windows(0))
+    frames = torch.from_numpy(picture_frames(0, record))
+    assert len(found) == 5
+    for window, first in zip(found, [0, 2, 4, 6, 7], strict=True):
+        expected = center_view(frames[first : first + 4], (16, 24))
+        assert torch.equal(window.video, to_gray(expected) if channels == 1 else expected)
+
+
+def test_large_pictures_are_counted_at_the_size_that_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Watched(MemoryDecoder):
+        def frames(self, path, times, view=None):
+            assert view is not None
+            pictures = super().frames(path, times, view)
+            kept.append(pictures.shape)
+            return pictures
+
+    kept: list[tuple[int, ...]] = []
+    catalog, _ = memory_world(tmp_path, [80], size=64)
+    monkeypatch.setattr(window_reader, "CHUNK_BYTES", 5 * 4 * 16 * 16 * 3)
+    embed(
+        tiny_encoder(), catalog, tmp_path / "out.npz", clip=CLIP, img_size=16,
+        decoder=Watched(catalog.records),
+    )  # fmt: skip
+    assert kept == [(20, 16, 16, 3)] * 4
 
 
 def test_nothing_to_embed_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
