@@ -102,8 +102,9 @@ def comparisons(rows: list[Row]) -> str:
 def claims(rows: list[Row]) -> str:
     """The seed's sentences beside the figures, by clip length."""
     lines = []
-    for frames in sorted({row["frames"] for row in rows}):
-        here = [row for row in rows if row["frames"] == frames and not row["compiled"]]
+    eager = [row for row in rows if not row["compiled"]]
+    for frames in sorted({row["frames"] for row in eager}):
+        here = [row for row in eager if row["frames"] == frames]
 
         def ask(
             changed: dict[str, Any], *, speed: bool, here: list[Row] = here, **fixed: Any

@@ -101,7 +101,8 @@ def test_ratios_are_taken_within_rounds() -> None:
 def test_a_clip_length_of_which_no_eager_case_ran_does_not_take_the_report_along() -> None:
     compiled = row(frames=64, compiled=True)
     failed = [
-        row(frames=64, factorized=factorized, failed="out of memory") for factorized in (True, False)
+        row(frames=64, factorized=factorized, failed="out of memory")
+        for factorized in (True, False)
     ]
     machine = {"gpu": "G", "torch": "2", "date": "today", "load_before": 0}
     result = {
