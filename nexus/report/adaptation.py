@@ -1,19 +1,35 @@
 """An adaptation sweep in words and as a Markdown table."""
 
 from nexus.report import tables
-from nexus.report.schema import Adaptation
+from nexus.report.schema import Adaptation, AdaptationRow
 
 
 def words(sweep: Adaptation) -> str:
     """Which run was picked and by what; and which one the loss would have picked, if another."""
     by = f"the {sweep.probe} probe on the validation split of {', '.join(sweep.metrics)}"
     told = f"Picked by {by}: {sweep.chosen}."
-    rows = {row.arm: row for row in sweep.rows}
-    if rows[sweep.chosen].lr is None:
+    chosen = next(row for row in sweep.rows if row.arm == sweep.chosen)
+    tried = [row for row in sweep.rows if row.lr is not None]
+    failed = [row.arm for row in tried if row.failed]
+    if tried and len(failed) == len(tried):
+        return (
+            f"Every run of the sweep failed ({'; '.join(failed)}): use the weights as they are, or "
+            "try lower learning rates."
+        )
+    if chosen.lr is None:
         told += " No run of the sweep is better: use the weights as they are."
     elif sweep.lowest_loss != sweep.chosen:
         told += f" The loss, which says little, would have picked {sweep.lowest_loss}."
+    if failed:
+        told += f" {len(failed)} of {len(tried)} runs failed: {'; '.join(failed)}."
     return told
+
+
+def state(row: AdaptationRow) -> str:
+    """What the doctor said of a run, or why it failed (the first sentence of the reason)."""
+    if not row.failed:
+        return row.health or "–"
+    return f"failed: {' '.join(row.failed.split()).partition('. ')[0]}"
 
 
 def markdown(sweep: Adaptation) -> str:
@@ -27,7 +43,8 @@ def markdown(sweep: Adaptation) -> str:
             tables.shown(row.validation.get(task), metric) for task, metric in sweep.metrics.items()
         ]
         numbers = [_number(row.lr), "–" if row.ema_momentum is None else f"{row.ema_momentum:g}"]
-        rest = [_number(row.loss), row.health or "–", tables.duration(row.train_seconds)]
+        told = state(row).replace("|", "\\|")
+        rest = [_number(row.loss), told, tables.duration(row.train_seconds)]
         lines.append([arm, *numbers, *scores, *rest])
     body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return f"{body}\n\n{words(sweep)}\n"

@@ -40,6 +40,7 @@ _ENVIRONMENT.filters.update(
     interval=tables.interval,
     problem_kind=lambda kind: _KINDS.get(kind, kind),
     metric_title=tables.metric_title,
+    run_state=adaptation.state,
     shown=tables.shown,
     significant=lambda value: "–" if value is None else tables.significant(value),
 )

@@ -115,20 +115,33 @@ class ProbeTable(_Row):
 
 
 class AdaptationRow(_Row):
-    """One run of an adaptation sweep: validation scores by task, `score` is what is compared."""
+    """One run of an adaptation sweep: validation scores by task, `score` is what is compared.
+
+    A run that `failed` (with this reason) has no scores.
+    """
 
     arm: str
     lr: float | None = None
     ema_momentum: float | None = None
     validation: Mapping[str, float] = {}
-    score: float
+    score: float | None = None
     loss: float | None = None
     health: str = ""
     train_seconds: float | None = None
+    failed: str = ""
+
+    @pydantic.model_validator(mode="after")
+    def _has_a_score_or_failed(self) -> Self:
+        if (self.score is None) != bool(self.failed):
+            raise ValueError(f"{self.arm!r} needs either a score or a reason why it failed")
+        return self
 
 
 class Adaptation(_Row):
-    """`results/adaptation.json`: a sweep of continued pretraining, and which run was picked."""
+    """`results/adaptation.json`: a sweep of continued pretraining, and which run was picked.
+
+    `problems` are those of the files that runs were trained on or judged by.
+    """
 
     init: InitInfo
     probe: str
@@ -136,17 +149,18 @@ class Adaptation(_Row):
     rows: tuple[AdaptationRow, ...]
     chosen: str
     notes: tuple[str, ...] = ()
+    problems: tuple[ProblemRow, ...] = ()
 
     @pydantic.model_validator(mode="after")
     def _holds_the_chosen(self) -> Self:
-        if self.chosen not in {row.arm for row in self.rows}:
-            raise ValueError(f"chosen is {self.chosen!r}, which is none of the rows")
+        if self.chosen not in {row.arm for row in self.rows if not row.failed}:
+            raise ValueError(f"chosen is {self.chosen!r}, which is none of the rows with a score")
         return self
 
     @property
     def lowest_loss(self) -> str | None:
         """The arm that the loss would have picked."""
-        known = [row for row in self.rows if row.loss is not None]
+        known = [row for row in self.rows if row.loss is not None and not row.failed]
         return min(known, key=lambda row: row.loss or 0.0).arm if known else None
 
 

@@ -72,6 +72,32 @@ def test_the_markdown_table_holds_every_number() -> None:
     assert lines[-1].startswith("Picked by")
 
 
+FAILED = {
+    "arm": "lr 1, EMA 0.99", "lr": 1.0, "ema_momentum": 0.99, "loss": 0.01, "health": "collapsed",
+    "failed": "step 7: loss | gradient\nwas not finite 26 times. The weights were left",
+}  # fmt: skip
+
+
+def test_a_failed_run_is_a_row_that_is_not_compared(build: Builder) -> None:
+    rows = sweep()["rows"]
+    found = Adaptation.model_validate(sweep(rows=[*rows, FAILED]))
+    lines = markdown(found).splitlines()
+    assert lines[5] == (
+        "| lr 1, EMA 0.99 | 1 | 0.99 | – | – | 0.01 | failed: step 7: loss \\| gradient was not "
+        "finite 26 times | – |"
+    )
+    assert words(found).endswith(
+        "would have picked lr 4e-05, EMA 0.99. 1 of 3 runs failed: lr 1, EMA 0.99."
+    )
+    page = write_report(with_sweep(build(), sweep(rows=[*rows, FAILED]))).read_text("utf-8")
+    assert "failed: step 7: loss | gradient was not finite 26 times</td>" in page
+    alone = Adaptation.model_validate(sweep("no adaptation", rows=[rows[0], FAILED]))
+    assert words(alone) == (
+        "Every run of the sweep failed (lr 1, EMA 0.99): use the weights as they are, or try lower "
+        "learning rates."
+    )
+
+
 def test_the_page_shows_the_sweep_of_its_run(build: Builder) -> None:
     run = with_sweep(build(info=run_info(init=INIT)), sweep())
     page = write_report(run).read_text(encoding="utf-8")
@@ -91,7 +117,15 @@ def test_other_runs_have_no_such_section(build: Builder) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [{}, [], sweep(chosen="another"), sweep(rows=[{"arm": "no score"}])]
+    "content",
+    [
+        {},
+        [],
+        sweep(chosen="another"),
+        sweep(rows=[{"arm": "no score"}]),
+        sweep(rows=[*sweep()["rows"], {"arm": "neither a score nor a reason"}]),
+        sweep("lr 1, EMA 0.99", rows=[*sweep()["rows"], FAILED]),
+    ],
 )
 def test_a_damaged_sweep_is_noted_and_left_out(build: Builder, content: Any) -> None:
     files = read_run(with_sweep(build(), content))
