@@ -198,6 +198,7 @@ def probe(
     labels videos.
     """
     from nexus import jobs
+    from nexus.evaluation.labelling import check_label_file
 
     _refuse_unused(
         "plain" if use is None and not attentive else "--attentive" if use is None else "--probe",
@@ -224,6 +225,8 @@ def probe(
     if pad:
         wanted["pad"] = True
     if use is not None:
+        if out is not None:
+            check_label_file(out)  # before the encoder is opened, which may take a while
         encoder, videos = (None, source) if data is None else (source, data)
         classifier = jobs.load_probe(
             use,

@@ -1,8 +1,10 @@
 """A trained attentive probe at work: labels for whole videos, or for each window of them."""
 
 import json
+import tempfile
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -22,6 +24,7 @@ from nexus.errors import DataError
 from nexus.evaluation.features import Progress, frame_step
 from nexus.evaluation.frozen import FeatureConfig, encode_tokens, frozen, probe_tokens
 from nexus.evaluation.source import ClipSource
+from nexus.evaluation.table_files import utf8
 from nexus.evaluation.window_reader import WindowReader, batched
 from nexus.models.encoder import VideoEncoder
 from nexus.models.heads import AttentiveHead
@@ -30,7 +33,8 @@ from nexus.models.heads import AttentiveHead
 @dataclass(frozen=True)
 class Labelled:
     """Class probabilities `(rows, classes)` of videos, or of windows of them, with their bounds in
-    seconds; `problems` are the files, or windows, that are not here."""
+    seconds; `problems` are the files, windows or clips that could not be used (fatal: the file has
+    no row)."""
 
     keys: tuple[str, ...]
     paths: tuple[str, ...]
@@ -50,14 +54,15 @@ class Labelled:
 
     def to_frame(self, top: int = 1) -> pd.DataFrame:
         """`top` lines a row, the most probable first: key, path, start, end, rank, label,
-        probability."""
+        probability. Names of files that are not UTF-8 are made readable, as in feature tables."""
         top = min(top, len(self.classes))
         order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :top]
         repeated = np.repeat(np.arange(len(self)), top)
+        keys, paths = utf8(self.keys), utf8(self.paths)
         return pd.DataFrame(
             {
-                "key": [self.keys[row] for row in repeated],
-                "path": [self.paths[row] for row in repeated],
+                "key": [keys[row] for row in repeated],
+                "path": [paths[row] for row in repeated],
                 "start": self.starts[repeated],
                 "end": self.ends[repeated],
                 "rank": np.tile(np.arange(1, top + 1), len(self)),
@@ -70,7 +75,7 @@ class Labelled:
         """Write `to_frame` to a `.csv`, `.parquet` or `.jsonl` file, atomically.
 
         Raises:
-            DataError: another file ending.
+            DataError: another file ending, or a file that cannot be written.
         """
         path = Path(path)
         check_label_file(path)
@@ -87,9 +92,25 @@ class Labelled:
 
 
 def check_label_file(path: str | Path) -> None:
-    """Raise DataError for a file ending that labels are not written to."""
-    if Path(path).suffix not in (".csv", ".parquet", ".jsonl"):
-        raise DataError(f"labels go to a .csv, .parquet or .jsonl file, got {Path(path).name!r}")
+    """Make the folder of a file for labels, and see whether the file can be written.
+
+    Raises:
+        DataError: another file ending than labels go to, or a place that cannot be written to.
+    """
+    path = Path(path)
+    if path.suffix not in (".csv", ".parquet", ".jsonl"):
+        raise DataError(f"labels go to a .csv, .parquet or .jsonl file, got {path.name!r}")
+    if path.is_dir():
+        raise DataError(f"labels go to a file, got the folder {path}; name another file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"labels cannot be written to {path} ({error}); name a file in a folder that you may "
+            "write to"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -161,12 +182,15 @@ class VideoClassifier:
         Args:
             progress: called with (clips done, clips in all).
 
-        A file that fails has no row; it stands in `problems`.
+        A file that fails has no row; it stands in `problems`. Of a file that fails in part the
+        probabilities of the other clips are averaged; where the probe joins clips it needs all of
+        them, as in training, and the file has no row.
 
         Raises:
-            DataError: not a single clip could be read.
+            DataError: not a single video could be labelled.
         """
-        sampling, problems = self.sampling, {}
+        sampling = self.sampling
+        failed: dict[int, list[Problem]] = {}
         source = ClipSource(
             catalog,
             sampling.clip,
@@ -177,15 +201,20 @@ class VideoClassifier:
         )
         rows: list[_Row] = []
         with frozen(self.encoder), frozen(self.head):
-            pooled = self._pooled(source, problems, progress)
+            pooled = self._pooled(source, failed, progress)
             for record, found in groupby(pooled, attrgetter("record")):
                 clips = list(found)
+                if sampling.join_clips and len(clips) < sampling.clips_per_video:
+                    continue
                 tokens = torch.stack([clip.tokens for clip in clips])
                 if sampling.join_clips:
                     tokens = tokens.flatten(0, 1)[None]
                 mean = self._probabilities(tokens).mean(axis=0)
                 rows.append(_Row(record, clips[0].start, clips[-1].end, mean))
-        return self._labelled(catalog, rows, tuple(problems.values()))
+        problems = tuple(dict.fromkeys(self._told(lost) for _, lost in sorted(failed.items())))
+        if not rows and any(len(lost) < sampling.clips_per_video for lost in failed.values()):
+            raise _nothing(f"no video of {catalog.source} has all of its clips", problems)
+        return self._labelled(catalog, rows, problems)
 
     def windows(
         self,
@@ -230,22 +259,37 @@ class VideoClassifier:
         return self._labelled(catalog, rows, reader.problems())
 
     def _pooled(
-        self, source: ClipSource, problems: dict, progress: Progress | None
+        self, source: ClipSource, failed: dict[int, list[Problem]], progress: Progress | None
     ) -> Iterator[_Pooled]:
+        """The clips that can be read; `failed` gets, by record, why the others cannot."""
         seen = 0
         for batch in source.batches(self.config.batch_size):
-            seen += len(batch.video) + len(batch.failures)
-            for problem in batch.failures:
-                problems.setdefault((problem.path, problem.kind), problem)
+            numbers = batch.record_index.tolist()
+            due = range(seen, seen + len(numbers) + len(batch.failures))
+            seen = due.stop
+            lost = Counter(clip // source.clips_per_video for clip in due) - Counter(numbers)
+            for record, problem in zip(sorted(lost.elements()), batch.failures, strict=True):
+                failed.setdefault(record, []).append(problem)
             if progress is not None:
                 progress(seen, source.clip_count)
             if not len(batch.video):
                 continue
-            numbers, times = batch.record_index.tolist(), batch.times.numpy()
+            times = batch.times.numpy()
             ends = times[:, -1] + frame_step(times, [source.catalog.records[n] for n in numbers])
             tokens = self._tokens(batch.video)
             for number, start, end, found in zip(numbers, times[:, 0], ends, tokens, strict=True):
                 yield _Pooled(number, float(start), float(end), found)
+
+    def _told(self, lost: list[Problem]) -> Problem:
+        """One record's failed clips as one problem."""
+        first, count, clips = lost[0], len(lost), self.sampling.clips_per_video
+        if count == clips:
+            return first
+        if self.sampling.join_clips:
+            text = f"{count} of {clips} clips cannot be read, and the probe joins all of them"
+            return replace(first, reason=f"{text}: {first.reason}")
+        text = f"labelled from {clips - count} of {clips} clips"
+        return replace(first, reason=f"{text}: {first.reason}", fatal=False)
 
     def _tokens(self, video: Tensor) -> Tensor:
         config = self.config.with_changes(layers=self.card.encoder.layers)
@@ -258,8 +302,7 @@ class VideoClassifier:
         self, catalog: Catalog, rows: list[_Row], problems: tuple[Problem, ...]
     ) -> Labelled:
         if not rows:
-            listed = "; ".join(f"{problem.path}: {problem.reason}" for problem in problems)
-            raise DataError(f"no clip of {catalog.source} could be read ({listed[:600]})")
+            raise _nothing(f"no clip of {catalog.source} could be read", problems)
         records = [catalog.records[row.record] for row in rows]
         return Labelled(
             keys=tuple(record.key for record in records),
@@ -270,3 +313,8 @@ class VideoClassifier:
             classes=self.classes,
             problems=problems,
         )
+
+
+def _nothing(what: str, problems: tuple[Problem, ...]) -> DataError:
+    listed = "; ".join(f"{problem.path}: {problem.reason}" for problem in problems)
+    return DataError(f"{what} ({listed[:600]})")

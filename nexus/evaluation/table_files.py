@@ -160,8 +160,8 @@ def to_arrow(table: FeatureTable, columns: Sequence[str]) -> pa.Table:
     width = table.features.shape[1]
     flat = pa.array(np.ascontiguousarray(table.features).reshape(-1))
     arrays: dict[str, Any] = {
-        "key": pa.array(_utf8(table.keys), pa.string()),
-        "path": pa.array(_utf8(table.paths), pa.string()),
+        "key": pa.array(utf8(table.keys), pa.string()),
+        "path": pa.array(utf8(table.paths), pa.string()),
         "split": pa.array([split or None for split in table.splits], pa.string()),
         "start": pa.array(table.starts, pa.float64()),
         "end": pa.array(table.ends, pa.float64()),
@@ -242,6 +242,6 @@ def _strings(values: ndarray) -> tuple[str, ...]:
     return tuple(str(value) for value in values)
 
 
-def _utf8(values: Sequence[str]) -> list[str]:
+def utf8(values: Sequence[str]) -> list[str]:
     """File names that are not UTF-8 become readable ones: Arrow holds nothing else."""
     return [value.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for value in values]

@@ -102,7 +102,7 @@ def label(
         top: labels a row in the file.
 
     Raises:
-        DataError: no video can be read, or another kind of file is asked for.
+        DataError: no video can be read, or `out` cannot be written.
     """
     if out is not None:
         check_label_file(out)
@@ -116,7 +116,8 @@ def label(
         else:
             labelled = classifier.videos(catalog, progress=tick)
     for problem in labelled.problems:
-        messages().print(f"left out {problem.path}: {problem.reason}", markup=False)
+        verb = "left out" if problem.fatal else "note:"
+        messages().print(f"{verb} {problem.path}: {problem.reason}", markup=False)
     if out is not None:
         labelled.save(out, top)
     return labelled

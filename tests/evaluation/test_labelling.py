@@ -1,6 +1,8 @@
 """A probe's labels against encoder and head called by hand; files, windows, failures."""
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from nexus.data.augment import normalise
 from nexus.data.clips import ClipConfig
 from nexus.errors import DataError
 from nexus.evaluation.frozen import FeatureConfig
-from nexus.evaluation.labelling import Labelled, VideoClassifier
+from nexus.evaluation.labelling import Labelled, VideoClassifier, check_label_file
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 
 HEAD = AttentiveHeadConfig(dim=8, num_classes=3, num_heads=2, depth=2)
@@ -106,6 +108,52 @@ def test_files_that_fail_are_named_and_have_no_row(tmp_path: Path) -> None:
             getattr(make_classifier(), call)(catalog, decoder=decoder)
 
 
+def test_a_video_that_fails_in_part_is_labelled_from_the_rest_and_said_so(tmp_path: Path) -> None:
+    catalog, decoder = memory_world(tmp_path, [10, 8, 6])
+    decoder.broken[str(catalog.records[1].path)] = 5  # the second of its two clips
+    decoder.broken[str(catalog.records[2].path)] = 0
+    classifier = make_classifier(clips_per_video=2)
+    found = classifier.videos(catalog, decoder=decoder)
+    assert found.keys == ("video 0.mp4", "video 1.mp4")
+    expected = by_hand(classifier, [picture_frames(1, catalog.records[1])[:4]], False)
+    np.testing.assert_allclose(found.probabilities[1], expected, atol=1e-5)
+    told = [(Path(p.path).name, p.fatal, p.reason) for p in found.problems]
+    assert told == [
+        ("video 1.mp4", False, "labelled from 1 of 2 clips: frame 7 is damaged"),
+        ("video 2.mp4", True, "frame 3 is damaged"),
+    ]
+
+
+def test_where_clips_are_joined_all_of_them_are_needed(tmp_path: Path) -> None:
+    catalog, decoder = memory_world(tmp_path, [10, 8])
+    decoder.broken[str(catalog.records[1].path)] = 5
+    classifier = make_classifier(clips_per_video=2, join_clips=True)
+    found = classifier.videos(catalog, decoder=decoder)
+    assert found.keys == ("video 0.mp4",)
+    [problem] = found.problems
+    assert problem.fatal and Path(problem.path).name == "video 1.mp4"
+    assert problem.reason.startswith("1 of 2 clips cannot be read, and the probe joins all of them")
+    decoder.broken[str(catalog.records[0].path)] = 5
+    with pytest.raises(DataError, match=r"no video of memory has all of its clips \(.*1 of 2"):
+        classifier.videos(catalog, decoder=decoder)
+
+
+def test_segments_of_one_file_are_told_apart(tmp_path: Path) -> None:
+    catalog, decoder = memory_world(tmp_path, [24])
+    record = catalog.records[0]
+    parts = tuple(
+        replace(record, key=f"part {n}", start=0.8 * n, end=0.8 * (n + 1)) for n in range(3)
+    )
+    catalog = replace(catalog, records=parts)
+    decoder.broken[str(record.path)] = 15  # the second half of the second part, and the third
+    found = make_classifier(clips_per_video=2).videos(catalog, decoder=decoder)
+    assert found.keys == ("part 0", "part 1")
+    assert [(p.fatal, p.reason) for p in found.problems] == [
+        (False, "labelled from 1 of 2 clips: frame 15 is damaged"),
+        (True, "frame 19 is damaged"),
+    ]
+
+
 def test_modules_and_gradients_are_left_as_they_were(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [5])
     classifier = make_classifier()
@@ -141,7 +189,7 @@ def test_the_most_probable_classes_come_first() -> None:
     assert len(TABLE.to_frame(99)) == 6 and TABLE.labels == ["y", "x"]
 
 
-@pytest.mark.parametrize(
+FILES = pytest.mark.parametrize(
     ("name", "read"),
     [
         ("out.csv", pd.read_csv),
@@ -149,6 +197,9 @@ def test_the_most_probable_classes_come_first() -> None:
         ("out.jsonl", lambda p: pd.DataFrame(map(json.loads, p.read_text("utf-8").splitlines()))),
     ],
 )
+
+
+@FILES
 def test_files_hold_the_table(tmp_path: Path, name: str, read) -> None:
     path = TABLE.save(tmp_path / "new" / name, top=3)
     frame = read(path)
@@ -161,6 +212,28 @@ def test_files_hold_the_table(tmp_path: Path, name: str, read) -> None:
             assert frame[column].tolist() == expected[column].tolist(), column
 
 
+@FILES
+def test_names_that_are_not_utf8_are_made_readable(tmp_path: Path, name: str, read) -> None:
+    odd = os.fsdecode(b"caf\xe9.mp4")
+    table = replace(TABLE, keys=("a.mp4", odd), paths=("/v/a.mp4", f"/v/{odd}"))
+    frame = read(table.save(tmp_path / name))
+    assert frame["key"].tolist() == ["a.mp4", "caf\ufffd.mp4"]
+    assert frame["path"].tolist() == ["/v/a.mp4", "/v/caf\ufffd.mp4"]
+    assert table.keys[1] == odd
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"\.csv, \.parquet or \.jsonl"):
         TABLE.save(tmp_path / "out.txt")
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    check_label_file(tmp_path / "new" / "out.csv")
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.csv").mkdir()
+    for path in (tmp_path / "file" / "out.csv", Path("/proc/out.csv")):
+        with pytest.raises(DataError, match=r"cannot be written to .*out\.csv.*may write to"):
+            check_label_file(path)
+    with pytest.raises(DataError, match=r"got the folder .*folder\.csv"):
+        check_label_file(tmp_path / "folder.csv")

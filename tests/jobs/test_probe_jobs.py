@@ -1,6 +1,8 @@
 """Published weights and probes in use, on real files: embed, train a probe, label, refuse."""
 
 import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from odd_videos import write_clip, write_damaged
 from oracles.tiny import stir
 from PIL import Image
 
@@ -184,6 +187,44 @@ def test_the_kept_probe_labels_videos_as_it_was_scored(folder, trained, here):
     assert found.ends.tolist() == pytest.approx([found.ends[0]] * 48)
     windows = nexus.label(classifier, folder / "clips/test", windows=True, overlap=0.5)
     assert len(windows) == 12 * 3
+
+
+def test_a_video_whose_name_is_not_utf8_is_labelled(folder, trained, here, capsys):
+    odd = here / "videos" / os.fsdecode(b"caf\xe9.mp4")
+    odd.parent.mkdir()
+    shutil.copyfile(min((folder / "clips/test").glob("*.mp4")), odd)
+    line = ["probe", "videos", "--probe", str(trained.folder)]
+    assert run(line) == 0
+    assert "caf\ufffd.mp4" in capsys.readouterr().out
+    for ending in (".csv", ".parquet", ".jsonl"):
+        assert run([*line, "--out", f"new/labels{ending}"]) == 0
+        assert "caf\ufffd.mp4".encode() in (here / "new" / f"labels{ending}").read_bytes()
+
+
+def test_where_labels_go_is_checked_before_the_encoder_is_opened(here, capsys):
+    (here / "file").touch()
+    for out, message in (
+        ("file/labels.csv", "labels cannot be written to file/labels.csv"),
+        ("labels.txt", "labels go to a .csv, .parquet or .jsonl file"),
+    ):
+        assert run(["probe", "none.pt", "videos", "--probe", "none", "--out", out]) == 1
+        told = capsys.readouterr().err
+        assert message in told and "Traceback" not in told
+
+
+def test_a_video_of_which_a_clip_is_missing_is_told_from_one_left_out(trained, here, capsys):
+    (here / "videos").mkdir()
+    write_clip(here / "videos/whole.mp4", 120)
+    write_damaged(here / "videos/half.mp4", packet=100)
+    line = ["probe", "videos", "--probe", str(trained.folder), "--clips", "2", "--out", "o.csv"]
+    for join, verb, keys in (
+        ("--average", "note: {}: labelled from 1 of 2 clips: ", ["half.mp4", "whole.mp4"]),
+        ("--join", "left out {}: 1 of 2 clips cannot be read, and the probe ", ["whole.mp4"]),
+    ):
+        assert run([*line, join]) == 0
+        told = capsys.readouterr().err.replace("\n", "")
+        assert verb.format(here / "videos/half.mp4").replace(" ", "") in told.replace(" ", "")
+        assert pd.read_csv("o.csv")["key"].tolist() == keys
 
 
 def test_a_probe_pools_features(folder, trained, here):
