@@ -75,13 +75,18 @@ def embed(
         Path, typer.Option(help="The file to write: .parquet or .npz.", show_default=False)
     ],
     num_frames: Annotated[
-        int | None, typer.Option("--frames", min=1, help="Frames a clip; default: as trained.")
+        int | None,
+        typer.Option(
+            "--frames",
+            min=1,
+            help="Frames a clip; default: as the probe or the weights were trained.",
+        ),
     ] = None,
     fps: Annotated[
         float | None,
         typer.Option(
-            help="Frames a second of the clips; default: as a run was trained, 4 for published "
-            "weights."
+            help="Frames a second of the clips; default: as the probe or a run was trained, 4 for "
+            "published weights."
         ),
     ] = None,
     size: Annotated[
@@ -106,7 +111,10 @@ def embed(
         ),
     ] = Pooling.mean,
     probe: Annotated[
-        Path | None, typer.Option(help="The probe's folder, for attentive pooling.")
+        Path | None,
+        typer.Option(
+            help="The probe's folder, for attentive pooling; clips are cut as it was trained on."
+        ),
     ] = None,
     layers: Layers = None,
     which: Encoder = Which.target,

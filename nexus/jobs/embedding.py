@@ -9,6 +9,7 @@ from nexus.data.stills import StillDecoder, find_stills, is_still
 from nexus.errors import DataError
 from nexus.evaluation import embed as windows
 from nexus.evaluation.frozen import FeatureConfig, check_layers, device_of, fitting_batch
+from nexus.evaluation.source import ClipSource
 from nexus.jobs.console import messages, progress, say_problems
 from nexus.jobs.labelling import load_probe
 from nexus.jobs.opening import ClipChoice, OpenedEncoder, open_encoder
@@ -42,17 +43,20 @@ def embed(
     Args:
         source: weights: a run's or checkpoint's folder, one of Meta's .pt files, a folder of
             transformers', or a hub id.
-        num_frames: frames a window, a multiple of the tubelet; default: as trained.
-        fps: frames a second of the windows; default: as a run was trained, 4 for published weights.
+        num_frames: frames a window, a multiple of the tubelet; default: as the probe was trained,
+            else as the weights were.
+        fps: frames a second of the windows; default: as the probe or a run was trained, 4 for
+            published weights. Pictures have none.
         pad: fill up videos shorter than a window with their last frame, instead of leaving them
             out.
-        img_size: side of the pictures in pixels, a multiple of the patch; default: as trained.
-        overlap: share of a window that the next one repeats, from 0 to below 1.
+        img_size: side of the pictures in pixels, a multiple of the patch; default: as the probe or
+            the weights were trained.
+        overlap: share of a window that the next one repeats, from 0 to below 1; none of pictures.
         pooling: "mean" (over all tokens), "mean_time" (a mean for each time step, side by side),
             "tokens" (none; .npz only), or "attentive" (the vector that `probe` pools).
         layers: blocks, from 0, whose features stand side by side; default: the last (or the
             probe's).
-        probe: a trained probe's folder, for attentive pooling.
+        probe: a trained probe's folder, for attentive pooling; it also says how windows are cut.
         images: take `data` as pictures, one window each (a single picture file is one anyway).
         which: "target" or "context" encoder.
         precision: "fp32" or "bf16".
@@ -60,11 +64,21 @@ def embed(
 
     Raises:
         CheckpointError: the weights or the probe cannot be read or do not fit each other.
-        DataError: no window could be read, or the window does not fit the encoder.
+        DataError: no window could be read, the window does not fit the encoder, or pictures are
+            given a rate or an overlap.
     """
     config = FeatureConfig.from_mapping({"pooling": pooling, "precision": precision})
-    opened = open_encoder(source, which, device=device)
     still = images or is_still(data)
+    for option, value in (("fps", fps), ("overlap", overlap)):
+        if still and value:
+            raise DataError(
+                f"{option} {value:g} says how windows follow one another in time, which pictures "
+                f"do not have; leave it out (--{option})"
+            )
+    opened = open_encoder(source, which, device=device)
+    opened, head, config = _pooling(opened, config, tuple(layers), probe)
+    check_layers(opened.encoder, config.layers)
+    known = opened.clips
     choice = ClipChoice.from_mapping(
         {"num_frames": num_frames, "fps": fps, "pad": pad, "img_size": img_size}
     )
@@ -76,11 +90,10 @@ def embed(
         clips = opened.clips
         batch_size = fitting_batch(opened.encoder, clips.clip.num_frames, clips.sides)
     config = config.with_changes(batch_size=batch_size)
-    head, config = _pooling(opened, config, tuple(layers), probe)
-    check_layers(opened.encoder, config.layers)
     catalog = find_stills(data) if still else read_videos(data)
     say_problems(catalog)
-    for note in (*opened.notes, opened.off_distribution()):
+    other = None if probe is None else _other_clips(probe, known, opened.clips, still)
+    for note in (*opened.notes, opened.off_distribution(), other):
         if note:
             messages().print(f"note: {note}", markup=False)
     clips = opened.clips
@@ -119,19 +132,44 @@ def _pooling(
     config: FeatureConfig,
     layers: tuple[int, ...],
     probe: str | Path | None,
-) -> tuple[AttentiveHead | None, FeatureConfig]:
-    """The probe that pools, if one is to, and the layers."""
+) -> tuple[OpenedEncoder, AttentiveHead | None, FeatureConfig]:
+    """The encoder with the clips, and the layers, of the probe that pools, if one is to."""
     if (probe is None) == (config.pooling == "attentive"):
         raise DataError(
             "attentive pooling and a probe belong together: give --pooling attentive --probe "
             "FOLDER, or neither"
         )
     if probe is None:
-        return None, config.with_changes(layers=layers or (-1,))
+        return opened, None, config.with_changes(layers=layers or (-1,))
     classifier = load_probe(probe, encoder=opened)
     own = classifier.card.encoder.layers
     if layers and layers != own:
         raise DataError(
             f"the probe in {probe} reads the layers {', '.join(map(str, own))}; leave --layers out"
         )
-    return classifier.head.to(device_of(opened.encoder)), config.with_changes(layers=own)
+    sampling = classifier.card.sampling
+    clips = replace(opened.clips, clip=sampling.clip, img_size=sampling.img_size)
+    head = classifier.head.to(device_of(opened.encoder))
+    return replace(opened, clips=clips), head, config.with_changes(layers=own)
+
+
+def _other_clips(
+    probe: str | Path, trained: ClipSource, clips: ClipSource, still: bool
+) -> str | None:
+    """How the clips differ from those that a probe was trained on, if they do."""
+    known, found = _said(trained), _said(clips)
+    if still:
+        found = f"pictures as {clips.clip.num_frames} frames of {_sides(clips)} pixels"
+    return (
+        None if known == found else f"the probe {probe} was trained on {known}; these are {found}"
+    )
+
+
+def _said(clips: ClipSource) -> str:
+    clip = clips.clip
+    rate = f"at {clip.fps:g} a second" if clip.fps else f"with a stride of {clip.stride}"
+    return f"clips of {clip.num_frames} frames {rate} of {_sides(clips)} pixels"
+
+
+def _sides(clips: ClipSource) -> str:
+    return " x ".join(map(str, clips.sides))

@@ -65,6 +65,7 @@ def load_probe(
     """
     own = isinstance(probe, Path) or Path(probe).exists()
     if own and is_probe_folder(probe):
+        _refuse_index(probe, index)
         head, card, opened = _of_folder(Path(probe), encoder, any_encoder, device)
         notes: tuple[str, ...] = ()
     else:
@@ -169,6 +170,7 @@ def _imported(
     """A published probe, with the card that it would have had."""
     path = locate(probe).path
     if path.is_dir() and is_huggingface(path):
+        _refuse_index(probe, index)
         found = import_huggingface(path, classes=classes)
         opened = _opened(probe if encoder is None else encoder, "target", device)
     elif encoder is None:
@@ -181,6 +183,14 @@ def _imported(
         config = opened.encoder.config
         found = import_meta(path, config.depth, config.num_frames, classes=classes, index=index)
     return found.head, imported_card(found, probe, opened), opened, found.notes
+
+
+def _refuse_index(probe: str | Path, index: int | None) -> None:
+    if index is not None:
+        raise CheckpointError(
+            f"{probe} holds one probe; an index ({index}) is for Meta's files of several: leave it "
+            "out"
+        )
 
 
 def imported_card(found: ImportedProbe, probe: str | Path, opened: OpenedEncoder) -> ProbeCard:

@@ -239,6 +239,39 @@ def test_a_probe_pools_features(folder, trained, here):
             nexus.embed(folder / "w.pt", folder / "clips/test", here / "g.parquet", **wrong)
 
 
+def test_windows_are_cut_as_the_probe_that_pools_them_was_trained(folder, trained, here, capsys):
+    probe = {"pooling": "attentive", "probe": trained.folder}
+    table = load_table(
+        nexus.embed(folder / "w.pt", folder / "clips/test", here / "f.parquet", **probe)
+    )
+    # 16 frames at 8 a second hold two windows of 8; at the 4 of published weights, one.
+    assert sorted(set(table.starts.round(3))) == [0.0, 1.0] and len(table) == 24
+    assert "was trained on" not in capsys.readouterr().err
+    nexus.embed(folder / "w.pt", folder / "clips/test", here / "g.parquet", fps=4.0, **probe)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "was trained on clips of 8 frames at 8 a second of 32 x 32 pixels; these are " in told
+    assert "these are clips of 8 frames at 4 a second of 32 x 32 pixels" in told
+    assert len(load_table(here / "g.parquet")) == 12
+    nexus.embed(folder / "w.pt", folder / "pictures/dark.png", here / "h.parquet", **probe)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "these are pictures as 2 frames of 32 x 32 pixels" in told
+
+
+def test_pictures_have_no_rate_and_no_overlap(folder, here):
+    for option in ({"fps": 8.0}, {"overlap": 0.5}):
+        with pytest.raises(DataError, match=f"{next(iter(option))} .*pictures do not have"):
+            nexus.embed(folder / "w.pt", folder / "pictures/dark.png", here / "f.npz", **option)
+    assert not list(here.iterdir())
+
+
+def test_an_index_is_for_files_of_several_probes(folder, trained, here):
+    for probe in (trained.folder, folder / "hf"):
+        for index in (0, 3):
+            with pytest.raises(CheckpointError, match=rf"holds one probe; an index \({index}\)"):
+                nexus.load_probe(probe, index=index)
+    assert nexus.load_probe(folder / "probe.pt", encoder=folder / "w.pt", index=0)
+
+
 def test_joined_clips_of_several_layers(folder, here):
     [found] = nexus.train_probe(
         folder / "w.pt", folder / "clips/labels.csv", label="speed", overrides=QUICK,
