@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float64, UInt8
 from numpy import ndarray
 from torch import Tensor
@@ -22,6 +23,10 @@ from nexus.models.encoder import VideoEncoder
 
 Progress = Callable[[int, int], None]
 """Called with (clips done, clips in all)."""
+
+PIXEL_NUMBERS = 2**26
+"""Pixel features of all clips together; more are averaged over time. Probes work on copies in
+float64, of 0.5 GB each then."""
 
 Grid3 = tuple[int, int, int]
 Featurise = Callable[[Tensor], tuple[ndarray, Grid3]]
@@ -86,33 +91,45 @@ def pixel_features(
     """The baseline without any encoder: the pixels of the clip, 0 to 1, flattened.
 
     Every frame counts; its pictures are averaged down to `size` x `size` (if they are larger), so
-    a clip gives channels * frames * size * size features.
+    a clip gives channels * frames * size * size features. Where all clips would give more than
+    `PIXEL_NUMBERS`, neighbouring frames are averaged too: down to `pixel_steps`.
 
     Raises:
         DataError: not a single clip could be read.
     """
+
+    steps = pixel_steps(source, size)
 
     def make(problems: dict[tuple[str, str], Problem]) -> Iterator[FeatureTable]:
         return _tables(
             source,
             "pixels",
             batch_size,
-            lambda video: shrink_pixels(video, size),
+            lambda video: shrink_pixels(video, size, steps),
             progress,
             problems,
         )
 
-    return _kept(cache_dir, f"pixels {size}", source, make)
+    return _kept(cache_dir, f"pixels {size} {steps}", source, make)
+
+
+def pixel_steps(source: ClipSource, size: int) -> int:
+    """Time steps that the pixel features of a source have: its frames, or as many as keep all
+    clips within `PIXEL_NUMBERS` (one at the least)."""
+    height, width = (min(size, side) for side in source.sides)
+    step = max(1, source.clip_count) * source.channels * height * width
+    return max(1, min(source.clip.num_frames, PIXEL_NUMBERS // step))
 
 
 def shrink_pixels(
-    video: UInt8[Tensor, "batch channels time height width"], size: int
+    video: UInt8[Tensor, "batch channels time height width"], size: int, steps: int
 ) -> tuple[Float[ndarray, "batch features"], Grid3]:
-    """Pixels 0 to 1, each picture averaged down to at most `size` x `size`, flattened."""
-    height, width = (min(size, side) for side in video.shape[-2:])
-    pictures = video.flatten(0, 2).unsqueeze(1).float() / 255
-    small = F.adaptive_avg_pool2d(pictures, (height, width))
-    return small.reshape(len(video), -1).numpy(), (video.shape[2], height, width)
+    """Pixels 0 to 1, averaged down to at most `size` x `size` and `steps` of time, flattened."""
+    _, _, frames, height, width = video.shape
+    grid = (min(steps, frames), min(size, height), min(size, width))
+    # One clip at a time: a batch of long clips takes gigabytes as floats.
+    small = [F.adaptive_avg_pool3d(clip.float() / 255, grid) for clip in video]
+    return torch.stack(small).reshape(len(video), -1).numpy(), grid
 
 
 def _tables(

@@ -1,7 +1,8 @@
 """All probes on all label columns for one encoder, or for raw pixels: what tables are made of."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,8 @@ from threadpoolctl import threadpool_limits
 from nexus.data.catalog import Catalog, Problem
 from nexus.errors import DataError
 from nexus.evaluation.attentive import attentive_probe
-from nexus.evaluation.features import Progress, extract, pixel_features
+from nexus.evaluation.columns import as_classes, brief, is_quantity
+from nexus.evaluation.features import Progress, extract, pixel_features, pixel_steps
 from nexus.evaluation.frozen import FeatureConfig, device_of, fitting_batch
 from nexus.evaluation.knn import knn_probe
 from nexus.evaluation.probes import linear_probe, ridge_probe
@@ -21,8 +23,6 @@ from nexus.models.encoder import VideoEncoder
 
 ProbeKind = Literal["linear", "knn", "attentive"]
 PROBE_KINDS: tuple[ProbeKind, ...] = ("linear", "knn", "attentive")
-MANY_VALUES = 20
-"""A column of numbers with more different values than this is a quantity, not a set of classes."""
 
 
 @dataclass(frozen=True)
@@ -34,31 +34,16 @@ class Measured:
     problems: tuple[Problem, ...] = ()
     """The files that could not be read, each problem once: nothing was learned from them."""
 
-
-def label_columns(catalog: Catalog, wanted: Sequence[str] | None = None) -> list[str]:
-    """The label columns to learn: those wanted, or all that the catalog has.
-
-    Raises:
-        DataError: a wanted column does not exist; the message names those that do.
-    """
-    known = sorted({name for record in catalog.records for name in record.labels})
-    missing = [name for name in wanted or () if name not in known]
-    if missing:
-        raise DataError(
-            f"there is no label column {missing[0]!r} in {catalog.source}; it has "
-            f"{', '.join(known) if known else 'no label columns'}. "
-            "Labels are the further columns of a CSV or JSONL list."
-        )
-    return list(wanted) if wanted is not None else known
+    @property
+    def told(self) -> tuple[str, ...]:
+        """All notes, those of the single results included, each once."""
+        own = (note for found in self.results.values() for one in found for note in one.notes)
+        return tuple(dict.fromkeys([*self.notes, *own]))
 
 
-def is_quantity(catalog: Catalog, column: str) -> bool:
-    """Whether a label column holds numbers of many different values (then it is a regression)."""
-    values = set(catalog.label_values(column)) - {""}
-    try:
-        return len({float(value) for value in values}) > MANY_VALUES
-    except ValueError:
-        return False
+def notes_of(arm: Measured, *baselines: Measured) -> list[str]:
+    """What is to be told beside a table: all about the arm, of baselines what concerns no label."""
+    return list(dict.fromkeys([*arm.told, *(note for one in baselines for note in one.notes)]))
 
 
 def measure_encoder(
@@ -76,7 +61,8 @@ def measure_encoder(
 
     Args:
         seeds: repetitions of the attentive probe; the others draw no random numbers.
-        strict: raise if a column cannot be learned; else it is left out, with a note.
+        strict: raise if a column cannot be learned; else it is left out, with a note. Columns of
+            quantities are regressed; an attentive probe takes them as classes, if they can be.
 
     Raises:
         DataError: no clip could be read; an unknown kind; with `strict`, an unfit column.
@@ -90,9 +76,7 @@ def measure_encoder(
     if "attentive" in kinds:
         config = FeatureConfig(pooling="tokens", batch_size=batch_size)
         tokens = extract(encoder, source, config, cache_dir=cache_dir, progress=progress)
-    return _measure(
-        source.catalog, pooled, tokens, columns, kinds, seeds, strict, str(device_of(encoder))
-    )
+    return _measure(source, pooled, tokens, columns, kinds, seeds, strict, str(device_of(encoder)))
 
 
 def measure_pixels(
@@ -103,10 +87,23 @@ def measure_pixels(
     size: int = 16,
     cache_dir: str | Path | None = None,
 ) -> Measured:
-    """The same for the pixels of the clips, averaged down to `size` x `size`: no encoder at all."""
-    pooled = pixel_features(source, size=size, cache_dir=cache_dir)
+    """The same for the pixels of the clips, averaged down to `size` x `size`: no encoder at all.
+
+    Where there are many long clips a note says how many time steps are left of their frames.
+    """
     kinds = [kind for kind in kinds if kind != "attentive"]
-    return _measure(source.catalog, pooled, None, columns, kinds, 1, False, "cpu")
+    if not kinds:
+        return Measured({}, ("raw pixels: not measured (they have no tokens to attend to)",))
+    pooled = pixel_features(source, size=size, cache_dir=cache_dir)
+    measured = _measure(source, pooled, None, columns, kinds, 1, False, "cpu")
+    frames, steps = source.clip.num_frames, pixel_steps(source, size)
+    if steps == frames:
+        return measured
+    note = (
+        f"raw pixels: the {frames} frames of each clip are averaged over time to {steps} steps, so "
+        f"that the {source.clip_count} clips fit into memory"
+    )
+    return replace(measured, notes=(*measured.notes, note))
 
 
 def check_kinds(kinds: Sequence[str]) -> None:
@@ -120,7 +117,7 @@ def check_kinds(kinds: Sequence[str]) -> None:
 
 
 def _measure(
-    catalog: Catalog,
+    source: ClipSource,
     pooled: FeatureTable | None,
     tokens: FeatureTable | None,
     columns: Sequence[str],
@@ -130,21 +127,35 @@ def _measure(
     device: str,
 ) -> Measured:
     results: dict[tuple[str, str], list[ProbeResult]] = {}
-    notes: list[str] = []
+    tables = [table for table in (pooled, tokens) if table is not None]
+    problems = tuple(dict.fromkeys(problem for table in tables for problem in table.problems))
+    notes = [_left_out(source, problems)] if problems else []
     for column in columns:
         try:
             # Fits this small get slower, several-fold on a busy machine, when threads share them.
             with threadpool_limits(1):
-                measured = _column(catalog, pooled, tokens, column, kinds, seeds, device)
+                measured, told = _column(
+                    source.catalog, pooled, tokens, column, kinds, seeds, device
+                )
             for found in measured:
                 results.setdefault((column, found.probe), []).append(found)
+            notes += told
         except DataError as error:
             if strict:
                 raise
-            notes.append(f"{column}: not measured ({error})")
-    tables = [table for table in (pooled, tokens) if table is not None]
-    problems = dict.fromkeys(problem for table in tables for problem in table.problems)
-    return Measured(results, tuple(notes), tuple(problems))
+            notes.append(f"{column}: not measured ({brief(error)})")
+    return Measured(results, tuple(notes), problems)
+
+
+def _left_out(source: ClipSource, problems: Sequence[Problem]) -> str:
+    kinds = Counter(problem.kind.replace("_", " ") for problem in problems)
+    files, clip = len({record.path for record in source.catalog.records}), source.clip
+    rate = "" if clip.fps is None else f" at {clip.fps:g} a second"
+    return (
+        f"{source.catalog.source}, clips of {clip.num_frames} frames{rate}: "
+        f"{len({problem.path for problem in problems})} of {files} files left out "
+        f"({', '.join(f'{kind}: {count}' for kind, count in sorted(kinds.items()))})"
+    )
 
 
 def _column(
@@ -155,14 +166,33 @@ def _column(
     kinds: Sequence[str],
     seeds: int,
     device: str,
-) -> list[ProbeResult]:
-    if is_quantity(catalog, column):
-        return [] if pooled is None else [ridge_probe(pooled, column)]
+) -> tuple[list[ProbeResult], list[str]]:
+    """What was found of a column, at least one result, and what has to be told about it.
+
+    Raises:
+        DataError: nothing could be measured.
+    """
     found: list[ProbeResult] = []
-    if pooled is not None and "linear" in kinds:
-        found.append(linear_probe(pooled, column))
-    if pooled is not None and "knn" in kinds:
-        found.append(knn_probe(pooled, column))
+    notes: list[str] = []
+    quantity = is_quantity(catalog, column)
+    if pooled is not None and quantity:
+        found.append(ridge_probe(pooled, column))
+        notes.append(
+            f"{column}: numbers of many values, so they are regressed; if they stand for classes, "
+            "write them as names (c12)"
+        )
+    elif pooled is not None:
+        if "linear" in kinds:
+            found.append(linear_probe(pooled, column))
+        if "knn" in kinds:
+            found.append(knn_probe(pooled, column))
     if tokens is not None:
-        found += attentive_probe(tokens, column, seeds=range(seeds), device=device)
-    return found
+        try:
+            found += attentive_probe(tokens, column, seeds=range(seeds), device=device)
+        except DataError as error:
+            if not quantity:
+                raise
+            if not found:
+                raise as_classes(column, error) from error
+            notes.append(f"{column}: no attentive probe, as classes ({brief(error)})")
+    return found, notes

@@ -19,10 +19,11 @@ from nexus.atomic import write_json, write_text
 from nexus.config import merge, parse_overrides
 from nexus.data.catalog import Catalog
 from nexus.errors import DataError
+from nexus.evaluation.columns import label_columns
 from nexus.evaluation.pictures import write_pictures
 from nexus.evaluation.results import ProbeRow, probe_row, write_probe_rows
 from nexus.evaluation.source import ClipSource
-from nexus.evaluation.suite import Measured, check_kinds, label_columns, measure_encoder
+from nexus.evaluation.suite import Measured, check_kinds, measure_encoder
 from nexus.jobs.console import messages, progress, say_problems
 from nexus.jobs.pretraining import RunResult
 from nexus.jobs.probing import PIXELS_ARM, RANDOM_ARM, probe_arms

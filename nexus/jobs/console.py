@@ -1,11 +1,11 @@
 """What the jobs tell the person who waits, on standard error."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from rich.console import Console
 from rich.progress import Progress
 
-from nexus.data.catalog import Catalog
+from nexus.data.catalog import Catalog, Problem
 
 
 def messages() -> Console:
@@ -15,10 +15,22 @@ def messages() -> Console:
 
 def say_problems(catalog: Catalog) -> None:
     """Name every file that is left out, and every oddity."""
+    say_each(catalog.problems)
+
+
+def say_each(problems: Iterable[Problem]) -> None:
+    """Name these files and what is wrong with them."""
     console = messages()
-    for problem in catalog.problems:
+    for problem in problems:
         verb = "left out" if problem.fatal else "note:"
         console.print(f"{verb} {problem.path}: {problem.reason}", markup=False)
+
+
+def say_notes(notes: Iterable[str | None]) -> None:
+    """A line for each note that there is."""
+    for note in notes:
+        if note:
+            messages().print(f"note: {note}", markup=False)
 
 
 class progress:  # noqa: N801 - read as a verb in `with progress(...)`

@@ -8,9 +8,9 @@ from pathlib import Path
 from nexus.config import merge, parse_overrides
 from nexus.data.catalog import Catalog
 from nexus.data.toy import ToyConfig, write_toy_world
+from nexus.evaluation.columns import label_columns
 from nexus.evaluation.pictures import write_pictures
 from nexus.evaluation.results import write_probe_rows
-from nexus.evaluation.suite import label_columns
 from nexus.jobs.console import progress, say_problems
 from nexus.jobs.probing import probe_arms
 from nexus.jobs.runs import clip_source, frames_needed, load_run, read_videos

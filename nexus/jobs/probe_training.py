@@ -15,13 +15,12 @@ from nexus.checkpoints.probe_folder import (
     save_probe,
 )
 from nexus.config import parse_overrides
-from nexus.data.catalog import Catalog
 from nexus.errors import DataError
 from nexus.evaluation.attentive import FittedProbe, fit_attentive
+from nexus.evaluation.columns import class_columns
 from nexus.evaluation.features import Progress
 from nexus.evaluation.frozen import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.evaluation.results import ProbeRow, probe_row, write_probe_rows
-from nexus.evaluation.suite import is_quantity, label_columns
 from nexus.evaluation.sweep import PUBLISHED, AttentiveProbeConfig
 from nexus.evaluation.token_sources import JoinedTokens, TokenSource, token_source
 from nexus.jobs.console import messages, progress, say_problems
@@ -89,9 +88,9 @@ def train_probe(
     if data is None and opened.recipe is None:
         raise DataError(f"{source} has no data of its own; name a list with labels")
     catalog = read_videos(data_of(source) if data is None else data)
-    columns = class_columns(catalog, label)
+    columns, unlearned = class_columns(catalog, label)
     say_problems(catalog)
-    for note in (*opened.notes, opened.off_distribution()):
+    for note in (*opened.notes, opened.off_distribution(), *unlearned):
         if note:
             messages().print(f"note: {note}", markup=False)
 
@@ -135,28 +134,6 @@ def train_probe(
         write_probe_rows(opened.results / "probes.json", [row], notes=best.result.notes)
         trained.append(TrainedProbe(folder, row))
     return trained
-
-
-def class_columns(catalog: Catalog, label: str | None) -> list[str]:
-    """The columns of classes to learn.
-
-    Raises:
-        DataError: there are none, or the wanted one holds quantities.
-    """
-    columns = label_columns(catalog, None if label is None else (label,))
-    quantities = [column for column in columns if is_quantity(catalog, column)]
-    if label is not None and quantities:
-        raise DataError(
-            f"label column {label!r} holds numbers of many values; an attentive probe learns "
-            "classes. A linear probe regresses: leave --attentive out"
-        )
-    classes = [column for column in columns if column not in quantities]
-    if not classes:
-        raise DataError(
-            f"{catalog.source} has no label columns of classes to learn; give a .csv or .jsonl "
-            "list with labels"
-        )
-    return classes
 
 
 def _fit(

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from nexus.errors import DataError
+from nexus.evaluation.columns import label_columns
 from nexus.evaluation.results import ProbeRow, probe_row, write_probe_rows
-from nexus.evaluation.suite import label_columns, measure_encoder, measure_pixels
-from nexus.jobs.console import messages, progress, say_problems
+from nexus.evaluation.suite import measure_encoder, measure_pixels, notes_of
+from nexus.jobs.console import progress, say_each, say_notes, say_problems
 from nexus.jobs.opening import ClipChoice, open_encoder
 from nexus.jobs.runs import read_videos
 
@@ -33,7 +34,7 @@ def probe_weights(
 
     Raises:
         CheckpointError: the weights cannot be read.
-        DataError: no label columns, or one that cannot be learned.
+        DataError: no label columns, or none (or not the named one) that can be learned.
     """
     if data is None:
         raise DataError(f"{source} has no data of its own; name a list with labels")
@@ -48,9 +49,7 @@ def probe_weights(
             "labels"
         )
     say_problems(catalog)
-    for note in (*opened.notes, opened.off_distribution()):
-        if note:
-            messages().print(f"note: {note}", markup=False)
+    say_notes([*opened.notes, opened.off_distribution()])
     clip_source, folder = opened.reading(catalog), opened.results
     with progress("probing") as tick:
         arms = {
@@ -68,10 +67,16 @@ def probe_weights(
                 clip_source, columns, kinds=kinds, cache_dir=folder / "features"
             ),
         }
+    weights = arms[opened.name]
+    notes = notes_of(weights, arms[PIXELS])
+    say_each(weights.problems)
+    say_notes(notes)
+    if not weights.results:
+        raise DataError(f"no label column of {catalog.source} can be learned: {'; '.join(notes)}")
     rows = [
         probe_row(arm, {0: found})
         for arm, measured in arms.items()
         for found in measured.results.values()
     ]
-    write_probe_rows(folder / "probes.json", rows, notes=arms[opened.name].notes)
+    write_probe_rows(folder / "probes.json", rows, notes=notes)
     return rows

@@ -366,6 +366,27 @@ def test_linear_probes_of_published_weights(folder, here, capsys):
         nexus.probe(folder / "w.pt")
 
 
+def test_what_published_weights_cannot_be_probed_on_is_named(folder, here, capsys):
+    table = pd.read_csv(folder / "clips/labels.csv")
+    table["path"] = [str(folder / "clips" / path) for path in table["path"]]
+    table["end"] = [0.5 if number % 24 == 0 else 1.5 for number in range(len(table))]
+    table["same"] = "x"
+    table.to_csv(here / "list.csv", index=False)
+    rows = nexus.probe(folder / "w.pt", here / "list.csv", kinds=("knn",), clips={"fps": 8.0})
+    told = "".join(capsys.readouterr().err.split())  # lines are folded anywhere
+    short = [path for path, end in zip(table["path"], table["end"], strict=True) if end == 0.5]
+    assert len(short) == 2 and all(told.count(f"leftout{path}:") == 1 for path in short)
+    counted = "list.csv, clips of 8 frames at 8 a second: 2 of 48 files left out (too short: 2)"
+    assert "".join(counted.split()) in told
+    assert "same:notmeasured(labelcolumn'same'holdsthesingleclassx" in told
+    assert {row.task for row in rows} == {"shape", "speed"}
+    notes = json.loads((here / "probes/w/probes.json").read_text())["notes"]
+    assert any(counted in note for note in notes) and any("same: not" in note for note in notes)
+    table[["path", "split", "same"]].to_csv(here / "same.csv", index=False)
+    with pytest.raises(DataError, match=r"same\.csv can be learned: same: not measured"):
+        nexus.probe(folder / "w.pt", here / "same.csv", kinds=("knn",), clips={"fps": 8.0})
+
+
 def test_mistakes_are_found_before_anything_is_encoded(folder, here):
     data = folder / "clips/labels.csv"
     with pytest.raises(ConfigError, match="did you mean 'epochs'"):
