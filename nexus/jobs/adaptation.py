@@ -18,74 +18,41 @@ from typing import Any
 from nexus.atomic import write_json, write_text
 from nexus.config import merge, parse_overrides
 from nexus.data.catalog import Catalog
-from nexus.errors import DataError
+from nexus.errors import DataError, NexusError, TrainingError
 from nexus.evaluation.columns import label_columns
 from nexus.evaluation.pictures import write_pictures
 from nexus.evaluation.results import ProbeRow, probe_row, write_probe_rows
 from nexus.evaluation.source import ClipSource
 from nexus.evaluation.suite import Measured, check_kinds, measure_encoder
-from nexus.jobs.console import messages, progress, say_problems
+from nexus.jobs.arms import BASELINE, Arm, Failure, Outcome, last_row
+from nexus.jobs.console import messages, progress, say_each
 from nexus.jobs.pretraining import RunResult
 from nexus.jobs.probing import PIXELS_ARM, RANDOM_ARM, probe_arms
-from nexus.jobs.runs import clip_source, frames_needed, is_finished, load_run, read_videos
+from nexus.jobs.runs import (
+    clip_source,
+    frames_needed,
+    is_finished,
+    load_for_measuring,
+    read_videos,
+)
 from nexus.jobs.starting import read_start, start_of
 from nexus.models.encoder import VideoEncoder
 from nexus.models.ssl import SelfSupervisedModel
 from nexus.report import adaptation as wording
 from nexus.report.page import write_report
-from nexus.report.read import read_run
 from nexus.report.schema import Adaptation
-from nexus.training.environment import choose_device
-from nexus.training.feed import training_part
+from nexus.training.feed import describe_data, training_part
 from nexus.training.loop import train
 from nexus.training.recipe import Recipe, load_recipe
 from nexus.training.reference import grid
-from nexus.training.run_directory import RunDirectory
+from nexus.training.run_directory import RunDirectory, changed_keys, read_run_recipe
 from nexus.training.start import Start
 
 RECIPE = "adapt"
-BASELINE = "no adaptation"
 RESULT = "adaptation.json"
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One run of the sweep; the baseline has neither rate nor momentum."""
-
-    lr: float | None = None
-    momentum: float | None = None
-
-    @property
-    def name(self) -> str:
-        """How it is called in tables."""
-        return BASELINE if self.lr is None else f"lr {self.lr:g}, EMA {self.momentum:g}"
-
-    @property
-    def folder(self) -> str:
-        """The name of its folder."""
-        return "no-adaptation" if self.lr is None else f"lr{self.lr:g}-ema{self.momentum:g}"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A finished run and its probes."""
-
-    arm: Arm
-    folder: Path
-    measured: Measured
-
-    @property
-    def validation(self) -> dict[str, float]:
-        """The validation score of each task, the mean over the probe's seeds."""
-        return {
-            task: sum(each.validation for each in found) / len(found)
-            for (task, _), found in self.measured.results.items()
-        }
-
-    @property
-    def score(self) -> float:
-        """What runs are compared by: the mean over the tasks."""
-        return sum(self.validation.values()) / len(self.validation)
+PATIENCE = ("training.on_collapse", "training.max_skipped_steps")
+"""Settings with which a run that failed may get further: with others it is tried again."""
+SHOWN_PROBLEMS = 5
 
 
 def adapt(
@@ -104,7 +71,9 @@ def adapt(
 ) -> RunResult:
     """Adapt weights to videos with a small grid of settings; pick by probes, never by the loss.
 
-    Called again with the same arguments it uses finished runs and goes on with interrupted ones.
+    Called again with the same arguments it uses finished runs and goes on with interrupted ones. A
+    run that fails (it diverges, or collapses under `training.on_collapse=stop`) is left out of the
+    comparison.
 
     Args:
         data: the videos to train on, as for `pretrain`.
@@ -124,19 +93,20 @@ def adapt(
         DataError: no usable videos or labels, or an unknown kind of probe.
         ConfigError: an override that is not acceptable or contradicts the weights.
         CheckpointError: the weights cannot be read.
-        TrainingError: `out` holds a sweep from other weights or with another recipe.
+        TrainingError: `out` holds a sweep of other videos, from other weights or with another
+            recipe.
     """
     check_kinds([probe])
     changes = parse_overrides(overrides)
     if seed is not None:
         changes = merge(changes, {"training": {"seed": seed}})
     sweep = prepare(data, Path(out), init, labels, label, changes, probe, command)
-    outcomes = []
+    endings = []
     for arm in sweep.arms(lrs, momenta):
         if not sweep.train(arm):
             return RunResult(sweep.folder(arm), None, "interrupted", "unknown", "")
-        outcomes.append(sweep.measure(arm))
-    return sweep.finish(outcomes)
+        endings.append(sweep.measure(arm))
+    return sweep.finish(endings)
 
 
 def prepare(
@@ -163,7 +133,7 @@ def prepare(
             "or .jsonl list with labels: --labels LIST. To train without: "
             f"nexus pretrain DATA --recipe {RECIPE} --init {init}"
         )
-    say_problems(catalog)
+    say_each(dict.fromkeys([*catalog.problems, *labelled.problems]))
     return Sweep(out, start, weights, catalog, labelled, columns, changes, probe, command)
 
 
@@ -202,16 +172,59 @@ class Sweep:
         return [Arm(), *(Arm(*pair) for pair in sorted(pairs, key=lambda it: (it[0], -it[1])))]
 
     def train(self, arm: Arm) -> bool:
-        """Train an arm unless it is there; whether it came to its end."""
+        """Train an arm unless it has come to its end; False: it was interrupted.
+
+        Raises:
+            TrainingError: the arm that is there was trained on other videos or with another recipe.
+        """
         folder, recipe = self.folder(arm), self.recipe(arm)
         there = (folder / "run.json").exists()
-        if is_finished(folder):
+        if there:
             RunDirectory(folder).reopen(recipe)  # raises if it was made with other settings
+            self.check_videos(folder)
+        if is_finished(folder) or (self.failure(arm) and not _more_patient(folder, recipe)):
             return True
         messages().print(f"{arm.name}:", markup=False)
-        start = self.given if arm.lr is None else self.kept
-        done = train(recipe, self.catalog, folder, resume=there, start=start, command=self.command)
+        start = self.given if arm.is_baseline else self.kept
+        try:
+            done = train(
+                recipe, self.catalog, folder, resume=there, start=start, command=self.command
+            )
+        except TrainingError as error:
+            if self.failure(arm) != str(error):  # it never began, for instance
+                raise
+            return True
         return done.status == "finished"
+
+    def failure(self, arm: Arm) -> str:
+        """Why the training of an arm failed for good; empty if it did not."""
+        folder = self.folder(arm)
+        if arm.is_baseline or not (folder / "run.json").exists():
+            return ""
+        info = RunDirectory(folder).read_info()
+        kind, _, reason = str(info.get("error") or "").partition(": ")
+        return reason if info.get("status") == "failed" and kind == TrainingError.__name__ else ""
+
+    def check_videos(self, folder: Path) -> None:
+        """Check that a run that is there was trained on the videos at hand.
+
+        Raises:
+            TrainingError: it was trained on others.
+        """
+        before = RunDirectory(folder).read_info().get("data") or {}
+        now = describe_data(training_part(self.catalog, self.recipe(Arm()).data.split))
+        if before.get("fingerprint") == now["fingerprint"]:
+            return
+        lines = [
+            f"{key}: {before.get(key)!r} in the run, {now[key]!r} now"
+            for key in ("source", "videos", "seconds")
+            if before.get(key) != now[key]
+        ]
+        raise TrainingError(
+            "\n  - ".join([f"{folder} was trained on other videos (by name or length)", *lines])
+            + "\nRuns on different videos cannot be compared. Give the videos of this sweep again, "
+            "or choose another --out."
+        )
 
     @cached_property
     def kept(self) -> Start:
@@ -222,13 +235,27 @@ class Sweep:
         """What the baseline's records say of the weights."""
         return dict(RunDirectory(self.folder(Arm())).read_info()["init"])
 
-    def measure(self, arm: Arm) -> Outcome:
-        """Probe a run.
+    def measure(self, arm: Arm) -> Outcome | Failure:
+        """Probe a run that has come to its end.
 
         Raises:
             DataError: not one label column can be learned.
         """
-        folder = self.folder(arm)
+        folder, reason = self.folder(arm), self.failure(arm)
+        if not reason:
+            try:
+                return Outcome(arm, folder, self.probed(arm))
+            except DataError:
+                raise
+            except NexusError as error:  # the features are not finite
+                if arm.is_baseline:
+                    raise
+                reason = str(error)
+        messages().print(f"{arm.name} failed and is not compared: {reason}", markup=False)
+        return Failure(arm, folder, reason)
+
+    def probed(self, arm: Arm) -> Measured:
+        """The probes of a run; see `measure`."""
         _, encoder, source = self.subject(arm)
         with progress(f"probing {arm.name}") as tick:
             measured = measure_encoder(
@@ -236,80 +263,87 @@ class Sweep:
                 source,
                 self.columns,
                 kinds=[self.probe],
-                cache_dir=folder / "results" / "features",
+                cache_dir=self.folder(arm) / "results" / "features",
                 progress=tick,
             )
         if not measured.results:
             raise DataError(f"no label column can be learned: {'; '.join(measured.notes)}")
-        return Outcome(arm, folder, measured)
+        if arm.is_baseline:  # the other runs are measured on the same files
+            say_each(measured.problems)
+        return measured
 
     def subject(self, arm: Arm) -> tuple[SelfSupervisedModel, VideoEncoder, ClipSource]:
         """A run's model and the encoder that is judged, on the run's device, and the clips."""
-        recipe = self.recipe(arm)
-        model, _ = load_run(self.folder(arm))
-        model.to(choose_device(recipe.training.device))
+        model, recipe = load_for_measuring(self.folder(arm), self.recipe(arm))
         return model, model.evaluation_encoder(), clip_source(recipe, self.labelled)
 
-    def finish(self, outcomes: Sequence[Outcome]) -> RunResult:
+    def finish(self, endings: Sequence[Outcome | Failure]) -> RunResult:
         """Pick a run, write what was found and the page of the picked one."""
+        outcomes = [ending for ending in endings if isinstance(ending, Outcome)]
         best = max(outcomes, key=lambda outcome: outcome.score)
-        found = self.result(outcomes, best)
         results = best.folder / "results"
-        for path in (self.out / RESULT, results / RESULT):
-            write_json(path, found.model_dump(mode="json"))
-        table = wording.markdown(found)
-        write_text(self.out / "table.md", table)
         model, encoder, source = self.subject(best.arm)
-        notes = write_pictures(model, encoder, source, results)
+        pictures = write_pictures(model, encoder, source, results)
         rows, more = probe_arms(
             best.folder, self.recipe(best.arm), encoder, source, self.columns, [self.probe], 3,
             strict=False,
         )  # fmt: skip
-        untouched = [] if best.arm.lr is None else self.untouched(outcomes[0])
+        untouched = [] if best.arm.is_baseline else self.untouched(outcomes[0])
         own = [row for row in rows if row.arm not in (RANDOM_ARM, PIXELS_ARM)]
         rows = [*own, *untouched, *rows[len(own) :]]
         write_probe_rows(results / "probes.json", rows, notes=more)
+        found = self.result(endings, outcomes[0].measured, best, more)
+        for path in (self.out / RESULT, results / RESULT):
+            write_json(path, found.model_dump(mode="json"))
+        table = wording.markdown(found)
+        write_text(self.out / "table.md", table)
         page = write_report(best.folder)
         write_text(self.out / "report.html", page.read_text(encoding="utf-8"))
-        health = _last_row(best.folder).get("health", "unknown")
-        told = [f"Run: {best.folder}", table.strip(), *notes]
-        return RunResult(best.folder, page, "finished", str(health), "\n\n".join(told))
+        health = last_row(best.folder).get("health", "unknown")
+        notes = [f"note: {note}" for note in found.notes]
+        told = [f"Run: {best.folder}", table.strip(), *pictures, "\n".join(notes)]
+        return RunResult(
+            best.folder, page, "finished", str(health), "\n\n".join(filter(None, told))
+        )
 
     def untouched(self, baseline: Outcome) -> list[ProbeRow]:
         """What the weights are worth as they were, on the test split."""
         seed = self.recipe(baseline.arm).training.seed
         return [probe_row(BASELINE, {seed: each}) for each in baseline.measured.results.values()]
 
-    def result(self, outcomes: Sequence[Outcome], best: Outcome) -> Adaptation:
-        """All runs, and which one was picked."""
-        rows = []
-        for outcome in outcomes:
-            arm, last = outcome.arm, _last_row(outcome.folder)
-            rows.append(
-                {
-                    "arm": arm.name,
-                    "lr": arm.lr,
-                    "ema_momentum": arm.momentum,
-                    "validation": outcome.validation,
-                    "score": outcome.score,
-                    "loss": last.get("loss"),
-                    "health": str(last.get("health", "")),
-                    "train_seconds": read_run(outcome.folder).info.train_seconds if last else None,
-                }
-            )
-        first = outcomes[0].measured
+    def result(
+        self,
+        endings: Sequence[Outcome | Failure],
+        first: Measured,
+        best: Outcome,
+        more: Sequence[str],
+    ) -> Adaptation:
+        """All runs, and which one was picked; `more` are notes about its probes."""
         metrics = {task: found[0].metric for (task, _), found in first.results.items()}
         probes = dict.fromkeys(probe for _, probe in first.results)
+        problems = self.problems(first)
+        notes = [*first.notes, *more, *self.seen_before(), *_left_out(problems)]
         return Adaptation.model_validate(
             {
                 "init": self.origin(),
                 "probe": ", ".join(probes),
                 "metrics": metrics,
-                "rows": rows,
+                "rows": [ending.row() for ending in endings],
                 "chosen": best.arm.name,
-                "notes": [*first.notes, *self.seen_before()],
+                "notes": list(dict.fromkeys(notes)),
+                "problems": problems,
             }
         )
+
+    def problems(self, measured: Measured) -> list[dict[str, Any]]:
+        """What is wrong with files, of videos and labels, each once; and where it was noticed."""
+        known = dict.fromkeys([*self.catalog.problems, *self.labelled.problems])
+        late = [problem for problem in measured.problems if problem not in known]
+        return [
+            {**problem.to_mapping(), "stage": stage}
+            for stage, found in (("check", known), ("probe", late))
+            for problem in found
+        ]
 
     def seen_before(self) -> list[str]:
         """Whether files that probes are judged on were also trained on, without their labels."""
@@ -325,6 +359,18 @@ class Sweep:
         ]
 
 
-def _last_row(folder: Path) -> Mapping[str, Any]:
-    rows = read_run(folder).journal.rows
-    return rows[-1] if rows else {}
+def _more_patient(folder: Path, recipe: Recipe) -> bool:
+    """Whether a run that failed is to be judged by other limits than before."""
+    before = read_run_recipe(folder).to_mapping()
+    return any(key in PATIENCE for key in changed_keys(before, recipe.to_mapping()))
+
+
+def _left_out(problems: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line about the files that are not used; the first of them by name."""
+    reasons = {each["path"]: each["reason"] for each in problems if each["fatal"]}
+    if not reasons:
+        return []
+    named = [f"{path} ({reason})" for path, reason in list(reasons.items())[:SHOWN_PROBLEMS]]
+    if len(reasons) > len(named):
+        named.append(f"and {len(reasons) - len(named)} more, see {RESULT}")
+    return [f"left out: {', '.join(named)}"]

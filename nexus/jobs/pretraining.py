@@ -13,7 +13,7 @@ from nexus.evaluation.pictures import write_pictures
 from nexus.evaluation.results import write_probe_rows
 from nexus.jobs.console import progress, say_problems
 from nexus.jobs.probing import probe_arms
-from nexus.jobs.runs import clip_source, frames_needed, load_run, read_videos
+from nexus.jobs.runs import clip_source, frames_needed, load_for_measuring, read_videos
 from nexus.jobs.starting import start_of
 from nexus.report.page import write_report
 from nexus.report.read import read_run
@@ -142,7 +142,7 @@ def _diagnose(
     out: Path, settings: Recipe, catalog: Catalog, columns: Sequence[str], *, strict: bool
 ) -> list[str]:
     """Feature pictures and, where there are labels, probes; returns notes for the user."""
-    model, _ = load_run(out)
+    model, _ = load_for_measuring(out, settings)
     source = clip_source(settings, catalog)
     encoder = model.evaluation_encoder()
     notes = write_pictures(model, encoder, source, out / "results")

@@ -13,6 +13,7 @@ from nexus.evaluation.source import ClipSource
 from nexus.jobs.console import progress
 from nexus.models.ssl import SelfSupervisedModel
 from nexus.report.read import read_run
+from nexus.training.environment import choose_device
 from nexus.training.recipe import Recipe
 
 RUN, CHECKPOINTS = ("recipe.yaml", "run.json"), "checkpoints"
@@ -63,6 +64,20 @@ def load_run(run: str | Path) -> tuple[SelfSupervisedModel, Recipe]:
         )
     assert isinstance(model, SelfSupervisedModel)
     return model, Recipe.from_mapping(read_yaml(file))
+
+
+def load_for_measuring(
+    run: str | Path, settings: Recipe | None = None
+) -> tuple[SelfSupervisedModel, Recipe]:
+    """`load_run`, with the model on the GPU if there is one, unless the recipe asks for the CPU.
+
+    `settings` take the place of the recipe in the run's folder. A run that was trained on a GPU can
+    be measured where there is none.
+    """
+    model, own = load_run(run)
+    recipe = settings or own
+    model.to(choose_device("cpu" if recipe.training.device == "cpu" else "auto"))
+    return model, recipe
 
 
 def is_finished(run: str | Path) -> bool:

@@ -1,10 +1,15 @@
 """The sweep of `nexus adapt`: what is trained, what is picked and by what, what is used again."""
 
+import csv
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from odd_videos import write_clip
 from oracles.tiny import stir
 
 from nexus.checkpoints.files import read_card
@@ -16,7 +21,7 @@ from nexus.jobs import adaptation
 from nexus.jobs.adaptation import adapt
 from nexus.models.ssl import VJEPAModel
 from nexus.training.interrupts import Interrupts
-from nexus.training.run_directory import read_run_recipe
+from nexus.training.run_directory import RunDirectory, read_run_recipe
 from nexus.training.trainer import Trainer
 
 OVERRIDES = (
@@ -37,6 +42,7 @@ MADE_OF = {
     "predictor_heads": 2, "num_predictor_layers": 1, "positions": "rope_tiled",
 }  # fmt: skip
 GRID = {"lrs": (1e-3, 4e-3), "momenta": (0.9, 0.99)}
+ONE = {"lrs": (1e-3,), "momenta": (0.9,)}
 ARMS = [
     "no adaptation",
     "lr 0.001, EMA 0.99",
@@ -204,6 +210,126 @@ def test_seen_files_are_named(world, weights, tmp_path):
     assert "40 of the 40 labelled samples outside a train split were also trained on" in note
 
 
+def listing_of(world, path, change=lambda rows: rows):
+    """A list of the world's videos, with absolute paths and some change."""
+    with world.open(newline="") as file:
+        rows = [{**row, "path": str(world.parent / row["path"])} for row in csv.DictReader(file)]
+    rows = change(rows)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def test_runs_on_other_videos_are_not_compared(world, weights, tmp_path):
+    def grown(rows):
+        later = next(row for row in rows if row["split"] == "validation")
+        return [*rows, {**later, "split": "train"}]
+
+    def exchanged(rows):
+        first = {split: next(r for r in rows if r["split"] == split) for split in ("train", "test")}
+        first["train"]["split"], first["test"]["split"] = "test", "train"
+        return rows
+
+    out, listing = tmp_path / "sweep", listing_of(world, tmp_path / "a.csv")
+    sweep(listing, out, weights, **ONE)
+    before = journals(out)
+    listing_of(world, listing, grown)
+    more = {"lrs": (1e-3, 4e-3), "momenta": (0.9,)}
+    with pytest.raises(TrainingError, match=r"(?s)other videos.*videos: 16 in .*, 17 now.*--out"):
+        sweep(listing, out, weights, **more)
+    listing_of(world, listing, exchanged)  # as many and as long
+    with pytest.raises(TrainingError, match="other videos"):
+        sweep(listing, out, weights, **more)
+    # The same videos in another list, in another order and with other labels, are no others.
+    same = listing_of(
+        world, tmp_path / "b.csv", lambda rows: [{**row, "speed": "fast"} for row in rows[::-1]]
+    )
+    assert sweep(same, out, weights, **ONE).status == "finished"
+    assert journals(out) == before and len(before) == 2
+
+
+def test_a_run_that_diverges_is_left_out_and_the_sweep_goes_on(world, weights, tmp_path, capsys):
+    def again(skipped):
+        patience = f"training.max_skipped_steps={skipped}"
+        return sweep(world, tmp_path, weights, "training.steps=4", patience, **grid)
+
+    grid = {"lrs": (1e-3, 1e30, 1e31), "momenta": (0.9,)}
+    answer = again(0)
+    baseline, good, *bad = result(tmp_path)["rows"]
+    assert baseline["failed"] == good["failed"] == "" and good["score"] > 0
+    assert [row["arm"] for row in bad] == ["lr 1e+30, EMA 0.9", "lr 1e+31, EMA 0.9"]
+    assert all("not finite 1 times in a row" in row["failed"] for row in bad)
+    assert all(row["score"] is None and row["validation"] == {} for row in bad)
+    said = capsys.readouterr().err.replace("\n", "")
+    assert all(f"{row['arm']} failed and is not compared" in said for row in bad)
+    assert "2 of 3 runs failed" in answer.summary
+    for text in (
+        (tmp_path / "table.md").read_text(),
+        (tmp_path / "report.html").read_text("utf-8"),
+    ):
+        assert "failed: step " in text
+    infos = {path: path.read_bytes() for path in tmp_path.glob("runs/*/run.json")}
+    assert again(0).status == "finished"  # a failed run is not tried again ...
+    assert {path: path.read_bytes() for path in infos} == infos
+    assert again(1).status == "finished"  # ... unless it is given more patience
+    changed = {path.parent.name for path in infos if path.read_bytes() != infos[path]}
+    assert changed == {"lr1e+30-ema0.9", "lr1e+31-ema0.9"}
+    assert all("2 times in a row" in row["failed"] for row in result(tmp_path)["rows"][2:])
+    with pytest.raises(TrainingError, match="another recipe"):
+        sweep(world, tmp_path, weights, "training.steps=4", "training.batch_size=2", **grid)
+
+
+def test_features_that_are_no_numbers_are_a_failure_too(world, weights, tmp_path):
+    answer = sweep(world, tmp_path, weights, "training.steps=1", lrs=(1e30,), momenta=(0.9,))
+    assert answer.out.name == "no-adaptation" and answer.report is not None
+    assert "not finite numbers" in result(tmp_path)["rows"][1]["failed"]
+    assert "Every run of the sweep failed (lr 1e+30, EMA 0.9): use the weights as they are" in (
+        answer.summary
+    )
+
+
+def test_what_stops_the_whole_sweep_is_no_failure_of_a_run(world, weights, tmp_path):
+    taken = RunDirectory(tmp_path / "runs/lr0.001-ema0.9")
+    holder = "from nexus.training.run_directory import RunDirectory; import sys; "
+    holder += "run = RunDirectory(sys.argv[1])\nwith run.lock(): print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, taken.root], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdin is not None and other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(TrainingError, match="another process is training"):
+            sweep(world, tmp_path, weights, **ONE)
+        other.stdin.write(b"\n")
+    assert sweep(world, tmp_path, weights, **ONE).status == "finished"
+
+
+def test_files_that_are_not_used_are_named(world, weights, tmp_path, capsys):
+    short = tmp_path / "short.mp4"  # enough frames for a clip, but not at 8 a second
+    write_clip(short, 5, fps=30)
+
+    def worse(rows):
+        lost = [{**row, "path": f"{tmp_path}/{n}.mp4"} for n, row in enumerate(rows[:7])]
+        return [*lost, {**rows[7], "path": str(short)}, *rows[8:]]
+
+    labels = listing_of(world, tmp_path / "labels.csv", worse)
+    videos = world.parent / "train"
+    out, unpadded = tmp_path / "out", "data.clip.pad=error"
+    answer = sweep(videos, out, weights, unpadded, labels=labels, **ONE)
+    problems = {Path(each["path"]).name: each for each in result(out)["problems"]}
+    assert {name: each["stage"] for name, each in problems.items()} == {
+        **{f"{n}.mp4": "check" for n in range(7)},
+        "short.mp4": "probe",
+    }
+    assert problems["0.mp4"]["kind"] == "missing"
+    said = capsys.readouterr().err.replace("\n", "")  # long lines are folded
+    assert all(said.count(f"left out {each}:") == 1 for each in (tmp_path / "6.mp4", short))
+    (note,) = [note for note in result(out)["notes"] if note.startswith("left out: ")]
+    assert f"{tmp_path}/0.mp4 (" in note and note.endswith("and 3 more, see adaptation.json")
+    assert all(f"note: {note}" in answer.summary for note in result(out)["notes"])
+
+
 def test_mistakes_are_told_before_training(world, weights, done, tmp_path):
     with pytest.raises(DataError, match="--labels LIST"):
         sweep(world.parent / "train", tmp_path, weights, label=None)
@@ -213,4 +339,4 @@ def test_mistakes_are_told_before_training(world, weights, done, tmp_path):
     with pytest.raises(TrainingError, match=r"(?s)another recipe.*batch_size: 4 in the run, 2 now"):
         sweep(world, done[0], weights, "training.batch_size=2")
     with pytest.raises(TrainingError, match="holds a run that started from"):
-        sweep(world, done[0], done[0] / "runs/no-adaptation")
+        sweep(world, done[0], done[0] / "runs/lr0.004-ema0.9")
