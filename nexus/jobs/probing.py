@@ -18,7 +18,7 @@ from nexus.jobs.runs import (
     data_of,
     expanded,
     frames_needed,
-    load_run,
+    load_for_measuring,
     read_videos,
     run_folder,
 )
@@ -70,7 +70,7 @@ def probe(
             f"{run} is a run: it is probed on clips as its recipe cuts them, so that its rows can "
             "be compared; leave the choice of clips out, or train an attentive probe (--attentive)"
         )
-    model, settings = load_run(run)
+    model, settings = load_for_measuring(run)
     catalog = read_videos(data_of(run) if data is None else data, frames_needed(settings))
     wanted = None if label is None else (label,)
     columns = label_columns(catalog, wanted)
