@@ -15,8 +15,8 @@ from nexus.checkpoints.huggingface import is_huggingface, read_huggingface
 from nexus.checkpoints.official import OFFICIAL_FILE, read_official, weights_of
 from nexus.checkpoints.official_ac import action_predictor
 from nexus.checkpoints.source import Role, SourceKind, SourceWeights, checked_config
-from nexus.checkpoints.weights import KeyReport, compare, read_weights
-from nexus.errors import CheckpointError
+from nexus.checkpoints.weights import KeyReport, checked_patterns, compare, read_weights
+from nexus.errors import CheckpointError, ConfigError
 from nexus.models.encoder import VideoEncoder
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
 from nexus.models.ssl.v_jepa import build_predictor
@@ -119,6 +119,9 @@ def load(
     """
     if role not in ("target", "context"):
         raise CheckpointError(f"role is {role!r}; expected 'target' or 'context'")
+    if predictor not in ("file", "fresh"):
+        raise CheckpointError(f"predictor is {predictor!r}; expected 'file' or 'fresh'")
+    allow_missing = checked_patterns(allow_missing)
     place = locate(source, revision=revision, cache_dir=cache_dir)
     weights = read_source(place.path, dict(config or {}))
     settings, tensors = weights.config, dict(weights.tensors)
@@ -136,7 +139,7 @@ def load(
             settings = settings.with_changes(teacher_dim=None)
     if in_chans is not None and in_chans != settings.in_chans:
         notes.append(f"patch weights of {settings.in_chans} channels were averaged for {in_chans}")
-        settings = settings.with_changes(in_chans=in_chans)
+        settings = checked_config(weights.path, {**settings.to_mapping(), "in_chans": in_chans})
         tensors = inflated(tensors, in_chans)
     model, report = assemble(weights, settings, tensors, allow_missing)
     if report.missing:
@@ -226,7 +229,14 @@ def _read_own(path: Path, given: Mapping[str, Any]) -> SourceWeights:
 
 
 def _actions_of(weights: SourceWeights) -> ActionPredictor:
-    model = action_predictor(weights.path, weights.action_predictor, weights.action_settings)
+    try:
+        model = action_predictor(weights.path, weights.action_predictor, weights.action_settings)
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{weights.path} does not give an action-conditioned predictor that can be built: "
+            f"{error}\nSettings that are wrong here can be given, for example "
+            "config={'action_predictor': {'heads': 8}}."
+        ) from error
     if model.config.in_dim != weights.config.encoder_dim:
         raise CheckpointError(
             f"{weights.path}: the action-conditioned predictor is for features of width "

@@ -136,7 +136,13 @@ def weights_of(file: OfficialFile, given: Mapping[str, Any]) -> SourceWeights:
     actions: dict[str, Any] = {}
     if file.kind == "vjepa2_ac":
         stored = file.settings or {}
-        actions = {**stored.get(ACTION_KEY, {}), **given.get(ACTION_KEY, {})}
+        told = given.get(ACTION_KEY, {})
+        if not isinstance(told, Mapping):
+            raise CheckpointError(
+                f"{ACTION_KEY} is {told!r}; expected a mapping of settings, for instance "
+                "{'heads': 8}"
+            )
+        actions = {**stored.get(ACTION_KEY, {}), **told}
         given = {key: value for key, value in given.items() if key != ACTION_KEY}
     generation = "vjepa2_1" if any(map(_is_21, file.encoders.values())) else "vjepa2"
     own_predictor = {} if file.kind == "vjepa2_ac" else file.predictor

@@ -41,9 +41,14 @@ class KeyReport:
         return not (self.missing or self.unexpected or self.mismatched)
 
     def acceptable(self, allow_missing: Sequence[str]) -> bool:
-        """Whether nothing disagrees but missing names that one of the patterns covers."""
+        """Whether nothing disagrees but missing names that one of the patterns covers.
+
+        Raises:
+            CheckpointError: these are not patterns; see `checked_patterns`.
+        """
+        patterns = checked_patterns(allow_missing)
         allowed = all(
-            any(fnmatchcase(name, pattern) for pattern in allow_missing) for name in self.missing
+            any(fnmatchcase(name, pattern) for pattern in patterns) for name in self.missing
         )
         return allowed and not (self.unexpected or self.mismatched)
 
@@ -59,6 +64,22 @@ class KeyReport:
         lines += _listed("of another shape", self.mismatched)
         lines += _listed("in the file and of no use here", self.ignored)
         return "\n  - ".join(lines)
+
+
+def checked_patterns(patterns: Sequence[str]) -> tuple[str, ...]:
+    """Patterns of names, as they are.
+
+    Raises:
+        CheckpointError: one string, whose characters would be taken for patterns, or no strings.
+    """
+    listed = not isinstance(patterns, str) and isinstance(patterns, Iterable)
+    found = tuple(patterns) if listed else ()
+    if not listed or not all(isinstance(pattern, str) for pattern in found):
+        raise CheckpointError(
+            f"allow_missing is {patterns!r}; expected a list of patterns, for instance "
+            "['predictor.*']"
+        )
+    return found
 
 
 def compare(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> KeyReport:

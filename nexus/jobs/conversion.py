@@ -13,7 +13,7 @@ from nexus.checkpoints.huggingface import PREDICTOR_MASK_TOKEN, save_huggingface
 from nexus.checkpoints.load import FROM_PREDICTOR, Loaded, load
 from nexus.checkpoints.official import OFFICIAL_FILE, save_official
 from nexus.checkpoints.source import Role
-from nexus.checkpoints.weights import save_weights
+from nexus.checkpoints.weights import checked_patterns, save_weights
 from nexus.errors import CheckpointError
 from nexus.jobs.model_card import Conversion, model_card
 from nexus.version import nexus_version
@@ -83,6 +83,7 @@ def convert(
         raise CheckpointError(f"which is {which!r}; expected one of {', '.join(ROLES)}")
     _check_free(out, force)
     graph = to in ("onnx", "torch-export")
+    allow_missing = checked_patterns(allow_missing)
     loaded = load(
         source,
         role=ROLES[which],

@@ -119,6 +119,28 @@ def test_the_account_says_what_was_loaded(tmp_path):
         load(tmp_path / "model.pt", role="student")
 
 
+@pytest.mark.parametrize("patterns", ["predictor.*", None, [1], {"*": 1}.keys])
+def test_what_may_be_missing_is_a_list_of_patterns(tmp_path, patterns):
+    path = published_file(tmp_path)
+    says = r"allow_missing is .*; expected a list of patterns, for instance \['predictor\.\*'\]"
+    with pytest.raises(CheckpointError, match=says):
+        load(path, config=GIVEN, allow_missing=patterns)
+    with pytest.raises(CheckpointError, match=says):
+        nexus.convert(path, tmp_path / "out", to="onnx", config=GIVEN, allow_missing=patterns)
+    with pytest.raises(CheckpointError, match=says):
+        load(path, config=GIVEN).report.acceptable(patterns)
+
+
+def test_a_misspelt_predictor_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="predictor is 'frehs'; expected 'file' or 'fresh'"):
+        load(published_file(tmp_path), config=GIVEN, predictor="frehs")
+
+
+def test_an_impossible_number_of_channels_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"(?s)model\.pt does not give a.*in_chans: got 0"):
+        load(published_file(tmp_path), config=GIVEN, in_chans=0)
+
+
 @pytest.fixture
 def no_network(monkeypatch):
     """Whoever asks the hub for anything fails the test."""

@@ -9,7 +9,7 @@ from oracles.tiny import clips
 
 import nexus
 from nexus.checkpoints.official import save_official
-from nexus.errors import CheckpointError, ConfigError
+from nexus.errors import CheckpointError
 from nexus.jobs import convert
 
 ACTIONS = {"heads": 2, "img_size": 16}
@@ -125,8 +125,13 @@ def test_halves_of_different_widths_do_not_go_together(tmp_path, content):
 
 
 def test_settings_of_the_action_predictor_are_checked(path, tmp_path):
-    with pytest.raises(ConfigError, match="did you mean 'heads'"):
-        nexus.load(path, config={**GIVEN, "action_predictor": {"head": 2}})
+    for given, words in (
+        ({"head": 8}, r"ac\.pt does not give .*did you mean 'heads'.*\n.*\{'heads': 8\}"),
+        ({"heads": 5}, r"ac\.pt does not give .*predictor_dim 16 does not divide into heads 5"),
+        (8, "action_predictor is 8; expected a mapping"),
+    ):
+        with pytest.raises(CheckpointError, match=f"(?s){words}"):
+            nexus.load(path, config={**GIVEN, "action_predictor": given})
     torch.save(published.random_file("vjepa2", TINY), tmp_path / "masked.pt")
     with pytest.raises(CheckpointError, match="action_predictor"):
         nexus.load(tmp_path / "masked.pt", config=CONFIG)
