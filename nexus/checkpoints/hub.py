@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from nexus.checkpoints.huggingface import is_huggingface
+from nexus.checkpoints.official import OFFICIAL_FILE
 from nexus.errors import CheckpointError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -16,6 +18,7 @@ WANTED = [
     "model-*.safetensors",
     "README.md",
 ]
+"""What is fetched first; `OFFICIAL_FILE` only where it would be read, see `load.read_source`."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,10 @@ def _fetch(hub_id: str, revision: str | None, cache_dir: str | Path | None) -> P
                 hub_id, revision=revision, cache_dir=cache_dir, allow_patterns=WANTED
             )
         )
+        if not is_huggingface(folder):
+            huggingface_hub.snapshot_download(
+                hub_id, revision=folder.name, cache_dir=cache_dir, allow_patterns=OFFICIAL_FILE
+            )
     except Exception as error:  # network, hub and cache each have their own kinds of errors
         raise CheckpointError(
             f"cannot fetch {hub_id}{f' at {revision}' if revision else ''} from the Hugging Face "

@@ -252,6 +252,25 @@ def test_a_revision_is_that_revision_and_needs_no_network_once_fetched(tmp_path,
     assert not any("resolve" in name for name in hub[asked:])
 
 
+@pytest.mark.parametrize(("to", "kind"), [("meta", "vjepa2"), ("nexus", "nexus"), ("hf", None)])
+def test_whatever_is_converted_can_be_fetched(tmp_path, hub, to, kind):
+    model = tiny_model(seed=3, **ROTARY)
+    card = ModelCard(kind="vjepa", config=model.config.to_mapping(), step=7)
+    save_checkpoint(tmp_path / "run", model, card, {})
+    folder = tmp_path / "hub/org/mine" / COMMITS["main"]
+    nexus.convert(tmp_path / "run", folder, to=to)
+    if to == "hf":  # what a folder on this machine would not be read from is not fetched
+        (folder / "model.pt").write_bytes(b"not wanted")
+    loaded = load("org/mine", cache_dir=tmp_path / "cache")
+    assert identical(loaded.encoder, model.target_encoder)
+    assert loaded.kind == (kind or "huggingface") and loaded.revision == COMMITS["main"]
+    assert any(name.endswith("model.pt") for name in hub) == (to == "meta")
+    asked = len(hub)
+    again = load("org/mine", revision=COMMITS["main"], cache_dir=tmp_path / "cache")
+    assert identical(again.model, loaded.model)
+    assert not any("resolve" in name for name in hub[asked:])
+
+
 @pytest.mark.parametrize(("name", "revision"), [("org/none", None), ("org/name", "v9")])
 def test_what_the_hub_does_not_have_is_named(tmp_path, hub, name, revision):
     with pytest.raises(CheckpointError, match=f"cannot fetch {name}.*not found|Not Found"):
