@@ -7,6 +7,7 @@ and run; its numbers must be the encoder's.
 
 import importlib
 import logging
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nexus.atomic import atomic_path
 from nexus.errors import CheckpointError
 from nexus.models.encoder import VideoEncoder, check_video_shape
 
@@ -29,7 +31,7 @@ def export_program(encoder: VideoEncoder, path: str | Path, clip: tuple[int, int
 
     Args:
         encoder: on the CPU, in float32.
-        path: the file; written in place.
+        path: the file; it appears, or is replaced, once its numbers have been checked.
         clip: frames, rows and columns of the clips.
 
     Returns:
@@ -42,9 +44,11 @@ def export_program(encoder: VideoEncoder, path: str | Path, clip: tuple[int, int
     example, batch = _example(encoder, clip)
     with _quiet(encoder):
         program = torch.export.export(encoder, (example,), dynamic_shapes={"video": {0: batch}})
-        torch.export.save(program, path)
-        again = torch.export.load(path).module()
-    return _checked(encoder, again, clip, path)
+    with _apart(path) as written:
+        with _quiet(encoder):
+            torch.export.save(program, written)
+            again = torch.export.load(written).module()
+        return _checked(encoder, again, clip, path)
 
 
 def export_onnx(encoder: VideoEncoder, path: str | Path, clip: tuple[int, int, int]) -> float:
@@ -69,14 +73,32 @@ def export_onnx(encoder: VideoEncoder, path: str | Path, clip: tuple[int, int, i
             output_names=["features"],
             verbose=False,
         )
-        assert program is not None  # with dynamo=True it never is
-        program.save(str(path))
-    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert program is not None  # with dynamo=True it never is
+    with _apart(path) as written:
+        with _quiet(encoder):
+            program.save(str(written))
+        session = runtime.InferenceSession(str(written), providers=["CPUExecutionProvider"])
 
-    def run(video: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(["features"], {"video": video.numpy()})[0])
+        def run(video: Tensor) -> Tensor:
+            return torch.from_numpy(session.run(["features"], {"video": video.numpy()})[0])
 
-    return _checked(encoder, run, clip, path)
+        return _checked(encoder, run, clip, path)
+
+
+@contextmanager
+def _apart(path: str | Path) -> Iterator[Path]:
+    """A path of the same name in a folder of its own; on success its files go to `path`'s folder.
+
+    A graph knows the file with its weights by name; the graph itself comes last.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        written = Path(folder) / path.name
+        yield written
+        for file in (*(f for f in Path(folder).iterdir() if f != written), written):
+            with atomic_path(path.with_name(file.name)) as temporary:
+                file.rename(temporary)
 
 
 def _onnx_parts() -> Any:

@@ -93,6 +93,28 @@ def test_a_graph_with_other_numbers_is_refused(tmp_path, monkeypatch):
         )
 
 
+@pytest.mark.parametrize("write", [export_program, export_onnx])
+def test_a_refused_graph_leaves_what_was_there(tmp_path, monkeypatch, write):
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    encoder, path = encoder_of("2.0"), tmp_path / "made/x"
+    with pytest.raises(CheckpointError, match="gives other features than the encoder"):
+        write(encoder, path, (8, 16, 16))
+    assert not list(path.parent.iterdir())
+    path.write_text("older")
+    with pytest.raises(CheckpointError, match="gives other features than the encoder"):
+        write(encoder, path, (8, 16, 16))
+    assert path.read_text() == "older" and list(path.parent.iterdir()) == [path]
+
+
+def test_weights_in_a_file_of_their_own_come_along(tmp_path):
+    with export._apart(tmp_path / "x.onnx") as written:
+        for name in ("x.onnx", "x.onnx.data"):
+            written.with_name(name).write_text(name)
+        assert not list(tmp_path.glob("x.*"))
+    found = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert found == {"x.onnx": "x.onnx", "x.onnx.data": "x.onnx.data"}
+
+
 def test_without_onnx_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(CheckpointError, match=r"onnxscript is not.*pip install 'nexus-vjepa\[exp"):
