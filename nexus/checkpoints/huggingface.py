@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nexus.atomic import write_json
+from nexus.atomic import atomic_path, write_json
 from nexus.checkpoints.architecture import RECIPE
 from nexus.checkpoints.source import (
     Role,
@@ -136,6 +136,8 @@ def read_huggingface(folder: str | Path, given: Mapping[str, Any]) -> SourceWeig
 def save_huggingface(folder: str | Path, model: VJEPAModel, which: Role = "target") -> None:
     """Write config.json and model.safetensors, which `AutoModel.from_pretrained` opens.
 
+    Both are written beside the files of that name, if there are any, before either is replaced.
+
     Args:
         folder: made if need be.
         which: the encoder that is written; a `vjepa2` folder has one.
@@ -145,9 +147,12 @@ def save_huggingface(folder: str | Path, model: VJEPAModel, which: Role = "targe
     """
     folder = Path(folder)
     config, tensors = config_to(model.config), tensors_to(model, which)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, folder / MODEL_FILE, metadata={"format": "pt"})
-    write_json(folder / CONFIG_FILE, config)
+    with (
+        atomic_path(folder / MODEL_FILE) as model_file,
+        atomic_path(folder / CONFIG_FILE) as config_file,
+    ):
+        save_file(tensors, model_file, metadata={"format": "pt"})
+        write_json(config_file, config)
 
 
 def settings_from(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -277,31 +282,42 @@ def _part_out(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[s
     return found
 
 
-def read_huggingface_tensors(folder: Path) -> dict[str, Tensor]:
-    """Every tensor of model.safetensors, or of the shards that its index lists, as it is named.
+def read_huggingface_tensors(folder: Path, starts: tuple[str, ...] = ("",)) -> dict[str, Tensor]:
+    """The tensors of model.safetensors, or of the shards that its index lists, as they are named.
+
+    Args:
+        folder: where the files lie.
+        starts: what the wanted names begin with, one or another; others are not read at all.
 
     Raises:
         CheckpointError: a file is missing or damaged.
     """
+    tensors: dict[str, Tensor] = {}
+    for name in _weight_files(folder, starts):
+        try:
+            with safe_open(folder / name, framework="pt") as file:
+                names = [key for key in file.keys() if key.startswith(starts)]  # noqa: SIM118
+                tensors |= {key: file.get_tensor(key) for key in names}
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"cannot read {folder / name}: {error}") from error
+    return tensors
+
+
+def _weight_files(folder: Path, starts: tuple[str, ...]) -> list[str]:
+    """The one file, which transformers prefers too, or the shards with the wanted names."""
+    if (folder / MODEL_FILE).is_file():
+        return [MODEL_FILE]
     index = folder / INDEX_FILE
-    files = [MODEL_FILE]
-    if index.is_file():
-        files = sorted(set(map(str, dict(_json(index).get("weight_map", {})).values())))
-    elif not (folder / MODEL_FILE).is_file():
+    if not index.is_file():
         raise CheckpointError(
             f"{folder} holds neither {MODEL_FILE} nor {INDEX_FILE}; other kinds of weight files "
             "are not read"
         )
+    shards = dict(_json(index).get("weight_map", {}))
+    files = sorted({str(file) for name, file in shards.items() if str(name).startswith(starts)})
     if any(Path(name).name != name for name in files):
         raise CheckpointError(f"{index} names files outside of its folder: {files}")
-    tensors: dict[str, Tensor] = {}
-    for name in files:
-        try:
-            with safe_open(folder / name, framework="pt") as file:
-                tensors |= {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"cannot read {folder / name}: {error}") from error
-    return tensors
+    return files
 
 
 def _json(file: Path) -> dict[str, Any]:

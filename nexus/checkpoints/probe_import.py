@@ -9,7 +9,13 @@ from typing import Any
 
 from nexus.checkpoints.huggingface import CONFIG_FILE, is_huggingface, read_huggingface_tensors
 from nexus.checkpoints.probe_folder import CARD_FILE
-from nexus.checkpoints.probes import PUBLISHED_HEADS, build_head, from_huggingface, read_meta_probes
+from nexus.checkpoints.probes import (
+    HUGGINGFACE_PARTS,
+    PUBLISHED_HEADS,
+    build_head,
+    from_huggingface,
+    read_meta_probes,
+)
 from nexus.data.clips import ClipConfig
 from nexus.errors import CheckpointError, DataError
 from nexus.models.heads import HUGGINGFACE_EPS, AttentiveHead
@@ -103,7 +109,7 @@ def import_huggingface(
         DataError: the file of classes cannot be read.
     """
     folder = Path(folder)
-    tensors = from_huggingface(read_huggingface_tensors(folder))
+    tensors = from_huggingface(read_huggingface_tensors(folder, HUGGINGFACE_PARTS))
     if not tensors:
         raise CheckpointError(
             f"{folder} has no classifier: it holds an encoder alone. Train a probe on it with "

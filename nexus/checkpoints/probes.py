@@ -22,6 +22,8 @@ from nexus.checkpoints.weights import compare
 from nexus.errors import CheckpointError
 from nexus.models.heads import META_EPS, AttentiveHead, AttentiveHeadConfig
 
+HUGGINGFACE_PARTS = ("pooler.", "classifier.")
+"""What the names of a probe's tensors begin with in a `VJEPA2ForVideoClassification`."""
 PUBLISHED_HEADS = 16
 """Attention heads of Meta's probes, which their files do not say."""
 
@@ -69,7 +71,7 @@ def from_huggingface(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         CheckpointError: a query, key or value is missing.
     """
-    own = {k: v for k, v in tensors.items() if k.startswith(("pooler.", "classifier."))}
+    own = {k: v for k, v in tensors.items() if k.startswith(HUGGINGFACE_PARTS)}
     for fused, parts in _FUSED.items():
         for name in [name for name in own if parts[0] in name]:
             names = [name.replace(parts[0], part) for part in parts]

@@ -1,6 +1,7 @@
 """transformers' folders in and out, against transformers itself; what is refused."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from transformers import (
     VJEPA2Model,
 )
 
+from nexus.checkpoints import huggingface
 from nexus.checkpoints.huggingface import (
     config_to,
     is_huggingface,
@@ -112,6 +114,32 @@ def test_tensors_go_in_and_out_bit_for_bit(tmp_path):
     save_huggingface(tmp_path / "more", again.model, "context")
     more = load_file(tmp_path / "more/model.safetensors")
     assert all(torch.equal(before[name], more[name]) for name in before)
+
+
+@pytest.mark.parametrize("moment", ["save_file", "write_json"])
+def test_a_failure_at_any_moment_leaves_the_folder_as_it_was(tmp_path, monkeypatch, moment):
+    model = tiny_model(**OURS)
+    save_huggingface(tmp_path, model)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fail(*args, **kwargs):
+        for path in (path for path in args if isinstance(path, Path)):
+            path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(huggingface, moment, fail)
+    with pytest.raises(OSError, match="no space"):
+        save_huggingface(tmp_path, tiny_model(**{**OURS, "num_predictor_layers": 1}))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_is_written_beside_older_shards_is_what_is_read(tmp_path):
+    theirs().save_pretrained(tmp_path, max_shard_size="40KB")
+    model = tiny_model(**OURS)
+    save_huggingface(tmp_path, model)
+    target = load(tmp_path).model.target_encoder
+    assert torch.equal(target.norm.weight, model.target_encoder.norm.weight)
+    assert torch.equal(target.embed.proj.weight, model.target_encoder.embed.proj.weight)
 
 
 def test_shards_are_read(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from oracles.tiny import stir
+from safetensors.torch import save_file
 
 from nexus.checkpoints.huggingface import read_huggingface_tensors
 from nexus.checkpoints.probe_import import (
@@ -83,6 +84,14 @@ def test_the_published_files_are_known_by_name(
     assert published_clips("ek100-vitl-256", 24) is None
 
 
+def test_of_a_file_with_an_encoder_the_wanted_tensors_alone_are_read(tmp_path: Path) -> None:
+    tensors = {"pooler.a": torch.ones(1), "vjepa2.b": torch.ones(2), "classifier.c": torch.ones(3)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    found = read_huggingface_tensors(tmp_path, ("pooler.", "classifier."))
+    assert set(found) == {"pooler.a", "classifier.c"}
+    assert set(read_huggingface_tensors(tmp_path)) == set(tensors)
+
+
 def test_a_transformers_folder_gives_its_classifier(tmp_path: Path) -> None:
     from transformers import VJEPA2Config, VJEPA2ForVideoClassification
 
@@ -105,6 +114,13 @@ def test_a_transformers_folder_gives_its_classifier(tmp_path: Path) -> None:
     )
     with pytest.raises(CheckpointError, match="has 3 classes, 2 names were given"):
         import_huggingface(tmp_path / "ssv2", classes=["a", "b"])
+    model.save_pretrained(tmp_path / "shards", max_shard_size="10KB")
+    index = json.loads((tmp_path / "shards/model.safetensors.index.json").read_text())
+    own = {f for name, f in index["weight_map"].items() if not name.startswith("vjepa2.")}
+    for file in set(index["weight_map"].values()) - own:
+        (tmp_path / "shards" / file).unlink()  # of the encoder alone, which is not read
+    sharded = import_huggingface(tmp_path / "shards")
+    assert torch.equal(sharded.head(TOKENS), probe.head(TOKENS))
     model.vjepa2.save_pretrained(tmp_path / "encoder")
     with pytest.raises(CheckpointError, match="has no classifier"):
         import_huggingface(tmp_path / "encoder")
