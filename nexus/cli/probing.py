@@ -21,7 +21,17 @@ SHOWN = 50
 CLIPS, TRAINING, LABELLING = "Clips", "With --attentive", "With --probe"
 
 
-PROBE_ONLY = {"--out", "--windows", "--labels", "--index", "--any-encoder"}
+PROBE_ONLY = {
+    "--out", "--windows", "--overlap", "--top", "--labels", "--index", "--any-encoder",
+}  # fmt: skip
+KEEPING = {"--set", "--save", "--force", "--layers", "--join/--average", "--precision"}
+"""Options of both probes that are kept and probes that label."""
+WITHOUT_EFFECT = {
+    "--overlap": "a video is labelled as a whole; add --windows, or leave it out",
+    "--clips": "with --windows each window is labelled by itself; leave it out",
+    "--join/--average": "with --windows each window is labelled by itself; leave it out",
+    "--force": "it replaces a probe in the folder given with --save; leave it out, or add --save",
+}
 
 
 class Probe(StrEnum):
@@ -135,6 +145,14 @@ def probe(
             rich_help_panel=TRAINING,
         ),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Replace another probe that is kept in that folder.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -152,17 +170,24 @@ def probe(
         ),
     ] = False,
     overlap: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0.0,
             max=0.99,
-            help="Share of a window that the next one repeats.",
+            help="With --windows: share of a window that the next one repeats.",
+            show_default="0",
             rich_help_panel=LABELLING,
         ),
-    ] = 0.0,
+    ] = None,
     top: Annotated[
-        int, typer.Option(min=1, help="Labels for each video.", rich_help_panel=LABELLING)
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Labels for each video.",
+            show_default="1",
+            rich_help_panel=LABELLING,
+        ),
+    ] = None,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -210,11 +235,14 @@ def probe(
             "--which context": which is Which.context,
             "--set": changes,
             "--save": save,
+            "--force": force,
             "--layers": layers,
             "--join/--average": join is not None,
             "--precision": precision is not Precision.fp32,
             "--out": out,
             "--windows": windows,
+            "--overlap": overlap,
+            "--top": top,
             "--labels": labels,
             "--index": index,
             "--any-encoder": any_encoder,
@@ -225,6 +253,14 @@ def probe(
     if pad:
         wanted["pad"] = True
     if use is not None:
+        _refuse_without_effect(
+            {
+                "--overlap": overlap is not None and not windows,
+                "--clips": clips is not None and windows,
+                "--join/--average": join is not None and windows,
+                "--force": force and save is None,
+            }
+        )
         if out is not None:
             check_label_file(out)  # before the encoder is opened, which may take a while
         encoder, videos = (None, source) if data is None else (source, data)
@@ -240,10 +276,12 @@ def probe(
             precision=str(precision),
         )
         if save is not None:
-            classifier.save(save)
+            jobs.keep_probe(classifier, save, force=force)
             console.output().print(f"Probe: {save}", markup=False)
-        found = jobs.label(classifier, videos, out, windows=windows, overlap=overlap, top=top)
-        _show(found, out, top)
+        found = jobs.label(
+            classifier, videos, out, windows=windows, overlap=overlap or 0.0, top=top or 1
+        )
+        _show(found, out, top or 1)
         return
     if attentive:
         trained = jobs.train_probe(
@@ -258,6 +296,7 @@ def probe(
             seeds=seeds or 1,
             precision=str(precision),
             save=save,
+            force=force,
         )
         console.output().print(_table(one.row for one in trained))
         for one in trained:
@@ -273,16 +312,24 @@ def probe(
 def _refuse_unused(mode: str, given: Mapping[str, object]) -> None:
     """Refuse options that this kind of probing does not use, rather than pass over them."""
     unused = {
-        "plain": PROBE_ONLY | {"--set", "--save", "--layers", "--join/--average", "--precision"},
+        "plain": PROBE_ONLY | KEEPING,
         "--attentive": PROBE_ONLY | {"--kind"},
         "--probe": {"--kind", "--label", "--attentive", "--seeds", "--set", "--which context"},
     }[mode]
     for option, value in given.items():
-        if option in unused and value not in (None, False):
+        # 0 counts as given: it is equal to False, but not the same.
+        if option in unused and value is not None and value is not False:
             what = (
                 "linear, knn and small attentive probes do" if mode == "plain" else f"{mode} does"
             )
             raise typer.BadParameter(f"{option}: {what} not use it; leave it out")
+
+
+def _refuse_without_effect(given: Mapping[str, bool]) -> None:
+    """Refuse options that do nothing beside the others on the line."""
+    for option, without_effect in given.items():
+        if without_effect:
+            raise typer.BadParameter(f"{option}: {WITHOUT_EFFECT[option]}")
 
 
 def _show(found: "Labelled", out: Path | None, top: int) -> None:

@@ -140,11 +140,14 @@ def probe_row(
 
 def write_probe_rows(
     path: str | Path, rows: Sequence[ProbeRow], *, notes: Sequence[str] = ()
-) -> None:
+) -> list[dict[str, Any]]:
     """Write rows to probes.json, atomically, beside those that it already holds.
 
     A row that is already there under the same arm, task and probe is replaced in its place; notes
     are added once.
+
+    Returns:
+        The rows with other values that were replaced.
 
     Raises:
         DataError: the file exists but does not hold `{"rows": [...], "notes": [...]}`.
@@ -152,11 +155,14 @@ def write_probe_rows(
     path = Path(path)
     known = _read(path) if path.exists() else {"rows": [], "notes": []}
     table = {(row["arm"], row["task"], row["probe"]): row for row in known["rows"]}
+    old = {row.name: table.get(row.name) for row in rows}
     table.update({row.name: row.to_mapping() for row in rows})
     write_json(
         path,
         {"rows": list(table.values()), "notes": list(dict.fromkeys([*known["notes"], *notes]))},
     )
+    found = [(row, old[row.name]) for row in rows]
+    return [was for row, was in found if was and was.get("values") != list(row.values)]
 
 
 def _read(path: Path) -> dict[str, Any]:

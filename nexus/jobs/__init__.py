@@ -4,7 +4,7 @@ pretrain   scan -> train -> pictures of the features -> probes -> page
 demo       the same on a toy world that it makes
 adapt      published weights, continued on one's own videos in a few ways; the best by probes
 probe, embed, report   the later steps again, or on other data
-train_probe, load_probe, label   an attentive probe to keep, and the labels that it gives
+train_probe, load_probe, keep_probe, label   attentive probes to keep, and the labels they give
 convert    weights from one layout to another
 """
 
@@ -15,6 +15,7 @@ from nexus.jobs.conversion import Converted, convert
 from nexus.jobs.embedding import embed
 from nexus.jobs.labelling import label, load_probe
 from nexus.jobs.pretraining import RunResult, demo, pretrain
+from nexus.jobs.probe_place import keep_probe
 from nexus.jobs.probe_training import TrainedProbe, train_probe
 from nexus.jobs.probing import probe
 from nexus.report.page import write_report
@@ -27,6 +28,7 @@ __all__ = [
     "convert",
     "demo",
     "embed",
+    "keep_probe",
     "label",
     "load_probe",
     "pretrain",

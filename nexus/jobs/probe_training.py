@@ -1,5 +1,7 @@
 """`probe --attentive`: the published attentive probe on any weights, kept as a folder."""
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,17 +17,21 @@ from nexus.checkpoints.probe_folder import (
     save_probe,
 )
 from nexus.config import parse_overrides
+from nexus.data.catalog import Catalog
 from nexus.errors import DataError
 from nexus.evaluation.attentive import FittedProbe, fit_attentive
-from nexus.evaluation.columns import class_columns
+from nexus.evaluation.columns import brief, class_columns
 from nexus.evaluation.features import Progress
 from nexus.evaluation.frozen import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.evaluation.results import ProbeRow, probe_row, write_probe_rows
+from nexus.evaluation.splits import class_task
 from nexus.evaluation.sweep import PUBLISHED, AttentiveProbeConfig
+from nexus.evaluation.table import FeatureTable
 from nexus.evaluation.token_sources import JoinedTokens, TokenSource, token_source
 from nexus.jobs.console import messages, progress, say_problems
 from nexus.jobs.opening import ClipChoice, OpenedEncoder, open_encoder
-from nexus.jobs.runs import data_of, read_videos
+from nexus.jobs.probe_place import check_free, check_writable
+from nexus.jobs.runs import data_of, expanded, read_videos
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ def train_probe(
     seeds: int = 1,
     precision: str = "fp32",
     save: str | Path | None = None,
+    force: bool = False,
     keep_tokens: bool = True,
     device: str = "auto",
 ) -> list[TrainedProbe]:
@@ -60,7 +67,7 @@ def train_probe(
     Args:
         source: weights, as for `embed`.
         data: a list with labels; default: the data that a run was trained on.
-        label: the column to learn; default: every one of classes.
+        label: the column to learn; default: every one of classes that can be learned.
         overrides: changes to `AttentiveProbeConfig`, `["epochs=5", "depth=1", ...]`.
         clips: keys of `ClipChoice`; default: one clip in a video's middle, as trained.
         join_clips: pool the tokens of a video's clips together, as published, instead of averaging
@@ -70,13 +77,17 @@ def train_probe(
         precision: "fp32" or "bf16", of the encoder.
         save: the probe's folder; default: RUN/results/LABEL or probes/WEIGHTS/LABEL. With several
             columns: the folder of their folders.
+        force: replace another probe that is kept there: of other weights, data or settings.
         keep_tokens: keep the encoder's tokens on the disk (beside the probes) if they fit there.
 
     Raises:
         CheckpointError: the weights cannot be read.
         ConfigError: an override that is not acceptable.
-        DataError: no usable video, no label column, or one that cannot be learned.
+        DataError: no usable video, no label column, or one that cannot be learned; or the probe
+            cannot be kept in its folder, which is found out before anything is encoded.
     """
+    if save is not None:
+        check_writable(save)
     config = AttentiveProbeConfig.from_mapping(
         {**PUBLISHED.to_mapping(), **parse_overrides(overrides)}
     )
@@ -93,6 +104,23 @@ def train_probe(
     for note in (*opened.notes, opened.off_distribution(), *unlearned):
         if note:
             messages().print(f"note: {note}", markup=False)
+
+    folders, wanted = {}, {}
+    identity, sampling = _identity(opened, layers), _sampling(opened, join_clips)
+    for column in columns:
+        folders[column] = _folder(opened, column, save, several=len(columns) > 1)
+        wanted[column] = {
+            "encoder": {"digest": identity.digest, "layers": identity.layers},
+            "sampling": sampling.to_mapping(),
+            "training": {
+                **config.to_mapping(),
+                "seeds": seeds,
+                "precision": precision,
+                "data_digest": data_digest(catalog, column),
+            },
+        }
+        check_writable(folders[column])
+        check_free(folders[column], wanted[column], force)
 
     features = FeatureConfig.from_mapping(
         {
@@ -121,19 +149,65 @@ def train_probe(
             messages().print(f"left out {key}: not all of its clips can be read", markup=False)
 
     trained = []
-    for column in columns:
+    for column in _still_learned(tokens.table, columns, config, strict=label is not None):
         fitted = _fit(tokens, column, config, seeds, opened)
-        folder = opened.results / column if save is None else Path(save)
-        if save is not None and len(columns) > 1:
-            folder = folder / column
+        folder = folders[column]
         best = max(fitted, key=lambda one: one.result.validation)
-        card = _card(best, column, config, opened, layers, join_clips)
+        training = {**wanted[column]["training"], "data": catalog.source}
+        card = _card(best, column, training, identity, sampling)
         save_probe(folder, best.head, card)
         seed = opened.recipe.training.seed if opened.recipe else 0
         row = probe_row(opened.name, {seed: [one.result for one in fitted]})
-        write_probe_rows(opened.results / "probes.json", [row], notes=best.result.notes)
+        table = opened.results / "probes.json"
+        for old in write_probe_rows(table, [row], notes=best.result.notes):
+            messages().print(
+                f"note: the row {', '.join(row.name)} of {table} takes the place of one with "
+                f"{old.get('metric')} {old.get('mean')}",
+                markup=False,
+            )
         trained.append(TrainedProbe(folder, row))
     return trained
+
+
+def data_digest(catalog: Catalog, column: str) -> str:
+    """A hash of what a probe learns from: files, segments, splits and one column of labels."""
+    digest = hashlib.sha256()
+    for record in catalog.records:
+        label = record.labels.get(column, "")
+        row = [str(record.path), record.start, record.end, record.split, label]
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()
+
+
+def _folder(opened: OpenedEncoder, column: str, save: str | Path | None, *, several: bool) -> Path:
+    if save is None:
+        return opened.results / column
+    return Path(expanded(save)) / column if several else Path(expanded(save))
+
+
+def _still_learned(
+    table: FeatureTable, columns: Sequence[str], config: AttentiveProbeConfig, *, strict: bool
+) -> list[str]:
+    """The columns that can be learned from the videos that could be read; notes on the others.
+
+    Raises:
+        DataError: none can, or (if `strict`) not all.
+    """
+    learned: list[str] = []
+    failed: DataError | None = None
+    for column in columns:
+        try:
+            class_task(table, column, split_seed=config.split_seed)
+        except DataError as error:
+            if strict:
+                raise
+            failed = error
+            messages().print(f"note: {column}: not learned ({brief(error)})", markup=False)
+        else:
+            learned.append(column)
+    if failed is not None and not learned:
+        raise failed
+    return learned
 
 
 def _fit(
@@ -161,30 +235,16 @@ def _fit(
 def _card(
     best: FittedProbe,
     column: str,
-    config: AttentiveProbeConfig,
-    opened: OpenedEncoder,
-    layers: tuple[int, ...],
-    join_clips: bool,
+    training: Mapping[str, Any],
+    encoder: EncoderIdentity,
+    sampling: Sampling,
 ) -> ProbeCard:
-    clips = opened.clips
     return ProbeCard(
         task=column,
         classes=best.classes,
         head=best.head.config,
-        encoder=EncoderIdentity(
-            source=str(Path(opened.source).absolute() if opened.is_local else opened.source),
-            which=opened.which,
-            digest=module_digest(opened.encoder),
-            dim=opened.encoder.embed_dim,
-            layers=layers,
-        ),
-        sampling=Sampling(
-            clip=clips.clip,
-            img_size=clips.sides,
-            channels=1 if clips.channels == 1 else 3,
-            clips_per_video=clips.clips_per_video,
-            join_clips=join_clips,
-        ),
+        encoder=encoder,
+        sampling=sampling,
         chosen=dict(best.result.chosen),
         sweep=tuple(
             SweepRow(
@@ -195,9 +255,30 @@ def _card(
             )
             for one in best.sweep
         ),
-        training={**config.to_mapping(), "seed": best.result.seed},
+        training={**training, "seed": best.result.seed},
         result={
             **best.result.to_mapping(),
             "recall": [share if math.isfinite(share) else None for share in best.result.recall],
         },
+    )
+
+
+def _identity(opened: OpenedEncoder, layers: tuple[int, ...]) -> EncoderIdentity:
+    return EncoderIdentity(
+        source=str(Path(opened.source).absolute() if opened.is_local else opened.source),
+        which=opened.which,
+        digest=module_digest(opened.encoder),
+        dim=opened.encoder.embed_dim,
+        layers=layers,
+    )
+
+
+def _sampling(opened: OpenedEncoder, join_clips: bool) -> Sampling:
+    clips = opened.clips
+    return Sampling(
+        clip=clips.clip,
+        img_size=clips.sides,
+        channels=1 if clips.channels == 1 else 3,
+        clips_per_video=clips.clips_per_video,
+        join_clips=join_clips,
     )

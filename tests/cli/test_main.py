@@ -212,6 +212,7 @@ def test_attentive_probes_are_trained_and_named(jobs, capsys):
                 "seeds": 1,
                 "precision": "bf16",
                 "save": Path("p"),
+                "force": False,
             },
         )
     ]
@@ -249,6 +250,13 @@ def test_a_probe_labels_videos(jobs, capsys):
         ("w.pt l.csv --out f.csv", "--out"),
         ("w.pt l.csv --attentive --kind knn", "--kind"),
         ("w.pt l.csv --attentive --windows", "--windows"),
+        ("w.pt l.csv --attentive --overlap 0.5", "--overlap"),
+        ("w.pt l.csv --attentive --top 5", "--top"),
+        ("w.pt l.csv --attentive --index 0", "--index"),
+        ("w.pt l.csv --overlap 0", "--overlap"),
+        ("w.pt l.csv --top 1", "--top"),
+        ("w.pt l.csv --index 0", "--index"),
+        ("w.pt l.csv --force", "--force"),
         ("videos --probe p --attentive", "--attentive"),
         ("videos --probe p --set epochs=3", "--set"),
     ],
@@ -258,6 +266,35 @@ def test_options_that_would_not_be_used_are_refused(jobs, capsys, line, option):
     assert jobs.calls == []
     told = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert f"{option}: " in told and "not use it" in told
+
+
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("--overlap 0.5", "--overlap"),
+        ("--windows --clips 2", "--clips"),
+        ("--windows --join", "--join/--average"),
+        ("--windows --average", "--join/--average"),
+        ("--force", "--force"),
+    ],
+)
+def test_options_that_do_nothing_beside_others_are_refused(jobs, capsys, line, option):
+    assert run(["probe", "videos", "--probe", "p", *line.split()]) == 2
+    assert jobs.calls == []
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert f"{option}: " in told and "leave it out" in told
+
+
+def test_a_published_probe_is_kept_before_it_labels(jobs):
+    jobs.answer = Labelled(
+        ("a.mp4",), ("/v/a",), np.zeros(1), np.ones(1), np.array([[0.25, 0.75]]), ("open", "close")
+    )
+    line = "probe w.pt videos --probe p.pt --save kept --force --index 0"
+    assert run(line.split()) == 0
+    assert [name for name, _, _ in jobs.calls] == ["load_probe", "keep_probe", "label"]
+    assert jobs.calls[0][2]["index"] == 0
+    assert jobs.calls[1] == ("keep_probe", (jobs.answer, Path("kept")), {"force": True})
+    assert jobs.calls[2][2] == {"windows": False, "overlap": 0.0, "top": 1}
 
 
 def test_probe_prints_its_rows(jobs, capsys):

@@ -272,6 +272,117 @@ def test_an_index_is_for_files_of_several_probes(folder, trained, here):
     assert nexus.load_probe(folder / "probe.pt", encoder=folder / "w.pt", index=0)
 
 
+def test_a_probe_is_not_replaced_by_another(folder, trained, here, capsys):
+    data = folder / "clips/labels.csv"
+    again = {"label": "speed", "clips": {"fps": 8.0}, "save": trained.folder}
+    before = {path.name: path.read_bytes() for path in trained.folder.iterdir()}
+    for changes, told in (
+        ({"overrides": [*QUICK, "epochs=3"]}, r"training\.epochs \(2 there, 3 now\)"),
+        ({"clips": {"fps": 4.0}}, r"sampling\.clip\.fps \(8\.0 there, 4\.0 now\)"),
+        ({"which": "context"}, r"encoder\.digest"),
+        ({"seeds": 2}, r"training\.seeds \(1 there, 2 now\)"),
+        ({"layers": (0, 2)}, r"encoder\.layers \(\[-1\] there, \[0, 2\] now\)"),
+    ):
+        arguments = {"overrides": QUICK, **again, **changes}
+        with pytest.raises(DataError, match=rf"holds another probe: {told}.*--force"):
+            nexus.train_probe(folder / "w.pt", data, **arguments)
+    assert before == {path.name: path.read_bytes() for path in trained.folder.iterdir()}
+    assert not list(here.iterdir())  # nothing was encoded for that
+
+    kept = here / "kept"
+    nexus.train_probe(folder / "w.pt", data, **{**again, "overrides": QUICK, "save": kept})
+    card = json.loads((kept / "probe.json").read_text())
+    nexus.train_probe(folder / "w.pt", data, **{**again, "overrides": QUICK, "save": kept})
+    assert json.loads((kept / "probe.json").read_text()) == card
+    capsys.readouterr()
+    again |= {"overrides": [*QUICK, "epochs=1", "learning_rates=[1e-6]"], "save": kept}
+    nexus.train_probe(folder / "w.pt", data, **again, force=True)
+    assert load_probe_folder(kept)[1].training["epochs"] == 1
+
+
+def test_a_row_of_other_values_does_not_go_unnoticed(folder, here, capsys):
+    options = {"label": "speed", "clips": {"fps": 8.0}, "overrides": QUICK}
+    data, table = folder / "clips/labels.csv", here / "probes/w/probes.json"
+    nexus.train_probe(folder / "w.pt", data, **options)
+    nexus.train_probe(folder / "w.pt", data, **options)
+    assert "takes the place" not in capsys.readouterr().err
+    content = json.loads(table.read_text())
+    content["rows"][0] |= {"values": [0.125], "mean": 0.125}
+    table.write_text(json.dumps(content))
+    nexus.train_probe(folder / "w.pt", data, **options, save="elsewhere")
+    told = " ".join(capsys.readouterr().err.split())
+    assert "note: the row w, speed, attentive, 2 blocks of probes/w/probes.json takes" in told
+    assert "the place of one with accuracy 0.125" in told
+
+
+def test_other_labels_make_another_probe(folder, here):
+    table = pd.read_csv(folder / "clips/labels.csv")
+    table["path"] = [str(folder / "clips" / path) for path in table["path"]]
+    table.to_csv(here / "list.csv", index=False)
+    options = {"label": "speed", "overrides": QUICK, "clips": {"fps": 8.0}}
+    [found] = nexus.train_probe(folder / "w.pt", here / "list.csv", **options)
+    table.iloc[1:].to_csv(here / "list.csv", index=False)
+    with pytest.raises(DataError, match=r"training\.data_digest"):
+        nexus.train_probe(folder / "w.pt", here / "list.csv", **options)
+    (found.folder / "probe.json").write_text("{")
+    with pytest.raises(DataError, match=r"its probe\.json cannot be read .*--force"):
+        nexus.train_probe(folder / "w.pt", here / "list.csv", **options)
+
+
+def test_columns_that_cannot_be_learned_are_left_out_before_anything_is_encoded(
+    folder, here, capsys
+):
+    table = pd.read_csv(folder / "clips/labels.csv")
+    table["path"] = [str(folder / "clips" / path) for path in table["path"]]
+    table["clip_id"] = [f"clip {number}" for number in range(len(table))]
+    # A class whose only training sample is too short for a clip: that shows when it is read.
+    table["rare"] = ["ab"[number % 2] for number in range(len(table))]
+    first = {split: table.index[table["split"] == split][0] for split in ("train", "test")}
+    table.loc[list(first.values()), "rare"] = "odd"
+    table["end"] = [0.5 if row == first["train"] else 1.5 for row in table.index]
+    table.to_csv(here / "list.csv", index=False)
+    with pytest.raises(DataError, match="no training sample of class clip"):
+        nexus.train_probe(folder / "w.pt", here / "list.csv", label="clip_id")
+    assert [path.name for path in here.iterdir()] == ["list.csv"]
+    quick = {"overrides": QUICK, "clips": {"fps": 8.0}}
+    found = nexus.train_probe(folder / "w.pt", here / "list.csv", **quick)
+    learned = {one.folder.name for one in found}
+    assert "speed" in learned and not learned & {"clip_id", "rare"}
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.count("clip_id: not learned") == told.count("rare: not learned") == 1
+    with pytest.raises(DataError, match="no training sample of class odd"):
+        nexus.train_probe(folder / "w.pt", here / "list.csv", label="rare", **quick)
+
+
+def test_a_place_that_cannot_be_written_is_found_at_once(folder, here):
+    (here / "probe.safetensors").write_text("weights")
+    (here / "plain").write_text("text")
+    data = folder / "clips/labels.csv"
+    for save, told in (
+        (here / "probe.safetensors", r"probe\.safetensors is a file; .* for instance \S+/probe$"),
+        (here / "plain/deep", r"plain is a file; .* for instance \S+/plain-probe$"),
+        ("/proc/probe", r"cannot be kept in /proc/probe: .*give another folder"),
+    ):
+        # The weights are not even looked for.
+        with pytest.raises(DataError, match=told):
+            nexus.train_probe(here / "none.pt", data, save=save)
+    assert sorted(path.name for path in here.iterdir()) == ["plain", "probe.safetensors"]
+
+
+def test_a_published_probe_replaces_no_other(folder, trained, here):
+    line = ["probe", str(folder / "w.pt"), str(folder / "clips/test"), "--fps", "8", "--probe"]
+    line += [str(folder / "probe.pt"), "--save"]
+    before = (trained.folder / "probe.json").read_bytes()
+    assert run([*line, str(trained.folder)]) == 1
+    assert run([*line, str(trained.folder / "probe.json")]) == 1
+    assert (trained.folder / "probe.json").read_bytes() == before
+    assert run([*line, "kept"]) == 0
+    assert run([*line, "kept"]) == 0  # the same one
+    assert run([*line, "kept", "--frames", "4"]) == 1
+    assert run([*line, "kept", "--frames", "4", "--force"]) == 0
+    assert nexus.load_probe("kept").sampling.clip.num_frames == 4
+
+
 def test_joined_clips_of_several_layers(folder, here):
     [found] = nexus.train_probe(
         folder / "w.pt", folder / "clips/labels.csv", label="speed", overrides=QUICK,
