@@ -175,9 +175,9 @@ def ratio_of(hidden: int, dim: int) -> float:
     return ratio if int(dim * ratio) == hidden else math.nextafter(ratio, math.inf)
 
 
-def blocks_in(tensors: Mapping[str, Tensor]) -> int:
-    """How many blocks there are, going by the highest number."""
-    numbers = (re.match(r"stack\.blocks\.(\d+)\.", name) for name in tensors)
+def blocks_in(tensors: Mapping[str, Tensor], start: str = "stack.blocks.") -> int:
+    """How many blocks there are, going by the highest number after `start`."""
+    numbers = (re.match(rf"{re.escape(start)}(\d+)\.", name) for name in tensors)
     return max((int(match[1]) for match in numbers if match), default=-1) + 1
 
 

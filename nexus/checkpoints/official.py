@@ -48,9 +48,9 @@ from nexus.models.ssl import VJEPAConfig, VJEPAModel
 from nexus.models.world import ActionPredictor
 
 Kind = Literal["vjepa2", "vjepa2_1", "vjepa2_ac"]
-ENCODER_PARTS = ("encoder", "target_encoder", "ema_encoder")
-TARGET_PARTS = ("target_encoder", "ema_encoder", "encoder")
 CONTEXT_PARTS = ("encoder", "target_encoder", "ema_encoder")
+TARGET_PARTS = ("target_encoder", "ema_encoder", "encoder")
+"""Where a role's encoder is looked for, in this order; both name all encoders of a file."""
 OFFICIAL_FILE = "model.pt"
 """The file in a folder that `nexus convert` wrote."""
 SETTINGS_KEY, ACTION_KEY = "nexus_config", "action_predictor"
@@ -107,12 +107,12 @@ def read_official(path: str | Path) -> OfficialFile:
     path = Path(path)
     content = read_pickled(path)
     found = list(content)[:12] if isinstance(content, Mapping) else type(content).__name__
-    if not isinstance(content, Mapping) or not any(part in content for part in ENCODER_PARTS):
+    if not isinstance(content, Mapping) or not any(part in content for part in CONTEXT_PARTS):
         raise CheckpointError(
             f"{path} is not a published V-JEPA 2 file: it holds {found}; expected a mapping with "
-            f"one of {', '.join(ENCODER_PARTS)}"
+            f"one of {', '.join(CONTEXT_PARTS)}"
         )
-    encoders = {p: _bare(path, p, content[p]) for p in ENCODER_PARTS if p in content}
+    encoders = {p: _bare(path, p, content[p]) for p in CONTEXT_PARTS if p in content}
     predictor = _bare(path, "predictor", content.get("predictor", {}))
     if AC_MARK in predictor:
         kind: Kind = "vjepa2_ac"
@@ -238,9 +238,15 @@ def _bare(path: Path, part: str, state: Any) -> dict[str, Tensor]:
     """A state dict without its prefixes."""
     if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
         raise CheckpointError(f"{path}: {part} is not a mapping of names to tensors")
-    bare = {PREFIX.sub("", name): tensor for name, tensor in state.items()}
-    if len(bare) < len(state):
-        raise CheckpointError(f"{path}: {part} holds names that differ in their prefixes alone")
+    bare: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        short = PREFIX.sub("", name)
+        if short in bare:
+            raise CheckpointError(
+                f"{path}: {part} holds names that differ in their prefixes alone: two tensors are "
+                f"called {short} once those are taken off"
+            )
+        bare[short] = tensor
     return bare
 
 

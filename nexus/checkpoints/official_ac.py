@@ -7,14 +7,12 @@
     predictor_norm.*                norm.*
     predictor_proj.*                proj.*
 
-No tensor is changed, split or joined. Published keys may carry `module.` and `backbone.` in front,
-left there by the wrappers they were trained in.
+No tensor is changed, split or joined. The prefixes that published keys may carry are taken off
+where the file is read, in `nexus.checkpoints.official`.
 
 Source: the `predictor` of `vjepa2-ac-vitg.pt`.
 """
 
-import math
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nexus.checkpoints.architecture import blocks_in, ratio_of, shape_of
 from nexus.checkpoints.weights import compare
 from nexus.errors import CheckpointError
 from nexus.models.world import ActionPredictor, ActionPredictorConfig
@@ -36,7 +35,6 @@ OURS = {
     "predictor_proj": "proj",
 }
 PUBLISHED = {ours: published for published, ours in OURS.items()}
-PREFIX = re.compile(r"^(?:(?:module|backbone)\.)+")
 
 
 def action_predictor(
@@ -46,7 +44,7 @@ def action_predictor(
 
     Args:
         path: of the file, for messages.
-        state: the file's `predictor`.
+        state: the file's `predictor`, without prefixes.
         given: settings that win over what the shapes tell, such as `heads`.
 
     Raises:
@@ -79,7 +77,7 @@ def to_nexus(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         CheckpointError: a name that no AC predictor has.
     """
-    return _renamed(_bare(state), OURS, "a published V-JEPA 2-AC predictor")
+    return _renamed(state, OURS, "a published V-JEPA 2-AC predictor")
 
 
 def to_meta(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -102,33 +100,23 @@ def ac_config(state: Mapping[str, Tensor], **overrides: Any) -> ActionPredictorC
         CheckpointError: a tensor that tells of a setting is missing or not a matrix.
         ConfigError: an unknown override, or one that does not go with the shapes.
     """
-    state = _bare(state)
-    predictor_dim, in_dim = _shape(state, "predictor_embed.weight")
-    hidden, _ = _shape(state, "predictor_blocks.0.mlp.fc1.weight")
+    predictor_dim, in_dim = shape_of(state, "predictor_embed.weight", 2)
+    hidden, _ = shape_of(state, "predictor_blocks.0.mlp.fc1.weight", 2)
+    blocks = blocks_in(state, "predictor_blocks.")
     fields = ActionPredictorConfig.model_fields
     is_published = predictor_dim == fields["predictor_dim"].default
     return ActionPredictorConfig.from_mapping(
         {
             "in_dim": in_dim,
             "predictor_dim": predictor_dim,
-            "depth": fields["depth"].default if is_published else _depth(state),
-            "mlp_ratio": _ratio(hidden, predictor_dim),
-            "action_dim": _shape(state, "action_encoder.weight")[1],
-            "state_dim": _shape(state, "state_encoder.weight")[1],
-            "extrinsics_dim": _shape(state, "extrinsics_encoder.weight")[1],
+            "depth": fields["depth"].default if is_published else blocks,
+            "mlp_ratio": ratio_of(hidden, predictor_dim),
+            "action_dim": shape_of(state, "action_encoder.weight", 2)[1],
+            "state_dim": shape_of(state, "state_encoder.weight", 2)[1],
+            "extrinsics_dim": shape_of(state, "extrinsics_encoder.weight", 2)[1],
             **overrides,
         }
     )
-
-
-def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    bare = {}
-    for name, tensor in state.items():
-        short = PREFIX.sub("", name)
-        if short in bare:
-            raise CheckpointError(f"two tensors are called {short} once prefixes are taken off")
-        bare[short] = tensor
-    return bare
 
 
 def _renamed(
@@ -148,30 +136,6 @@ def _renamed(
     return renamed
 
 
-def _shape(state: Mapping[str, Tensor], name: str) -> tuple[int, int]:
-    """Rows and columns of a matrix."""
-    if name not in state:
-        raise CheckpointError(
-            f"{name} is missing: expected a published V-JEPA 2-AC predictor, got "
-            f"{len(state)} tensors: {_first(state)}"
-        )
-    if state[name].ndim != 2:
-        raise CheckpointError(f"{name} must be a matrix, got shape {tuple(state[name].shape)}")
-    rows, columns = state[name].shape
-    return rows, columns
-
-
 def _first(names: Iterable[str]) -> str:
     names = list(names)
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _depth(state: Mapping[str, Tensor]) -> int:
-    numbers = [re.match(r"predictor_blocks\.(\d+)\.", name) for name in state]
-    return 1 + max(int(match[1]) for match in numbers if match)
-
-
-def _ratio(hidden: int, dim: int) -> float:
-    """The MLP ratio that `int(dim * ratio)` turns into the hidden width, rounding or not."""
-    ratio = hidden / dim
-    return ratio if int(dim * ratio) == hidden else math.nextafter(ratio, math.inf)
