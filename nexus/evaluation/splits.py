@@ -24,6 +24,8 @@ SPLIT_SEED = 0
 SHARES = (0.6, 0.2, 0.2)
 MIN_FILES = 5
 NAMES = ("train", "validation", "test")
+SHOWN = 5
+"""Classes that a message names."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ def _divide(
         members.setdefault(stratum, []).append(path)
     few = {stratum: len(paths) for stratum, paths in members.items() if len(paths) < min_files}
     if few:
-        listed = ", ".join(f"{name} ({count})" for name, count in sorted(few.items()))
+        listed = _listed([f"{name} ({count})" for name, count in sorted(few.items())])
         raise DataError(
             f"too few files to divide into splits: {listed}; expected at least {min_files} a "
             "class. Add files, drop the class, or give the data its own splits."
@@ -223,6 +225,12 @@ def _rank(key: str, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogatepass")).digest()
 
 
+def _listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
 def _require_each_class(
     column: str, classes: Sequence[str], labels: Int[ndarray, " rows"], parts: Parts
 ) -> None:
@@ -232,6 +240,6 @@ def _require_each_class(
     present = np.unique(labels[parts.train.rows])
     if missing := [name for index, name in enumerate(classes) if index not in present]:
         raise DataError(
-            f"label column {column!r}: no training sample of class {', '.join(missing)}; "
+            f"label column {column!r}: no training sample of class {_listed(missing)}; "
             "a probe cannot learn a class that it never sees"
         )

@@ -25,7 +25,7 @@ from nexus.evaluation.frozen import FeatureConfig, check_layers, device_of, fitt
 from nexus.evaluation.labelling import Labelled, VideoClassifier, check_label_file
 from nexus.jobs.console import messages, progress, say_problems
 from nexus.jobs.opening import ClipChoice, OpenedEncoder, open_encoder
-from nexus.jobs.runs import read_videos
+from nexus.jobs.runs import expanded, read_videos
 from nexus.models.encoder import clip_grid, off_distribution
 from nexus.models.heads import AttentiveHead
 
@@ -63,6 +63,7 @@ def load_probe(
         CheckpointError: probe or encoder cannot be read, or the encoder is another one.
         DataError: the file of class names cannot be read, or the clips do not fit the encoder.
     """
+    probe = expanded(probe)
     own = isinstance(probe, Path) or Path(probe).exists()
     if own and is_probe_folder(probe):
         _refuse_index(probe, index)

@@ -114,6 +114,7 @@ def test_votes_average_the_clips_of_a_sample() -> None:
     [
         (["a"] * 10, None, r"single class a"),
         (["a"] * 10 + ["b"] * 4, None, r"too few files .*b \(4\); expected at least 5"),
+        (list("abcdefg"), None, r"splits: a \(1\), .*, e \(1\) and 2 more; expected"),
         (["a", "b"] * 5, ["train"] * 9 + [""], r"1 of 10 samples have no split"),
         (["a", "b"] * 5, ["train"] * 10, r"expected train with validation"),
         (["a", "b"] * 5, ["train", "dev"] * 5, r"splits are dev, train"),

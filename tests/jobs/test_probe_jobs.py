@@ -369,6 +369,12 @@ def test_a_place_that_cannot_be_written_is_found_at_once(folder, here):
     assert sorted(path.name for path in here.iterdir()) == ["plain", "probe.safetensors"]
 
 
+def test_a_probe_may_lie_in_the_home_folder(folder, trained, here, monkeypatch):
+    monkeypatch.setenv("HOME", str(trained.folder.parent))
+    classifier = nexus.load_probe(f"~/{trained.folder.name}")
+    assert classifier.card == load_probe_folder(trained.folder)[1]
+
+
 def test_a_published_probe_replaces_no_other(folder, trained, here):
     line = ["probe", str(folder / "w.pt"), str(folder / "clips/test"), "--fps", "8", "--probe"]
     line += [str(folder / "probe.pt"), "--save"]
