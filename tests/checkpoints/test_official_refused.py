@@ -1,4 +1,4 @@
-"""Published files that do not fit: what is wrong is named; what Meta's code lacks stays unwritten."""
+"""Published files that do not fit, and models that Meta lacks: what is wrong is named."""
 
 import pytest
 import torch
