@@ -102,8 +102,9 @@ def video_streams(container: InputContainer) -> list[VideoStream]:
 def _choose_stream(path: Path, container: InputContainer) -> VideoStream:
     videos = video_streams(container)
     if not videos:
-        others = sorted({_describe(stream) for stream in container.streams})
-        raise NoVideoError(f"{path}: no video stream; holds only {', '.join(others) or 'nothing'}")
+        others = ", ".join(sorted({_describe(stream) for stream in container.streams}))
+        found = f"holds only {others}" if others else "the file may have been cut short"
+        raise NoVideoError(f"{path}: no video stream; {found}")
     stream = next((s for s in videos if s.disposition & Disposition.default), videos[0])
     if stream.codec_context is None:
         raise DataError(f"{path}: FFmpeg has no decoder for this video's codec")

@@ -499,3 +499,12 @@ def test_torchcodec_frames_are_checked_against_the_timeline(tmp_path, monkeypatc
     np.testing.assert_array_equal(views, frames[:, ::2, :50])
     turned = write_clip(tmp_path / "reordered.avi", codec="mpeg4")
     assert read_number(decoder.frames(turned, np.array([0.5]))[0]) == 15
+
+
+def test_a_file_that_lost_its_streams_is_said_to_be_cut_short(tmp_path):
+    path = write_clip(tmp_path / "whole.mp4", 60)
+    cut = tmp_path / "cut.mp4"
+    content = path.read_bytes()
+    cut.write_bytes(content[: len(content) * 2 // 3])
+    with pytest.raises(DataError, match=r"cut\.mp4: no video stream; the file may have been cut"):
+        PyAVDecoder().probe(cut)
