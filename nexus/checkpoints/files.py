@@ -58,7 +58,7 @@ class ModelCard:
 def save_checkpoint(
     root: str | Path, model: nn.Module, card: ModelCard, state: Mapping[str, Any], *, keep: int = 3
 ) -> Path:
-    """Write `root/step_XXXXXXXX`, point `latest.json` at it and drop all but the last `keep`.
+    """Write `root/step_00000200` (say), point `latest.json` at it and drop all but the last `keep`.
 
     Args:
         root: the run's `checkpoints` folder; made if need be.

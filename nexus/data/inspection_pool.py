@@ -83,8 +83,7 @@ class InspectionPool:
         try:
             for finished in as_completed([threads.submit(check, path) for path in paths]):
                 done(*finished.result())
-        except BaseException:
-            # Interrupted: what the children are busy with is not worth waiting for.
+        except BaseException:  # interrupted: what the children do is not worth waiting for
             for child in started:
                 child.process.kill()
             raise

@@ -87,12 +87,9 @@ def class_columns(catalog: Catalog, label: str | None) -> tuple[list[str], list[
 def _labels_alone(catalog: Catalog) -> FeatureTable:
     """A table without features: enough to see which splits and classes a column has."""
     records = catalog.records
-    return FeatureTable(
-        features=np.zeros((len(records), 0), np.float32),
-        keys=tuple(record.key for record in records),
-        paths=tuple(str(record.path) for record in records),
-        labels=tuple(record.labels for record in records),
-        splits=tuple(record.split or "" for record in records),
+    return FeatureTable.of_records(
+        np.zeros((len(records), 0), np.float32),
+        records,
         starts=np.zeros(len(records)),
         ends=np.zeros(len(records)),
         pooling="mean",

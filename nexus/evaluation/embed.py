@@ -10,10 +10,9 @@ import torch
 from nexus.data.catalog import Catalog, Problem
 from nexus.data.clips import ClipConfig
 from nexus.data.decode import Decoder, choose_decoder
-from nexus.errors import DataError
 from nexus.evaluation.features import Progress
 from nexus.evaluation.frozen import FeatureConfig, encode, frozen
-from nexus.evaluation.table import FeatureTable
+from nexus.evaluation.table import FeatureTable, nothing_read
 from nexus.evaluation.table_files import check_ending, write_tables
 from nexus.evaluation.window_reader import WindowReader, batched
 from nexus.models.encoder import VideoEncoder
@@ -87,12 +86,9 @@ def embed(
             if progress is not None:
                 progress(batch[-1].record + 1, len(catalog.records))
             chosen = [catalog.records[item.record] for item in batch]
-            yield FeatureTable(
-                features=features,
-                keys=tuple(record.key for record in chosen),
-                paths=tuple(str(record.path) for record in chosen),
-                labels=tuple(dict(record.labels) for record in chosen),
-                splits=tuple(record.split or "" for record in chosen),
+            yield FeatureTable.of_records(
+                features,
+                chosen,
                 starts=np.array([item.start for item in batch]),
                 ends=np.array([item.end for item in batch]),
                 pooling=config.pooling,
@@ -100,8 +96,7 @@ def embed(
                 layers=config.layers,
             )
         if not files:
-            listed = "; ".join(f"{item.path}: {item.reason}" for item in reader.problems())
-            raise DataError(f"no window of {catalog.source} could be read ({listed[:600]})")
+            raise nothing_read(f"no window of {catalog.source} could be read", reader.problems())
 
     columns = sorted({name for record in catalog.records for name in record.labels})
     with frozen(encoder):

@@ -17,7 +17,7 @@ from nexus.data.catalog import Problem, VideoRecord
 from nexus.errors import DataError
 from nexus.evaluation.frozen import FeatureConfig, encode, frozen, weights_identity
 from nexus.evaluation.source import ClipSource
-from nexus.evaluation.table import FeatureTable, Pooling, concatenate
+from nexus.evaluation.table import FeatureTable, Pooling, concatenate, nothing_read
 from nexus.evaluation.table_files import load_table, write_tables
 from nexus.models.encoder import VideoEncoder
 
@@ -155,12 +155,9 @@ def _tables(
         features, grid = featurise(batch.video)
         chosen = [records[row] for row in batch.record_index.tolist()]
         times = batch.times.numpy()
-        yield FeatureTable(
-            features=features,
-            keys=tuple(record.key for record in chosen),
-            paths=tuple(str(record.path) for record in chosen),
-            labels=tuple(dict(record.labels) for record in chosen),
-            splits=tuple(record.split or "" for record in chosen),
+        yield FeatureTable.of_records(
+            features,
+            chosen,
             starts=times[:, 0],
             ends=times[:, -1] + frame_step(times, chosen),
             pooling=pooling,
@@ -168,8 +165,7 @@ def _tables(
             layers=layers,
         )
     if not found_any:
-        listed = "; ".join(f"{problem.path}: {problem.reason}" for problem in problems.values())
-        raise DataError(f"no clip of {source.catalog.source} could be read ({listed[:600]})")
+        raise nothing_read(f"no clip of {source.catalog.source} could be read", problems.values())
 
 
 def frame_step(

@@ -24,6 +24,7 @@ from nexus.errors import DataError
 from nexus.evaluation.features import Progress, frame_step
 from nexus.evaluation.frozen import FeatureConfig, encode_tokens, frozen, probe_tokens
 from nexus.evaluation.source import ClipSource
+from nexus.evaluation.table import nothing_read
 from nexus.evaluation.table_files import utf8
 from nexus.evaluation.window_reader import WindowReader, batched
 from nexus.models.encoder import VideoEncoder
@@ -213,7 +214,7 @@ class VideoClassifier:
                 rows.append(_Row(record, clips[0].start, clips[-1].end, mean))
         problems = tuple(dict.fromkeys(self._told(lost) for _, lost in sorted(failed.items())))
         if not rows and any(len(lost) < sampling.clips_per_video for lost in failed.values()):
-            raise _nothing(f"no video of {catalog.source} has all of its clips", problems)
+            raise nothing_read(f"no video of {catalog.source} has all of its clips", problems)
         return self._labelled(catalog, rows, problems)
 
     def windows(
@@ -302,7 +303,7 @@ class VideoClassifier:
         self, catalog: Catalog, rows: list[_Row], problems: tuple[Problem, ...]
     ) -> Labelled:
         if not rows:
-            raise _nothing(f"no clip of {catalog.source} could be read", problems)
+            raise nothing_read(f"no clip of {catalog.source} could be read", problems)
         records = [catalog.records[row.record] for row in rows]
         return Labelled(
             keys=tuple(record.key for record in records),
@@ -313,8 +314,3 @@ class VideoClassifier:
             classes=self.classes,
             problems=problems,
         )
-
-
-def _nothing(what: str, problems: tuple[Problem, ...]) -> DataError:
-    listed = "; ".join(f"{problem.path}: {problem.reason}" for problem in problems)
-    return DataError(f"{what} ({listed[:600]})")

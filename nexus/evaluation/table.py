@@ -1,14 +1,15 @@
 """A table of frozen features: one row a clip, with what is known about the clip."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from nexus.data.catalog import Problem
+from nexus.data.catalog import Problem, VideoRecord
+from nexus.errors import DataError
 
 Pooling = Literal["mean", "mean_time", "tokens", "attentive", "pixels"]
 """How a clip's tokens `(t h w)` become its features:
@@ -55,6 +56,20 @@ class FeatureTable:
         columns = (self.keys, self.paths, self.labels, self.splits, self.starts, self.ends)
         if lengths := {len(column) for column in columns} - {len(self.features)}:
             raise ValueError(f"{len(self.features)} features but columns of length {lengths}")
+
+    @classmethod
+    def of_records(
+        cls, features: ndarray, records: Sequence[VideoRecord], **columns: Any
+    ) -> "FeatureTable":
+        """A table with a row for each of the records; `columns` are the fields that they lack."""
+        return cls(
+            features=features,
+            keys=tuple(record.key for record in records),
+            paths=tuple(str(record.path) for record in records),
+            labels=tuple(dict(record.labels) for record in records),
+            splits=tuple(record.split or "" for record in records),
+            **columns,
+        )
 
     def __len__(self) -> int:
         return len(self.features)
@@ -110,3 +125,9 @@ def concatenate(tables: Sequence[FeatureTable]) -> FeatureTable:
         ends=np.concatenate([table.ends for table in tables]),
         problems=tuple(problem for table in tables for problem in table.problems),
     )
+
+
+def nothing_read(what: str, problems: Iterable[Problem]) -> DataError:
+    """The error of a job of which nothing is left: `what`, and the reasons."""
+    listed = "; ".join(f"{problem.path}: {problem.reason}" for problem in problems)
+    return DataError(f"{what} ({listed[:600]})")

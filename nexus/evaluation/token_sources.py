@@ -30,7 +30,7 @@ from nexus.evaluation.features import (
 )
 from nexus.evaluation.frozen import FeatureConfig, encode_tokens, frozen, probe_tokens
 from nexus.evaluation.source import ClipSource
-from nexus.evaluation.table import FeatureTable
+from nexus.evaluation.table import FeatureTable, nothing_read
 from nexus.evaluation.window_reader import ahead, batched
 from nexus.models.encoder import VideoEncoder, clip_grid
 
@@ -213,16 +213,12 @@ def live_tokens(
         if progress is not None:
             progress(number + 1, len(dataset))
     if not numbers:
-        listed = "; ".join(f"{problem.path}: {problem.reason}" for problem in problems.values())
-        raise DataError(f"no clip of {source.catalog.source} could be read ({listed[:600]})")
+        raise nothing_read(f"no clip of {source.catalog.source} could be read", problems.values())
     records = [source.catalog.records[n // source.clips_per_video] for n in numbers]
     shown = np.stack(times)
-    table = FeatureTable(
-        features=np.zeros((len(numbers), 0, encoder.embed_dim), np.float16),
-        keys=tuple(record.key for record in records),
-        paths=tuple(str(record.path) for record in records),
-        labels=tuple(dict(record.labels) for record in records),
-        splits=tuple(record.split or "" for record in records),
+    table = FeatureTable.of_records(
+        np.zeros((len(numbers), 0, encoder.embed_dim), np.float16),
+        records,
         starts=shown[:, 0],
         ends=shown[:, -1] + frame_step(shown, records),
         pooling="tokens",

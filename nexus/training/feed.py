@@ -113,7 +113,7 @@ class Feed:
             for path in self.ledger.failed_files:
                 if path not in known:
                     reason = next(p.reason for p in batch.failures if p.path == path)
-                    self._say(f"left out {path}: {reason.removeprefix(f'{path}: ')}")
+                    self._say(f"left out {path}: {reason}")
             self.ledger.raise_if_too_many()
         return batch
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from oracles.tiny import SMALL_SIZE as SIZE
 from oracles.tiny import stir
 
 import nexus
@@ -28,16 +29,6 @@ SMALL = (
     "data.num_workers=0",
     "model.img_size=16",
     "model.num_frames=4",
-)
-SIZE = (
-    "model.patch_size=8",
-    "model.encoder_dim=24",
-    "model.num_heads=2",
-    "model.num_spatial_layers=2",
-    "model.num_temporal_layers=1",
-    "model.predictor_dim=24",
-    "model.predictor_heads=2",
-    "model.num_predictor_layers=1",
 )
 SCHEDULE = ("optim.warmup_steps=1", "optim.cooldown_steps=1")
 GROWING = "training.curriculum=[[0,4],[2,8,24]]"

@@ -23,6 +23,18 @@ TINY: dict[str, Any] = {
     "mlp_ratio": 2.0,
 }
 
+SMALL_SIZE = (
+    "model.patch_size=8",
+    "model.encoder_dim=24",
+    "model.num_heads=2",
+    "model.num_spatial_layers=2",
+    "model.num_temporal_layers=1",
+    "model.predictor_dim=24",
+    "model.predictor_heads=2",
+    "model.num_predictor_layers=1",
+)
+"""Overrides that make any recipe's model small; width that three rotary parts fit into."""
+
 
 def tiny_model(*, seed: int = 0, **changes: Any) -> VJEPAModel:
     """A tiny `VJEPAModel` whose weights are a function of the seed."""

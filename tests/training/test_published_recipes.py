@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from oracles.tiny import clips, stir
+from oracles.tiny import SMALL_SIZE, clips, stir
 
 from nexus.data.shape import ClipShape
 from nexus.models.ssl import VJEPAConfig, build_model
@@ -13,14 +13,7 @@ from nexus.training.recipe import load_recipe, recipe_names
 SMALL = [
     "model.img_size=32",
     "model.num_frames=8",
-    "model.patch_size=8",
-    "model.encoder_dim=24",
-    "model.num_heads=2",
-    "model.num_spatial_layers=2",
-    "model.num_temporal_layers=1",
-    "model.predictor_dim=24",
-    "model.predictor_heads=2",
-    "model.num_predictor_layers=1",
+    *SMALL_SIZE,
     "training.curriculum=[]",
 ]
 REDUCED = {
