@@ -80,6 +80,14 @@ class Augmentation:
     hue: float = 0.0
 
     @property
+    def part(self) -> tuple[slice, slice]:
+        """The rows and columns of the crop."""
+        return (
+            slice(self.top, self.top + self.height),
+            slice(self.left, self.left + self.width),
+        )
+
+    @property
     def changes_colour(self) -> bool:
         """Whether the colours differ from the original's."""
         return (self.brightness, self.contrast, self.saturation, self.hue) != (1.0, 1.0, 1.0, 0.0)
@@ -135,20 +143,19 @@ def augment(
     interpolation: Interpolation = "bilinear",
 ) -> UInt8[Tensor, "3 time out_height out_width"]:
     """Apply one draw to all frames of a clip: crop, resize to `size`, mirror, recolour."""
-    return recolour(resized_crop(frames, change, size, interpolation), change)
+    rows, columns = change.part
+    return recolour(show_part(frames[:, rows, columns], change, size, interpolation), change)
 
 
-def resized_crop(
-    frames: UInt8[Tensor, "batch height width 3"],
+def show_part(
+    parts: UInt8[Tensor, "batch part_height part_width 3"],
     change: Augmentation,
     size: tuple[int, int],
     interpolation: Interpolation = "bilinear",
 ) -> UInt8[Tensor, "batch out_height out_width 3"]:
-    """The part of a draw that each picture takes for itself: crop, resize to `size`, mirror."""
-    rows = slice(change.top, change.top + change.height)
-    columns = slice(change.left, change.left + change.width)
-    frames = resize(frames[:, rows, columns], size, interpolation)
-    return frames.flip(2) if change.flip else frames
+    """What each picture's part goes through for itself: resize to `size`, mirror."""
+    parts = resize(parts, size, interpolation)
+    return parts.flip(2) if change.flip else parts
 
 
 def recolour(
@@ -195,45 +202,6 @@ def resize(
     images = frames.permute(0, 3, 1, 2)
     images = F.interpolate(images, size, mode=interpolation, antialias=True)
     return images.permute(0, 2, 3, 1)
-
-
-class ClipView:
-    """How one clip's pictures are shown: drawn once, as soon as the size of the pictures is known.
-
-    Args:
-        config: random changes; None gives the evaluation view.
-        size: height and width of the result, pixels.
-        rng: the clip's own random stream.
-    """
-
-    def __init__(
-        self, config: AugmentConfig | None, size: tuple[int, int], rng: np.random.Generator
-    ) -> None:
-        self._config, self._size, self._seed = config, size, int(rng.integers(2**63))
-        self._drawn: tuple[tuple[int, int], Augmentation] | None = None
-
-    def pictures(
-        self, frames: UInt8[Tensor, "batch height width 3"]
-    ) -> UInt8[Tensor, "batch out_height out_width 3"]:
-        """What each picture goes through by itself, be it alone or together with others."""
-        if self._config is None:
-            return center_crop(frames, self._size)
-        change = self._draw(self._config, frames.shape[1], frames.shape[2])
-        return resized_crop(frames, change, self._size, self._config.interpolation)
-
-    def clip(
-        self, frames: UInt8[Tensor, "time height width 3"]
-    ) -> UInt8[Tensor, "3 time height width"]:
-        """What the clip made of such pictures goes through as a whole."""
-        return recolour(frames, self._drawn[1]) if self._drawn else frames.permute(3, 0, 1, 2)
-
-    def _draw(self, config: AugmentConfig, height: int, width: int) -> Augmentation:
-        # A decoder that starts over may find pictures of another size: the draw for a size is the
-        # same, whatever was seen before.
-        if self._drawn is None or self._drawn[0] != (height, width):
-            change = draw_augmentation(config, height, width, np.random.default_rng(self._seed))
-            self._drawn = (height, width), change
-        return self._drawn[1]
 
 
 def to_gray(

@@ -168,6 +168,7 @@ def frames_from_here(
     started, floor = False, None
     trouble: str | None = None
     context = video.stream.codec_context
+    context.skip_frame, skipping = "DEFAULT", False
     if context.codec.name != "h264":  # elsewhere the mark does not promise as much
         wanted = None
     try:
@@ -188,7 +189,9 @@ def frames_from_here(
                 trouble = "its data is incomplete"
                 break
             needed = wanted is None or packet.pts is None or packet.pts in wanted
-            context.skip_frame = "DEFAULT" if needed else "NONREF"
+            if needed == skipping:
+                skipping = not needed
+                context.skip_frame = "NONREF" if skipping else "DEFAULT"
             for frame in _undamaged(packet.decode(), floor):
                 if wanted is not None and frame.interlaced_frame:
                     return

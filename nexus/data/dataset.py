@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,29 +10,25 @@ import torch
 from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
 
-from nexus.data.augment import AugmentConfig, ClipView, resize, to_gray
+from nexus.data.augment import AugmentConfig, to_gray
 from nexus.data.cache import CacheConfig, CacheEntry, FrameCache
 from nexus.data.catalog import Catalog, Problem, VideoRecord
 from nexus.data.clips import ClipConfig, ClipTooShortError, FrameTimes, choose_clip
 from nexus.data.decode import choose_decoder, decoder_for
+from nexus.data.pictures import PictureView, collect
 from nexus.data.protocol import Decoder
 from nexus.data.shape import ClipShape
+from nexus.data.views import CenterView, DrawnView, ReducedView, reduced
 from nexus.errors import DataError
 
 _CHUNK_BYTES = 128_000_000  # a long video is decoded for the cache in pieces of this size
 _KNOWN_TIMES = 16384  # videos whose timestamps are remembered
 _SAMPLES = 1  # the kind of random stream; the order of an epoch is another one (see order.py)
-_View = Callable[
-    [UInt8[Tensor, "batch height width 3"]], UInt8[Tensor, "batch out_height out_width 3"]
-]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip, and when each of its frames comes on screen (seconds).
-
-    The pixels may lie in the cache's own memory: copy before changing them in place.
-    """
+    """One clip, and when each of its frames comes on screen (seconds)."""
 
     video: UInt8[Tensor, "channels time height width"]
     times: Float64[np.ndarray, " time"]
@@ -123,44 +119,44 @@ class ClipDataset:
                 start=record.start,
                 end=record.end,
             )
-            view = ClipView(self.augment, shape.size, rng)
-            frames = self._frames(index, clip.indices, view.pictures)
+            seed = int(rng.integers(2**63))
+            if self.augment is None:
+                view = CenterView(shape.size)
+            else:
+                view = DrawnView(self.augment, shape.size, seed)
+            frames = self._frames(index, clip.indices, view)
         except ClipTooShortError as error:
             return _problem(record, "too_short", error)
         except (DataError, OSError) as error:
             kind = "decode_failed" if record.path.exists() else "missing"
             return _problem(record, kind, error)
-        video = view.clip(frames)
+        video = view.finish(torch.from_numpy(frames))
         return Sample(to_gray(video) if self.channels == 1 else video, clip.times, index)
 
     def _frames(
-        self, index: int, indices: Int64[np.ndarray, " time"], view: _View
-    ) -> UInt8[Tensor, "time out_height out_width 3"]:
+        self, index: int, indices: Int64[np.ndarray, " time"], view: PictureView
+    ) -> UInt8[np.ndarray, "time out_height out_width 3"]:
         if self.cache is not None:
             entry = self.cache.entries[index]
             kept = self.cache.frames(index, lambda: self._decode_all(index))
             if kept is not None:
-                return view(torch.from_numpy(_take(kept, indices - entry.first)))
-        return torch.from_numpy(self._decode(index, indices, view))
+                wanted, place = np.unique(indices - entry.first, return_inverse=True)
+                return collect((kept[number] for number in wanted), place, view)
+        return self._decode(index, indices, view)
 
     def _decode(
-        self, index: int, indices: Int64[np.ndarray, " n"], view: _View | None = None
+        self, index: int, indices: Int64[np.ndarray, " n"], view: PictureView | None = None
     ) -> UInt8[np.ndarray, "n out_height out_width 3"]:
-        def show(
-            picture: UInt8[np.ndarray, "height width 3"],
-        ) -> UInt8[np.ndarray, "out_height out_width 3"]:
-            frames = torch.from_numpy(picture)[None]
-            frames = resize(frames, _reduced(picture.shape[0], picture.shape[1], self._short_side))
-            return (view(frames) if view else frames)[0].numpy()
-
         record = self.catalog.records[index]
         times = self._times(index).asking_for(indices)
-        return decoder_for(record, self.decoder).frames(record.path, times, show)
+        if self._short_side is not None:
+            view = ReducedView(self._short_side, view)
+        return decoder_for(record, self.decoder).frames(record.path, times, view)
 
     def _decode_all(self, index: int) -> Iterator[UInt8[np.ndarray, "n height width 3"]]:
         record = self.catalog.records[index]
         first, last = self._times(index).span(record.start, record.end)
-        height, width = _reduced(record.height, record.width, self._short_side)
+        height, width = reduced(record.height, record.width, self._short_side)
         step = max(16, _CHUNK_BYTES // (height * width * 3))
         for start in range(first, last + 1, step):
             yield self._decode(index, np.arange(start, min(start + step, last + 1)))
@@ -182,7 +178,7 @@ class ClipDataset:
 
     def _cache_entry(self, index: int) -> CacheEntry:
         record = self.catalog.records[index]
-        height, width = _reduced(record.height, record.width, self._short_side)
+        height, width = reduced(record.height, record.width, self._short_side)
         first, last = 0, record.num_frames - 1
         if record.start is not None or record.end is not None:
             try:
@@ -217,24 +213,6 @@ def exclude_too_short(
     return dataclasses.replace(
         catalog, records=tuple(records), problems=(*catalog.problems, *problems)
     )
-
-
-def _take(
-    frames: UInt8[np.ndarray, "n height width 3"], indices: Int64[np.ndarray, " time"]
-) -> UInt8[np.ndarray, "time height width 3"]:
-    """`frames[indices]`, without a copy where the indices run forward at one pace."""
-    steps = np.diff(indices)
-    if len(steps) and steps[0] > 0 and np.all(steps == steps[0]):
-        return frames[indices[0] : indices[-1] + 1 : steps[0]]
-    return frames[indices]
-
-
-def _reduced(height: int, width: int, short_side: int | None) -> tuple[int, int]:
-    """The size with the short side brought down to `short_side`; never enlarged."""
-    if short_side is None or min(height, width) <= short_side:
-        return height, width
-    factor = short_side / min(height, width)
-    return round(height * factor), round(width * factor)
 
 
 def _problem(record: VideoRecord, kind: str, error: Exception) -> Problem:

@@ -131,7 +131,7 @@ class FrameFolder:
         Args:
             path: the folder.
             times: float64 (n,), seconds after the first picture, any order, repeats allowed.
-            view: applied to each picture as it is read, before it is kept.
+            view: what is kept of each picture; None keeps all of it.
 
         Returns:
             uint8 (n, height, width, 3), RGB, of the view's size.

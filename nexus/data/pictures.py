@@ -1,13 +1,26 @@
-"""Pictures on their way out of a decoder: each is viewed as it comes, then kept."""
+"""Pictures on their way out of a decoder: of each, the part that matters is shown, then kept."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-PictureView = Callable[
-    [UInt8[np.ndarray, "height width 3"]], UInt8[np.ndarray, "out_height out_width 3"]
-]
+_GATHERED_BYTES = 512 * 1024  # parts shown at once: few enough to stay in a processor's cache
+
+
+class PictureView(Protocol):
+    """What is kept of decoded pictures. One by one or together, a picture looks the same."""
+
+    def part(self, height: int, width: int) -> tuple[slice, slice]:
+        """The rows and columns of a `height` x `width` picture that `show` is given."""
+        ...
+
+    def show(
+        self, parts: UInt8[np.ndarray, "batch part_height part_width 3"]
+    ) -> UInt8[np.ndarray, "batch out_height out_width 3"]:
+        """What is kept of these parts of pictures; they may be overwritten afterwards."""
+        ...
 
 
 def collect(
@@ -17,24 +30,48 @@ def collect(
 ) -> UInt8[np.ndarray, "times out_height out_width 3"]:
     """One array of pictures of one size: at each time, picture number `place`, seen through `view`.
 
-    Only one picture is held at its full size, so that large videos do not take a clip of memory.
+    Small parts are gathered and shown a few at a time, which costs much less than one by one; of
+    large pictures only one is held, so that they do not take a clip of memory.
 
     Args:
         pictures: each that is needed, once.
         place: at least one; all numbers from 0 to the largest occur.
-        view: applied to each picture.
+        view: what is kept of each picture; None keeps all of it.
     """
     count = int(place.max()) + 1
     kept: np.ndarray | None = None
-    for number, picture in enumerate(pictures):
-        if view is not None:
-            # Turned pictures have strides, and Pillow's a write lock, that torch does not take.
-            picture = view(np.require(picture, requirements=["C", "W"]))
+    done = 0
+    for some in _shown(pictures, count, view) if view else (one[None] for one in pictures):
         if kept is None:
-            kept = np.empty((count, *picture.shape), dtype=np.uint8)
-        kept[number] = picture
-    assert kept is not None
+            kept = np.empty((count, *some.shape[1:]), dtype=np.uint8)
+        kept[done : done + len(some)] = some
+        done += len(some)
+    assert kept is not None and done == count
     return kept if np.array_equal(place, np.arange(count)) else kept[place]
+
+
+def _shown(
+    pictures: Iterable[UInt8[np.ndarray, "height width 3"]], count: int, view: PictureView
+) -> Iterator[UInt8[np.ndarray, "batch out_height out_width 3"]]:
+    rows = columns = slice(0)
+    gathered: np.ndarray | None = None
+    filled = 0
+    for number, picture in enumerate(pictures):
+        if number == 0:
+            rows, columns = view.part(*picture.shape[:2])
+        part = picture[rows, columns]
+        if number == 0:
+            some = max(1, min(count, _GATHERED_BYTES // max(1, part.nbytes)))
+            gathered = np.empty((some, *part.shape), np.uint8) if some > 1 else None
+        if gathered is None:
+            # Turned pictures have strides, and Pillow's a write lock, that torch does not take.
+            yield view.show(np.require(part[None], requirements=["C", "W"]))
+            continue
+        gathered[filled] = part
+        filled += 1
+        if filled == len(gathered) or number == count - 1:
+            yield view.show(gathered[:filled])
+            filled = 0
 
 
 def none_of(height: int, width: int, view: PictureView | None = None) -> np.ndarray:

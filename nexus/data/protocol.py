@@ -53,8 +53,8 @@ class Decoder(Protocol):
     ) -> np.ndarray:
         """uint8 (n, height, width, 3): the frame on screen at each of n times (seconds, float64).
 
-        `view` is applied to each decoded picture as it comes, before it is kept: the result has
-        the view's size. It sees each distinct picture once, or again if decoding starts over.
+        Decoded pictures are shown by `view` as they come, before they are kept: the result has the
+        view's size. It sees each distinct picture once, or again if decoding starts over.
 
         Raises:
             DataError: naming the file and what happened.

@@ -99,7 +99,7 @@ class PyAVDecoder:
         Args:
             path: the video file.
             times: float64 (n,), seconds after the first frame, any order, repeats allowed.
-            view: applied to each decoded picture as it comes, before it is kept.
+            view: what is kept of each decoded picture; None keeps all of it.
 
         Returns:
             uint8 (n, height, width, 3), RGB, of the view's size.
@@ -180,7 +180,7 @@ def timeline_by_decoding(path: str | Path, *, threads: int = 1) -> Timeline:
 
 def orientation_of(frame: VideoFrame) -> Orientation:
     """How the file asks for this frame to be turned."""
-    data = frame.side_data.get("DISPLAYMATRIX")
+    data = frame.side_data.get("DISPLAYMATRIX") if len(frame.side_data) else None
     matrix = None if data is None else np.frombuffer(data, dtype=np.int32).tolist()
     return Orientation.from_display_matrix(matrix)
 

@@ -10,13 +10,13 @@ from typing import TypeVar
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from numpy import ndarray
 from torch import Tensor
 
-from nexus.data.augment import center_crop, to_gray
+from nexus.data.augment import to_gray
 from nexus.data.catalog import Catalog, Problem, VideoRecord
 from nexus.data.clips import ClipConfig, ClipTooShortError, FrameTimes
 from nexus.data.decode import Decoder, decoder_for
+from nexus.data.views import CenterView
 from nexus.errors import DataError
 from nexus.evaluation.windows import Windows, slide
 
@@ -114,7 +114,9 @@ class WindowReader:
         try:
             needed, place = np.unique(part.indices, return_inverse=True)
             asked = times.asking_for(needed)
-            frames = decoder_for(record, self.decoder).frames(record.path, asked, self._shown)
+            frames = decoder_for(record, self.decoder).frames(
+                record.path, asked, CenterView(self.size)
+            )
         except (DataError, OSError) as error:
             if len(part.starts) == 1:
                 bounds = float(part.starts[0]), float(part.ends[0])
@@ -129,12 +131,6 @@ class WindowReader:
             Window(index, float(start), float(end), pictures[:, row])
             for start, end, row in zip(part.starts, part.ends, rows, strict=True)
         ]
-
-    def _shown(
-        self, picture: UInt8[ndarray, "height width 3"]
-    ) -> UInt8[ndarray, "out_height out_width 3"]:
-        """The evaluation view of one picture, as it is decoded: full-size ones do not pile up."""
-        return center_crop(torch.from_numpy(picture)[None], self.size)[0].numpy()
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

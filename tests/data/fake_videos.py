@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nexus.data.catalog import Catalog, VideoRecord
-from nexus.data.pictures import PictureView
+from nexus.data.pictures import PictureView, collect
 from nexus.data.protocol import StreamInfo
 from nexus.errors import DataError
 
@@ -89,7 +89,7 @@ class FakeDecoder:
             with self.log.open("ab") as handle:
                 handle.write(b"." * len(times))
         pictures = fake_pixels(record, len(stamps))[index]
-        return pictures if view is None else np.stack([view(picture) for picture in pictures])
+        return collect(pictures, np.arange(len(pictures)), view)
 
     def decoded(self) -> int:
         """Frames decoded so far, by all processes."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from odd_videos import draw_number, read_number
 from PIL import Image
+from watching import Corner
 
 from nexus.data.frames import FrameFolder, is_sequence, list_images
 from nexus.errors import DataError
@@ -69,27 +70,15 @@ def test_exif_rotation_and_deep_grey(tmp_path):
 
 def test_pictures_are_viewed_as_they_are_read(tmp_path):
     folder = write_pictures(tmp_path / "clip", 6)
-    reader, seen = FrameFolder(fps=10), []
-
-    def corner(picture: np.ndarray) -> np.ndarray:
-        seen.append(read_number(picture))
-        picture[0] = 7  # it is the view's own
-        return picture[:3, :5]
-
+    reader, corner = FrameFolder(fps=10), Corner(3, 5)
     times = np.array([0.4, 0.1, 0.4, 0.5])
     whole = reader.frames(folder, times)
-    whole[:, 0] = 7
     np.testing.assert_array_equal(reader.frames(folder, times, corner), whole[:, :3, :5])
-    assert seen == [1, 4, 5]
-    assert reader.frames(folder, np.array([]), lambda picture: picture[:3, :5]).shape == (
-        0,
-        3,
-        5,
-        3,
-    )
+    np.testing.assert_array_equal(np.stack(corner.seen), whole[[1, 0, 3], :3, :5])
+    assert reader.frames(folder, np.array([]), corner).shape == (0, 3, 5, 3)
     Image.fromarray(draw_number(3, 60, 80)).save(folder / "frame_3.png")
     with pytest.raises(DataError, match=r"frame_3\.png: 80x60, but frame_0\.png is 72x48"):
-        reader.frames(folder, np.array([0.0, 0.3]), lambda picture: picture[:3, :5])
+        reader.frames(folder, np.array([0.0, 0.3]), corner)
 
 
 def test_what_is_wrong_is_named(tmp_path):

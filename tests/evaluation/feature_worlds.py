@@ -8,7 +8,7 @@ import torch
 from numpy import ndarray
 
 from nexus.data.catalog import Catalog, VideoRecord
-from nexus.data.pictures import PictureView
+from nexus.data.pictures import PictureView, collect
 from nexus.data.protocol import StreamInfo
 from nexus.errors import DataError
 from nexus.evaluation.table import FeatureTable
@@ -87,7 +87,7 @@ class MemoryDecoder:
         if index.max() >= self.broken.get(str(path), record.num_frames):
             raise DataError(f"{path}: frame {index.max()} is damaged")
         pictures = picture_frames(number, record)[index]
-        return pictures if view is None else np.stack([view(picture) for picture in pictures])
+        return collect(pictures, np.arange(len(pictures)), view)
 
 
 def picture_frames(number: int, record: VideoRecord) -> ndarray:
