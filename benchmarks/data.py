@@ -3,7 +3,7 @@
     python benchmarks/data.py
     python benchmarks/data.py --sizes 1280x720 --seconds 8 --workers 4 --json data.json
 
-For each size it writes a folder of H.264 files, then measures in turns, several rounds:
+For each size it writes a folder of H.264 files, then lets these take turns, for several rounds:
 
 - bare decoding: as many processes as the loader has workers do nothing but decode the very clips
   that the loader would, and throw the frames away, with PyAV as one writes it by hand: seek to the
@@ -13,9 +13,11 @@ For each size it writes a folder of H.264 files, then measures in turns, several
 - the loader: nexus' decoder, crop, resize, batches delivered to this process;
 - the loader with the memory cache and with the disk cache, after the first epoch.
 
-Prints the medians of the rounds: clips a second, and processor time a clip (of all processes),
-which stays meaningful on a machine that is not idle. The smaller the videos, the larger the part
-of a clip's time that goes into its crop and its way to this process: there the caches pay most.
+In each round all of them see the same clips, in an order that shifts from round to round, and all
+processes stay alive from round to round. Prints clips a second over all rounds, and processor time
+a clip (of all processes), which stays meaningful on a machine that is not idle; then the lowest
+and highest share that a single round gives. The smaller the videos, the larger the part of a
+clip's time that goes into its crop and its way to this process: there the caches pay most.
 """
 
 import argparse
@@ -27,9 +29,14 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import islice
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import av
@@ -49,6 +56,7 @@ from nexus.data.pictures import PictureView, collect
 from nexus.data.protocol import Decoder
 
 TARGET = 0.9
+HELD = 3  # batches that the loader lends out beside those made ahead
 Job = list[tuple[Path, np.ndarray]]
 
 
@@ -90,8 +98,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=16, help="per clip")
     parser.add_argument("--stride", type=int, default=4)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--batches", type=int, default=12, help="per measurement")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batches", type=int, default=4, help="per turn")
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--decoder", default="auto", choices=["auto", "pyav", "torchcodec"])
     parser.add_argument("--json", help="also write the figures to this file")
@@ -130,43 +138,58 @@ def write_videos(folder: Path, size: str, options: argparse.Namespace) -> None:
 
 
 def measure(catalog: Catalog, folder: Path, options: argparse.Namespace) -> list[dict]:
-    """Clips a second of every arm, in turns; the median of the rounds."""
+    """Clips a second of every arm over all rounds, and their shares of the first one's."""
     decoder = choose_decoder(options.decoder)
     for record in catalog.records:
         decoder.timestamps(record.path)  # known to all processes from the start, on both sides
-    loaders = {
-        "loader": make_loader(catalog, decoder, CacheConfig(), options),
-        "loader, memory cache": make_loader(
-            catalog, decoder, CacheConfig(kind="memory", max_gigabytes=64), options
-        ),
-        "loader, disk cache": make_loader(
-            catalog, decoder, CacheConfig(kind="disk", folder=folder, max_gigabytes=64), options
-        ),
+    caches = {
+        "loader": CacheConfig(),
+        "loader, memory cache": CacheConfig(kind="memory", max_gigabytes=64),
+        "loader, disk cache": CacheConfig(kind="disk", folder=folder, max_gigabytes=64),
     }
+    loaders = {n: make_loader(catalog, decoder, cache, options) for n, cache in caches.items()}
     jobs = loader_jobs(catalog, options)
-    decoders = {"bare decoding": decode_by_hand, "nexus' decoder": decode}
-    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in (*decoders, *loaders)}
-    for name, loader in loaders.items():
-        if "cache" in name:
-            fill(loader)
-    for _ in range(options.rounds):
-        for name, function in decoders.items():
-            with multiprocessing.get_context("fork").Pool(
+    with ExitStack() as stack:
+        arms: dict[str, Callable[[int], Turn]] = {}
+        for name, function in {"bare decoding": decode_by_hand, "nexus' decoder": decode}.items():
+            pool = multiprocessing.get_context("fork").Pool(
                 options.workers, initializer=start_decoding, initargs=(decoder,)
-            ) as pool:
-                rates[name].append(rate(pool.imap(function, jobs), options))
+            )
+            arms[name] = partial(pool_turn, stack.enter_context(pool), function, jobs, options)
         for name, loader in loaders.items():
-            loader.load_state_dict({**loader.state_dict(), "next": 0})
-            rates[name].append(rate(loader, options))
-            loader.close()
-    rows = []
-    for name, values in rates.items():
-        speed, busy = (statistics.median(column) for column in zip(*values, strict=True))
-        rows.append({"arm": name, "clips_per_second": speed, "cpu_ms_per_clip": busy})
-        rows[-1]["share"] = speed / rows[0]["clips_per_second"]
-        rows[-1]["share_by_cpu"] = rows[0]["cpu_ms_per_clip"] / busy
-        rows[-1]["rounds"] = values
-    return rows
+            stack.enter_context(loader)
+            if "cache" in name:
+                fill(loader)
+            arms[name] = partial(loader_turn, loader, options)
+        turns: dict[str, list[Turn]] = {name: [] for name in arms}
+        for number in range(options.rounds):
+            names = list(arms)
+            shift = number % len(names)
+            for name in names[shift:] + names[:shift]:
+                turns[name].append(arms[name](number))
+    return [summary(name, turns[name], turns["bare decoding"], options) for name in turns]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one arm took for its clips of one round: seconds, on the clock and of processors."""
+
+    wall: float
+    busy: float
+
+
+def summary(name: str, turns: list[Turn], bare: list[Turn], options: argparse.Namespace) -> dict:
+    """One arm's rate over all rounds, and its share of bare decoding's."""
+    clips = len(turns) * options.batches * options.batch
+    wall, busy = sum(turn.wall for turn in turns), sum(turn.busy for turn in turns)
+    return {
+        "arm": name,
+        "clips_per_second": clips / wall,
+        "cpu_ms_per_clip": 1000 * busy / clips,
+        "share": sum(turn.wall for turn in bare) / wall,
+        "share_by_cpu": sum(turn.busy for turn in bare) / busy,
+        "share_by_round": [b.wall / t.wall for b, t in zip(bare, turns, strict=True)],
+    }
 
 
 def make_loader(
@@ -203,7 +226,8 @@ def loader_jobs(catalog: Catalog, options: argparse.Namespace) -> list[Job]:
     recorder = Recorder(choose_decoder(options.decoder))
     loader = make_loader(catalog, recorder, CacheConfig(), options, workers=0)
     jobs = []
-    for _ in range(warm_up(options) + 2 * options.workers + options.batches):
+    rounds = options.rounds * (warm_up(options) + options.batches)
+    for _ in range(beginning(options) + rounds + ahead(options)):
         recorder.job = []
         next(loader)
         jobs.append(recorder.job)
@@ -250,24 +274,57 @@ def fill(loader: ClipLoader) -> None:
     """Run the first epoch: every video is decoded and kept."""
     for batch in islice(loader, int(loader.batches_per_epoch) + 1):
         assert not batch.failures, batch.failures[0]
+    loader.load_state_dict({**loader.state_dict(), "next": 0})
 
 
-def rate(stream: Iterable, options: argparse.Namespace) -> tuple[float, float]:
-    """Clips a second and processor milliseconds a clip of a stream of batches, running already."""
-    steps: Iterator = iter(stream)
-    for _ in range(warm_up(options)):
-        next(steps)
-    clips = options.batches * options.batch
+def pool_turn(
+    pool: Pool,
+    function: Callable[[Job], None],
+    jobs: list[Job],
+    options: argparse.Namespace,
+    number: int,
+) -> Turn:
+    """A round's clips, decoded by a pool that has something to do before and after."""
+    first = beginning(options) + number * (warm_up(options) + options.batches)
+    last = first + warm_up(options) + options.batches + ahead(options)
+    steps = pool.imap(function, jobs[first:last])
+    turn = timed(steps, options)
+    deque(steps, maxlen=0)
+    return turn
+
+
+def loader_turn(loader: ClipLoader, options: argparse.Namespace, number: int) -> Turn:
+    """A round's clips from a loader; ends when its workers have made what they make ahead."""
+    if number == 0:
+        deque(islice(loader, beginning(options)), maxlen=0)
+    turn = timed(loader, options)
+    busy = -1.0
+    while busy < (busy := processor_seconds()):
+        time.sleep(0.1)
+    return turn
+
+
+def timed(steps: Iterator, options: argparse.Namespace) -> Turn:
+    """Seconds for the batches of one turn, after some that are not counted."""
+    deque(islice(steps, warm_up(options)), maxlen=0)
     busy, start = processor_seconds(), time.perf_counter()
-    for _ in range(options.batches):
-        next(steps)
-    wall = time.perf_counter() - start
-    return clips / wall, 1000 * (processor_seconds() - busy) / clips
+    deque(islice(steps, options.batches), maxlen=0)
+    return Turn(time.perf_counter() - start, processor_seconds() - busy)
+
+
+def ahead(options: argparse.Namespace) -> int:
+    """Batches that are made before they are asked for."""
+    return 2 * options.workers
+
+
+def beginning(options: argparse.Namespace) -> int:
+    """Batches before the first round: until each worker has used all of the shared memory."""
+    return options.workers * (ahead(options) + HELD)
 
 
 def warm_up(options: argparse.Namespace) -> int:
-    """Batches before the clock starts: until all of the loader's shared memory has been used."""
-    return 2 * options.workers + 8
+    """Batches before the clock starts: those made ahead while others had their turn, and more."""
+    return ahead(options) + options.workers
 
 
 def processor_seconds() -> float:
@@ -307,13 +364,14 @@ def show_machine(result: dict) -> None:
 def show(size: str, rows: list[dict]) -> None:
     """Print the table of one size."""
     print(
-        f"\n{size:22}{'clips/s':>9}{'share':>8}{'CPU ms/clip':>13}{'share':>8}   clips/s of rounds"
+        f"\n{size:22}{'clips/s':>9}{'share':>8}{'CPU ms/clip':>13}{'share':>8}   shares of rounds"
     )
     for row in rows:
-        rounds = " ".join(f"{speed:.1f}" for speed, _ in row["rounds"])
+        rounds = row["share_by_round"]
         print(
             f"{row['arm']:22}{row['clips_per_second']:>9.1f}{row['share']:>8.0%}"
-            f"{row['cpu_ms_per_clip']:>13.1f}{row['share_by_cpu']:>8.0%}   {rounds}",
+            f"{row['cpu_ms_per_clip']:>13.1f}{row['share_by_cpu']:>8.0%}"
+            f"   {min(rounds):.0%} to {max(rounds):.0%}, median {statistics.median(rounds):.0%}",
             flush=True,
         )
 

@@ -86,26 +86,29 @@ class _Maker(torch.utils.data.Dataset):
         self.slots: SharedSlots | None = None
 
     def __getitem__(self, request: _Request) -> _Made:
-        samples: list[Sample] = []
+        clips = self.order.clips(request.number)
+        pixels = self._memory(request.slot, self.shape(request.clip, len(clips)))
+        indices: list[int] = []
+        times: list[Float64[np.ndarray, " time"]] = []
         failures: list[Problem] = []
-        for epoch, clip in self.order.clips(request.number):
+        for epoch, clip in clips:
             result = self.dataset.sample(
                 clip, seed=self.order.seed, epoch=epoch, shape=request.clip
             )
             if isinstance(result, Sample):
-                samples.append(result)
+                # At once: a clip's memory is then used again for the next, still in the cache.
+                pixels[len(indices)] = result.video.permute(1, 2, 3, 0)
+                indices.append(result.record_index)
+                times.append(result.times)
             else:
                 failures.append(result)
-        shape = self.shape(request.clip, len(samples))
-        pixels = self._memory(request.slot, shape)
-        for place, sample in enumerate(samples):
-            pixels[place] = sample.video.permute(1, 2, 3, 0)
+        shape = self.shape(request.clip, len(indices))
         return _Made(
             request=request,
             shape=shape,
-            pixels=pixels if request.slot is None else None,
-            record_index=np.array([sample.record_index for sample in samples], np.int64),
-            times=np.array([s.times for s in samples]).reshape(len(samples), shape[1]),
+            pixels=pixels[: len(indices)] if request.slot is None else None,
+            record_index=np.array(indices, np.int64),
+            times=np.array(times).reshape(len(indices), shape[1]),
             failures=tuple(failures),
         )
 
@@ -117,7 +120,7 @@ class _Maker(torch.utils.data.Dataset):
         if slot is not None:
             assert self.slots is not None
             return self.slots.pixels(slot, shape)
-        if get_worker_info() is None or 0 in shape:  # nothing cannot be shared
+        if get_worker_info() is None:
             return torch.empty(shape, dtype=torch.uint8)
         # In a worker: shared from the start, so that torch does not copy it to send it.
         storage = torch.UntypedStorage._new_shared(math.prod(shape))

@@ -32,8 +32,7 @@ from nexus.data.timeline import Timeline, timeline_from_frames, timeline_from_pa
 from nexus.errors import DataError
 
 _CACHED_FRAMES = 2_000_000  # timelines kept in memory, counted in frames (16 MB)
-
-
+_PIXELS_AHEAD = 4_000_000  # decoded, not yet converted
 _HELD_BACK = 32  # frames; no codec reorders more
 
 
@@ -150,7 +149,7 @@ class PyAVDecoder:
                     found = _by_order(video, wanted)
                 else:
                     found = frames_by_time(video, timeline, wanted)
-                return collect(_upright(found), place, view)
+                return collect(_upright(_some_ahead(found)), place, view)
 
 
 def read_timeline(path: str | Path, *, threads: int = 1) -> Timeline:
@@ -274,6 +273,19 @@ def _meet(
             number += 1
             if number == len(goals):
                 return
+
+
+def _some_ahead(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+    """The same frames, a few decoded at a time: decoding and converting in turns costs more."""
+    decoded: list[VideoFrame] = []
+    pixels = 0
+    for frame in frames:
+        decoded.append(frame)
+        pixels += frame.width * frame.height
+        if pixels > _PIXELS_AHEAD:
+            yield from decoded
+            decoded, pixels = [], 0
+    yield from decoded
 
 
 def _upright(frames: Iterator[VideoFrame]) -> Iterator[np.ndarray]:

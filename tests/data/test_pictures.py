@@ -11,7 +11,7 @@ from watching import Corner
 from nexus.data import pictures as module
 from nexus.data.pictures import collect, none_of
 
-WIDE = 700  # a picture of 700 x 700 is too large to be gathered with others
+WIDE = 700  # a picture of 700 x 700 is too large to be gathered with others, in these tests
 
 
 class Picture(np.ndarray):
@@ -46,14 +46,19 @@ def test_what_is_kept_is_each_pictures_part_changed(count, sides, room, data):
     assert none_of(*sides, view).shape == (0, rows, columns, 3)
 
 
-def test_small_parts_are_shown_together_and_large_ones_alone():
+@pytest.fixture
+def half_a_mebibyte(monkeypatch):
+    monkeypatch.setattr(module, "_GATHERED_BYTES", 2**19)
+
+
+def test_small_parts_are_shown_together_and_large_ones_alone(half_a_mebibyte):
     shown: list[int] = []
 
     def count(parts: np.ndarray) -> np.ndarray:
         shown.append(len(parts))
         return parts[:, :2, :2]
 
-    # 100 x 100 x 3 bytes go 17 times into half a mebibyte.
+    # 100 x 100 x 3 bytes go into it 17 times.
     collect(noise(40, 120, 110), np.arange(40), Corner(100, 100, count))
     assert shown == [17, 17, 6]
     shown.clear()
@@ -62,7 +67,7 @@ def test_small_parts_are_shown_together_and_large_ones_alone():
 
 
 @pytest.mark.parametrize("part", [4, WIDE])
-def test_only_one_picture_is_held_at_its_full_size(part):
+def test_only_one_picture_is_held_at_its_full_size(part, half_a_mebibyte):
     made: list[weakref.ref] = []
 
     def pictures():
