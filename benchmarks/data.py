@@ -35,7 +35,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from multiprocessing.pool import Pool
 from pathlib import Path
 
@@ -56,6 +56,7 @@ from nexus.data.pictures import PictureView, collect
 from nexus.data.protocol import Decoder
 
 TARGET = 0.9
+FEWEST_ROUNDS = 4
 HELD = 3  # batches that the loader lends out beside those made ahead
 Job = list[tuple[Path, np.ndarray]]
 
@@ -99,13 +100,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--stride", type=int, default=4)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--batches", type=int, default=4, help="per turn")
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--minutes", type=float, default=3, help="for each size, about")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--decoder", default="auto", choices=["auto", "pyav", "torchcodec"])
     parser.add_argument("--json", help="also write the figures to this file")
     options = parser.parse_args(arguments)
     if options.workers < 1:
         parser.error("--workers: at least 1, or there is nothing to compare")
+    if options.minutes <= 0:
+        parser.error("--minutes: more than 0")
     return options
 
 
@@ -148,7 +151,7 @@ def measure(catalog: Catalog, folder: Path, options: argparse.Namespace) -> list
         "loader, disk cache": CacheConfig(kind="disk", folder=folder, max_gigabytes=64),
     }
     loaders = {n: make_loader(catalog, decoder, cache, options) for n, cache in caches.items()}
-    jobs = loader_jobs(catalog, options)
+    jobs = Jobs(catalog, options)
     with ExitStack() as stack:
         arms: dict[str, Callable[[int], Turn]] = {}
         for name, function in {"bare decoding": decode_by_hand, "nexus' decoder": decode}.items():
@@ -162,7 +165,10 @@ def measure(catalog: Catalog, folder: Path, options: argparse.Namespace) -> list
                 fill(loader)
             arms[name] = partial(loader_turn, loader, options)
         turns: dict[str, list[Turn]] = {name: [] for name in arms}
-        for number in range(options.rounds):
+        end = time.monotonic() + 60 * options.minutes
+        for number in count():
+            if number >= FEWEST_ROUNDS and time.monotonic() > end:
+                break
             names = list(arms)
             shift = number % len(names)
             for name in names[shift:] + names[:shift]:
@@ -188,6 +194,7 @@ def summary(name: str, turns: list[Turn], bare: list[Turn], options: argparse.Na
         "cpu_ms_per_clip": 1000 * busy / clips,
         "share": sum(turn.wall for turn in bare) / wall,
         "share_by_cpu": sum(turn.busy for turn in bare) / busy,
+        "rounds": len(turns),
         "share_by_round": [b.wall / t.wall for b, t in zip(bare, turns, strict=True)],
     }
 
@@ -221,17 +228,20 @@ class Recorder:
         return collect([np.zeros((8, 8, 3), np.uint8)] * len(times), np.arange(len(times)), view)
 
 
-def loader_jobs(catalog: Catalog, options: argparse.Namespace) -> list[Job]:
-    """What the loader asks its decoder for, batch by batch; some more than are timed."""
-    recorder = Recorder(choose_decoder(options.decoder))
-    loader = make_loader(catalog, recorder, CacheConfig(), options, workers=0)
-    jobs = []
-    rounds = options.rounds * (warm_up(options) + options.batches)
-    for _ in range(beginning(options) + rounds + ahead(options)):
-        recorder.job = []
-        next(loader)
-        jobs.append(recorder.job)
-    return jobs
+class Jobs:
+    """What the loader asks its decoder for, batch by batch, worked out as far as it is needed."""
+
+    def __init__(self, catalog: Catalog, options: argparse.Namespace) -> None:
+        self._recorder = Recorder(choose_decoder(options.decoder))
+        self._loader = make_loader(catalog, self._recorder, CacheConfig(), options, workers=0)
+        self._known: list[Job] = []
+
+    def __getitem__(self, batches: slice) -> list[Job]:
+        while len(self._known) < batches.stop:
+            self._recorder.job = []
+            next(self._loader)
+            self._known.append(self._recorder.job)
+        return self._known[batches]
 
 
 def start_decoding(decoder: Decoder) -> None:
@@ -280,7 +290,7 @@ def fill(loader: ClipLoader) -> None:
 def pool_turn(
     pool: Pool,
     function: Callable[[Job], None],
-    jobs: list[Job],
+    jobs: Jobs,
     options: argparse.Namespace,
     number: int,
 ) -> Turn:
@@ -364,7 +374,8 @@ def show_machine(result: dict) -> None:
 def show(size: str, rows: list[dict]) -> None:
     """Print the table of one size."""
     print(
-        f"\n{size:22}{'clips/s':>9}{'share':>8}{'CPU ms/clip':>13}{'share':>8}   shares of rounds"
+        f"\n{size:22}{'clips/s':>9}{'share':>8}{'CPU ms/clip':>13}{'share':>8}"
+        f"   shares of {rows[0]['rounds']} rounds"
     )
     for row in rows:
         rounds = row["share_by_round"]

@@ -20,13 +20,13 @@ from nexus.checkpoints.probe_import import (
     import_meta,
     is_probe_folder,
 )
+from nexus.data.shape import ClipShape
 from nexus.errors import CheckpointError
 from nexus.evaluation.frozen import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.evaluation.labelling import Labelled, VideoClassifier, check_label_file
 from nexus.jobs.console import messages, progress, say_problems
 from nexus.jobs.opening import ClipChoice, OpenedEncoder, open_encoder
 from nexus.jobs.runs import expanded, read_videos
-from nexus.models.encoder import clip_grid, off_distribution
 from nexus.models.heads import AttentiveHead
 
 
@@ -252,7 +252,6 @@ def _with_choices(
 
 
 def _off_distribution(card: ProbeCard, opened: OpenedEncoder) -> list[str]:
-    config, sampling = opened.encoder.config, card.sampling
-    grid = clip_grid(config, sampling.clip.num_frames, sampling.img_size)
-    told = off_distribution(config, grid)
+    sampling = card.sampling
+    told = opened.off_distribution(ClipShape(sampling.clip.num_frames, sampling.img_size))
     return [] if told is None else [told]

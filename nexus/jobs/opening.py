@@ -17,6 +17,7 @@ from nexus.config import Config
 from nexus.data.catalog import Catalog
 from nexus.data.clips import ClipConfig
 from nexus.data.decode import choose_decoder
+from nexus.data.shape import ClipShape
 from nexus.errors import DataError
 from nexus.evaluation.source import ClipSource
 from nexus.jobs.runs import clip_source, expanded, find_run, load_run, run_folder
@@ -95,11 +96,17 @@ class OpenedEncoder:
         """The clips of some videos."""
         return replace(self.clips, catalog=catalog)
 
-    def off_distribution(self) -> str | None:
-        """How the clips differ from those that the weights were trained with, if they do."""
+    def off_distribution(self, shape: ClipShape | None = None) -> str | None:
+        """How clips differ from those that the weights were trained with, if they do.
+
+        Args:
+            shape: of the clips; default: of its own.
+        """
+        shape = shape or ClipShape(self.clips.clip.num_frames, self.clips.sides)
+        if self.recipe and shape in {stage.shape for stage in self.recipe.stages}:
+            return None
         config = self.encoder.config
-        grid = clip_grid(config, self.clips.clip.num_frames, self.clips.sides)
-        return off_distribution(config, grid)
+        return off_distribution(config, clip_grid(config, shape.num_frames, shape.size))
 
 
 def check_clips(encoder: VideoEncoder, clips: ClipSource) -> None:

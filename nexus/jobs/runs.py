@@ -36,13 +36,13 @@ def frames_needed(settings: Recipe) -> int:
 
 
 def clip_source(settings: Recipe, catalog: Catalog) -> ClipSource:
-    """The evaluation clips that belong to a recipe: its size and rate, nothing random."""
-    model, data = settings.model_settings, settings.data
+    """The evaluation clips that belong to a recipe: its last size, its rate, nothing random."""
+    data, shape = settings.data, settings.final_shape
     return ClipSource(
         catalog=catalog,
-        clip=data.clip,
-        img_size=model.image_sides,
-        channels=model.in_chans,
+        clip=data.clip.with_changes(num_frames=shape.num_frames),
+        img_size=shape.size,
+        channels=settings.model_settings.in_chans,
         decoder=choose_decoder(data.decoder),
         frame_cache=data.cache if data.cache.kind == "disk" else None,
         num_workers=data.workers,

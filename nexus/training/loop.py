@@ -13,6 +13,7 @@ from nexus.data.catalog import Catalog
 from nexus.models.ssl.collapse import Diagnosis
 from nexus.training.environment import describe_environment, kept_settings
 from nexus.training.interrupts import EXIT_CODE, Interrupts
+from nexus.training.precision import warning
 from nexus.training.progress import Screen
 from nexus.training.recipe import Recipe
 from nexus.training.run_directory import RunDirectory, how_to_continue
@@ -92,6 +93,8 @@ def train(
             run.start(recipe, {**facts, **trainer.describe()})
             with run.failures_recorded():
                 trainer.begin(start)
+                if slow := warning(recipe.training.precision, trainer.device):
+                    screen.say(slow)
                 settle_threads(trainer, run)
                 status = trainer.run(interrupts)
             run.finish(status)

@@ -14,10 +14,11 @@ from nexus.config import Config, merge, parse_overrides, read_yaml
 from nexus.data.augment import AugmentConfig
 from nexus.data.cache import CacheConfig
 from nexus.data.clips import ClipConfig
+from nexus.data.shape import ClipShape
 from nexus.errors import ConfigError
 from nexus.models.presets import expand_size
 from nexus.models.ssl import PixelConfig, VJEPAConfig, model_config
-from nexus.training.curriculum import Row, Stage, check_table, stages_of
+from nexus.training.curriculum import Row, Stage, check_table, shape_at, stages_of
 from nexus.training.environment import usable_cores
 from nexus.training.health import OnCollapse
 from nexus.training.optim import OptimConfig
@@ -171,6 +172,11 @@ class Recipe(Config):
         """The curriculum, a single stage where none is set."""
         table = self.training.curriculum or ((0, self.data.clip.num_frames),)
         return stages_of(table, self.model_settings.image_sides)
+
+    @property
+    def final_shape(self) -> ClipShape:
+        """What clips measure when the run ends: so the model is measured and used afterwards."""
+        return shape_at(self.stages, max(0, self.training.steps - 1))
 
 
 def recipe_names() -> list[str]:

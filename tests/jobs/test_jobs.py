@@ -124,6 +124,20 @@ def test_embed_writes_windows_with_times(labelled_run, world, tmp_path):
         nexus.embed(labelled_run.out, world, tmp_path / "g.npz", num_frames=5)
 
 
+def test_a_run_whose_clips_grew_is_measured_with_the_last_ones(world, tmp_path, capsys):
+    growing = (*TINY, "training.curriculum=[[0,4,16],[2,8,24],[100,16,32]]")
+    result = nexus.pretrain(world, tmp_path / "run", overrides=growing, label="speed")
+    with np.load(result.out / "results/pca.npz") as colours:
+        assert colours["frames"].shape == (4, 8, 24, 24, 3)
+    capsys.readouterr()
+    videos, features = str(world.parent / "test"), str(tmp_path / "f.parquet")
+    assert run(["embed", str(result.out), videos, "--out", features]) == 0
+    assert load_table(features).features.shape == (32 * 2, 24)  # 16 frames, 8 at a time
+    assert "trained with" not in capsys.readouterr().err
+    assert run(["embed", str(result.out), videos, "--out", features, "--size", "48"]) == 0
+    assert "pictures of 48 x 48 pixels" in capsys.readouterr().err
+
+
 def test_a_folder_that_holds_a_run_is_not_overwritten(labelled_run, world):
     before = (labelled_run.out / "journal.jsonl").read_bytes()
     with pytest.raises(TrainingError, match="--resume"):

@@ -65,6 +65,9 @@ def test_the_curriculum():
         Stage(100, ClipShape(8, (64, 64))),
     )
     assert Recipe.from_mapping(recipe.to_mapping()).stages == recipe.stages
+    for steps, last in ((0, 0), (100, 0), (101, 1), (1000, 1)):  # a short run ends early
+        ended = recipe.with_changes(training=recipe.training.with_changes(steps=steps))
+        assert ended.final_shape == recipe.stages[last].shape
 
 
 @pytest.mark.parametrize(
