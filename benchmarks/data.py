@@ -22,6 +22,7 @@ clip's time that goes into its crop and its way to this process: there the cache
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import platform
@@ -193,7 +194,8 @@ def summary(name: str, turns: list[Turn], bare: list[Turn], options: argparse.Na
         "clips_per_second": clips / wall,
         "cpu_ms_per_clip": 1000 * busy / clips,
         "share": sum(turn.wall for turn in bare) / wall,
-        "share_by_cpu": sum(turn.busy for turn in bare) / busy,
+        # The system counts processor time in ticks: very short runs may take none.
+        "share_by_cpu": sum(turn.busy for turn in bare) / busy if busy else math.nan,
         "rounds": len(turns),
         "share_by_round": [b.wall / t.wall for b, t in zip(bare, turns, strict=True)],
     }
