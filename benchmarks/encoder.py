@@ -32,7 +32,7 @@ from typing import Any
 
 import torch
 from flops import train_step
-from machine import describe, gemm_rate, wait
+from machine import QUICK, describe, gemm_rate, wait
 from torch import nn
 
 from nexus.models.ssl import VJEPAModel
@@ -78,7 +78,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     result: dict[str, Any] = {"machine": describe(options.device), "options": vars(options)}
     result["gemm"] = {
-        precision: gemm_rate(dtype_of(precision), options.device, 0.1 if options.quick else 1.0)
+        precision: gemm_rate(
+            dtype_of(precision), options.device, **(QUICK if options.quick else {})
+        )
         for precision in options.precisions
     }
     result["rows"] = []

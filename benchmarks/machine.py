@@ -17,6 +17,9 @@ from nexus.nn.linear import linear
 SIDES = {"cpu": 2048, "cuda": 8192}
 """Sides of the square matrices: large enough to reach the machine's rate."""
 
+QUICK = {"seconds": 0.1, "side": 256}
+"""For `gemm_rate`, where only running counts."""
+
 
 def describe(device: str = "cpu") -> dict[str, Any]:
     """The machine and the software, in plain values."""
@@ -42,13 +45,17 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def gemm_rate(dtype: torch.dtype, device: str = "cpu", seconds: float = 1.0) -> float:
+def gemm_rate(
+    dtype: torch.dtype, device: str = "cpu", seconds: float = 1.0, side: int | None = None
+) -> float:
     """FLOPs per second of a large square matrix product: the median over repeats.
 
     The faster of PyTorch's own product and nexus' (`nexus.nn.linear`). No model can be faster than
-    this; its share of it says how well it uses the machine.
+    this; its share of it says how well it uses the machine. `side`, of the matrices, is large
+    enough to reach the machine's rate unless one is given: a processor without units for a type
+    takes many seconds for such a product.
     """
-    side = SIDES[device]
+    side = side or SIDES[device]
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     medians = []
     for product in (torch.matmul, linear):

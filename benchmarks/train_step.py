@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import describe, gemm_rate
+from machine import QUICK, describe, gemm_rate
 from step_report import report
 from step_worker import TURN_SECONDS, Case, Worker
 
@@ -41,7 +41,7 @@ def main() -> None:
     for frames in options.frames:
         for precision in options.precisions:
             dtype = torch.float32 if precision == "fp32" else torch.bfloat16
-            rate = gemm_rate(dtype, options.device, 0.1 if options.quick else 1.0)
+            rate = gemm_rate(dtype, options.device, **(QUICK if options.quick else {}))
             result["gemm"].setdefault(precision, []).append(rate)
         result["rows"] += measure(cases(frames, options), options)
     text = report(result)
