@@ -97,12 +97,19 @@ class ClipDataset:
         return ClipShape(self.clip.num_frames, self.size)
 
     def sample(
-        self, number: int, *, seed: int, epoch: int, shape: ClipShape | None = None
+        self,
+        number: int,
+        *,
+        seed: int,
+        epoch: int,
+        shape: ClipShape | None = None,
+        into: UInt8[Tensor, "time height width channels"] | None = None,
     ) -> Sample | Problem:
         """Clip `number` of an epoch, or what is wrong with its file.
 
         Args:
             shape: frames and picture size; None takes the dataset's own.
+            into: memory for the pixels; whatever happens, it is overwritten. None takes new memory.
         """
         shape = shape or self.shape
         index, part = divmod(number, self.clip.clips_per_video)
@@ -120,10 +127,11 @@ class ClipDataset:
                 end=record.end,
             )
             seed = int(rng.integers(2**63))
+            room = None if into is None or self.channels != 3 else into.numpy()
             if self.augment is None:
-                view = CenterView(shape.size)
+                view = CenterView(shape.size, room)
             else:
-                view = DrawnView(self.augment, shape.size, seed)
+                view = DrawnView(self.augment, shape.size, seed, room)
             frames = self._frames(index, clip.indices, view)
         except ClipTooShortError as error:
             return _problem(record, "too_short", error)
@@ -131,7 +139,11 @@ class ClipDataset:
             kind = "decode_failed" if record.path.exists() else "missing"
             return _problem(record, kind, error)
         video = view.finish(torch.from_numpy(frames))
-        return Sample(to_gray(video) if self.channels == 1 else video, clip.times, index)
+        video = to_gray(video) if self.channels == 1 else video
+        if into is not None:
+            place = into.permute(3, 0, 1, 2)
+            video = video if video.data_ptr() == place.data_ptr() else place.copy_(video)
+        return Sample(video, clip.times, index)
 
     def _frames(
         self, index: int, indices: Int64[np.ndarray, " time"], view: PictureView

@@ -93,11 +93,13 @@ class _Maker(torch.utils.data.Dataset):
         failures: list[Problem] = []
         for epoch, clip in clips:
             result = self.dataset.sample(
-                clip, seed=self.order.seed, epoch=epoch, shape=request.clip
+                clip,
+                seed=self.order.seed,
+                epoch=epoch,
+                shape=request.clip,
+                into=pixels[len(indices)],
             )
             if isinstance(result, Sample):
-                # At once: a clip's memory is then used again for the next, still in the cache.
-                pixels[len(indices)] = result.video.permute(1, 2, 3, 0)
                 indices.append(result.record_index)
                 times.append(result.times)
             else:

@@ -22,6 +22,12 @@ class PictureView(Protocol):
         """What is kept of these parts of pictures; they may be overwritten afterwards."""
         ...
 
+    def room(
+        self, count: int, out_height: int, out_width: int
+    ) -> UInt8[np.ndarray, "count out_height out_width 3"]:
+        """Memory for what is kept of `count` pictures: written to, then given to the caller."""
+        ...
+
 
 def collect(
     pictures: Iterable[UInt8[np.ndarray, "height width 3"]],
@@ -43,7 +49,7 @@ def collect(
     done = 0
     for some in _shown(pictures, count, view) if view else (one[None] for one in pictures):
         if kept is None:
-            kept = np.empty((count, *some.shape[1:]), dtype=np.uint8)
+            kept = (view.room if view else fresh_room)(count, *some.shape[1:3])
         kept[done : done + len(some)] = some
         done += len(some)
     assert kept is not None and done == count
@@ -72,6 +78,11 @@ def _shown(
         if filled == len(gathered) or number == count - 1:
             yield view.show(gathered[:filled])
             filled = 0
+
+
+def fresh_room(count: int, height: int, width: int) -> UInt8[np.ndarray, "count height width 3"]:
+    """Memory of their own for pictures."""
+    return np.empty((count, height, width, 3), dtype=np.uint8)
 
 
 def none_of(height: int, width: int, view: PictureView | None = None) -> np.ndarray:

@@ -14,17 +14,34 @@ from nexus.data.augment import (
     resize,
     show_part,
 )
-from nexus.data.pictures import PictureView
+from nexus.data.pictures import PictureView, fresh_room
 
 _Pictures = UInt8[np.ndarray, "batch height width 3"]
+_Clip = UInt8[np.ndarray, "time out_height out_width 3"]
 _WHOLE = (slice(None), slice(None))
 
 
-class CenterView:
-    """The evaluation view: resized until pictures just cover `size` (pixels), the middle kept."""
+class _ClipView:
+    """A view whose pictures may have a place waiting for them.
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        self._size = size
+    Args:
+        size: height and width of the result, pixels.
+        into: a clip's memory, where pictures go if there are as many; None takes new memory.
+    """
+
+    def __init__(self, size: tuple[int, int], into: _Clip | None = None) -> None:
+        self._size, self._into = size, into
+
+    def room(self, count: int, out_height: int, out_width: int) -> _Clip:
+        """The waiting memory, or new."""
+        shape = (count, out_height, out_width, 3)
+        if self._into is not None and self._into.shape == shape:
+            return self._into
+        return fresh_room(count, out_height, out_width)
+
+
+class CenterView(_ClipView):
+    """The evaluation view: resized until pictures just cover `size` (pixels), the middle kept."""
 
     def part(self, height: int, width: int) -> tuple[slice, slice]:
         """All of it."""
@@ -41,17 +58,21 @@ class CenterView:
         return clip.permute(3, 0, 1, 2)
 
 
-class DrawnView:
+class DrawnView(_ClipView):
     """One random draw for all pictures of a clip, made once their size is known.
 
     Args:
         config: what is random.
         size: height and width of the result, pixels.
         seed: of the clip's own random stream.
+        into: a clip's memory, where pictures go if there are as many; None takes new memory.
     """
 
-    def __init__(self, config: AugmentConfig, size: tuple[int, int], seed: int) -> None:
-        self._config, self._size, self._seed = config, size, seed
+    def __init__(
+        self, config: AugmentConfig, size: tuple[int, int], seed: int, into: _Clip | None = None
+    ) -> None:
+        super().__init__(size, into)
+        self._config, self._seed = config, seed
         self._drawn: tuple[tuple[int, int], Augmentation] | None = None
 
     def part(self, height: int, width: int) -> tuple[slice, slice]:
@@ -103,6 +124,10 @@ class ReducedView:
             return small
         rows, columns = self._view.part(*size)
         return self._view.show(np.ascontiguousarray(small[:, rows, columns]))
+
+    def room(self, count: int, out_height: int, out_width: int) -> _Clip:
+        """As `view` has it."""
+        return (self._view.room if self._view else fresh_room)(count, out_height, out_width)
 
 
 def reduced(height: int, width: int, short_side: int | None) -> tuple[int, int]:

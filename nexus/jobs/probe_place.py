@@ -1,14 +1,16 @@
-"""The folder of a probe: can it be written, and does it hold another probe already?"""
+"""Where probes and their results are kept: nothing that is there is replaced unsaid."""
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nexus.checkpoints.probe_folder import CARD_FILE, WEIGHTS_FILE, module_digest
 from nexus.errors import DataError
 from nexus.evaluation.labelling import VideoClassifier
+from nexus.evaluation.results import ProbeRow, write_probe_rows
+from nexus.jobs.console import say_notes
 from nexus.jobs.runs import expanded
 from nexus.training.run_directory import changed_keys
 
@@ -79,6 +81,19 @@ def keep_probe(classifier: VideoClassifier, folder: str | Path, *, force: bool =
     del wanted["nexus"]  # the version is that of whoever writes
     check_free(folder, wanted, force)
     return classifier.save(Path(expanded(folder)))
+
+
+def keep_rows(table: str | Path, rows: Sequence[ProbeRow], *, notes: Sequence[str] = ()) -> None:
+    """Add results to a probe table and say which ones take the place of others.
+
+    Raises:
+        DataError: the file exists but is not a probe table.
+    """
+    say_notes(
+        f"the row {', '.join((old['arm'], old['task'], old['probe']))} of {table} takes the place "
+        f"of one with {old.get('metric')} {old.get('mean')}"
+        for old in write_probe_rows(table, rows, notes=notes)
+    )
 
 
 def _among(card: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,14 +23,14 @@ from nexus.evaluation.attentive import FittedProbe, fit_attentive
 from nexus.evaluation.columns import brief, class_columns
 from nexus.evaluation.features import Progress
 from nexus.evaluation.frozen import FeatureConfig, check_layers, device_of, fitting_batch
-from nexus.evaluation.results import ProbeRow, probe_row, write_probe_rows
+from nexus.evaluation.results import ProbeRow, probe_row
 from nexus.evaluation.splits import class_task
 from nexus.evaluation.sweep import PUBLISHED, AttentiveProbeConfig
 from nexus.evaluation.table import FeatureTable
 from nexus.evaluation.token_sources import JoinedTokens, TokenSource, token_source
 from nexus.jobs.console import messages, progress, say_problems
 from nexus.jobs.opening import ClipChoice, OpenedEncoder, open_encoder
-from nexus.jobs.probe_place import check_free, check_writable
+from nexus.jobs.probe_place import check_free, check_writable, keep_rows
 from nexus.jobs.runs import data_of, expanded, read_videos
 
 
@@ -158,13 +158,7 @@ def train_probe(
         save_probe(folder, best.head, card)
         seed = opened.recipe.training.seed if opened.recipe else 0
         row = probe_row(opened.name, {seed: [one.result for one in fitted]})
-        table = opened.results / "probes.json"
-        for old in write_probe_rows(table, [row], notes=best.result.notes):
-            messages().print(
-                f"note: the row {', '.join(row.name)} of {table} takes the place of one with "
-                f"{old.get('metric')} {old.get('mean')}",
-                markup=False,
-            )
+        keep_rows(opened.results / "probes.json", [row], notes=best.result.notes)
         trained.append(TrainedProbe(folder, row))
     return trained
 

@@ -8,11 +8,12 @@ from nexus.checkpoints.files import read_card
 from nexus.errors import DataError
 from nexus.evaluation.columns import label_columns
 from nexus.evaluation.frozen import device_of
-from nexus.evaluation.results import ProbeRow, probe_row, write_probe_rows
+from nexus.evaluation.results import ProbeRow, probe_row
 from nexus.evaluation.source import ClipSource
 from nexus.evaluation.suite import measure_encoder, measure_pixels, notes_of
 from nexus.jobs.console import progress, say_notes
 from nexus.jobs.opening import ClipChoice, is_run
+from nexus.jobs.probe_place import keep_rows
 from nexus.jobs.runs import (
     clip_source,
     data_of,
@@ -87,7 +88,7 @@ def probe(
     say_notes(notes)
     if not rows:
         raise DataError(f"no label column of {catalog.source} can be learned: {'; '.join(notes)}")
-    write_probe_rows(run_folder(run) / "results" / "probes.json", rows, notes=notes)
+    keep_rows(run_folder(run) / "results" / "probes.json", rows, notes=notes)
     return rows
 
 

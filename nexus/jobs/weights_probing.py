@@ -6,10 +6,11 @@ from typing import Any
 
 from nexus.errors import DataError
 from nexus.evaluation.columns import label_columns
-from nexus.evaluation.results import ProbeRow, probe_row, write_probe_rows
+from nexus.evaluation.results import ProbeRow, probe_row
 from nexus.evaluation.suite import measure_encoder, measure_pixels, notes_of
 from nexus.jobs.console import progress, say_each, say_notes, say_problems
 from nexus.jobs.opening import ClipChoice, open_encoder
+from nexus.jobs.probe_place import keep_rows
 from nexus.jobs.runs import read_videos
 
 PIXELS = "raw pixels"
@@ -78,5 +79,5 @@ def probe_weights(
         for arm, measured in arms.items()
         for found in measured.results.values()
     ]
-    write_probe_rows(folder / "probes.json", rows, notes=notes)
+    keep_rows(folder / "probes.json", rows, notes=notes)
     return rows

@@ -223,6 +223,32 @@ def test_pictures_can_grow(augment, kept):
         assert torch.equal(grown.video, made.video) and np.array_equal(grown.times, made.times)
 
 
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("kept", [CacheConfig(), CacheConfig(kind="memory", short_side=20)])
+@pytest.mark.parametrize("augment", [None, AugmentConfig(flip=1.0), CHANGES])
+@pytest.mark.parametrize("clip", [CLIP, CLIP.with_changes(reversal=1.0)])
+def test_a_sample_lies_in_the_memory_that_it_is_given(channels, kept, augment, clip):
+    dataset = make(RECORDS, clip, augment, channels=channels, cache=kept)
+    alone = good(dataset.sample(2, seed=3, epoch=1))
+    memory = torch.full((3, 6, 32, 32, channels), 99, dtype=torch.uint8)
+    given = good(dataset.sample(2, seed=3, epoch=1, into=memory[1]))
+    assert same(given, alone)
+    assert given.video.data_ptr() == memory[1].data_ptr()
+    assert torch.equal(memory[1].permute(3, 0, 1, 2), alone.video)
+    assert (memory[0] == 99).all() and (memory[2] == 99).all()
+
+
+def test_a_clip_that_shows_a_picture_twice_lies_in_the_memory_that_it_is_given():
+    record = fake_record(Path("slow.mp4"), num_frames=40)
+    dataset = make([record], ClipConfig(num_frames=8, fps=25))
+    memory = torch.zeros(8, 32, 32, 3, dtype=torch.uint8)
+    given = good(dataset.sample(0, seed=0, epoch=0, into=memory))
+    repeats = [torch.equal(one, other) for one, other in zip(memory[1:], memory[:-1], strict=True)]
+    assert any(repeats) and not all(repeats)
+    assert same(given, good(dataset.sample(0, seed=0, epoch=0)))
+    assert given.video.data_ptr() == memory.data_ptr()
+
+
 def test_failing_files_become_problems_that_name_them(tmp_path):
     there = tmp_path / "ä b.mp4"
     there.touch()

@@ -41,6 +41,8 @@ def test_what_is_kept_is_each_pictures_part_changed(count, sides, room, data):
         patch.setattr(module, "_GATHERED_BYTES", room)
         kept = collect(iter(pictures), place, view)
         np.testing.assert_array_equal(kept, np.stack(expected))
+    assert len(view.rooms) == 1
+    assert (kept is view.rooms[0]) == (place.tolist() == list(range(count)))
     np.testing.assert_array_equal(np.stack(view.seen), pictures[:, :rows, :columns])
     np.testing.assert_array_equal(collect(iter(pictures), place), pictures[place])
     assert none_of(*sides, view).shape == (0, rows, columns, 3)

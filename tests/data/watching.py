@@ -18,6 +18,7 @@ class Corner:
     columns: int
     change: Callable[[np.ndarray], np.ndarray] = _same
     seen: list[np.ndarray] = field(default_factory=list)
+    rooms: list[np.ndarray] = field(default_factory=list)
 
     def part(self, height: int, width: int) -> tuple[slice, slice]:
         assert self.rows <= height and self.columns <= width
@@ -27,3 +28,7 @@ class Corner:
         assert parts.flags.c_contiguous and parts.flags.writeable
         self.seen.extend(parts.copy())
         return self.change(parts)
+
+    def room(self, count: int, out_height: int, out_width: int) -> np.ndarray:
+        self.rooms.append(np.full((count, out_height, out_width, 3), 99, np.uint8))
+        return self.rooms[-1]

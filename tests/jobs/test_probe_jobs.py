@@ -1,9 +1,8 @@
-"""Published weights and probes in use, on real files: embed, train a probe, label, refuse."""
+"""Probes in use, on real files: train, label, refuse."""
 
 import json
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,149 +11,14 @@ import pytest
 import torch
 from odd_videos import write_clip, write_damaged
 from oracles.tiny import stir
-from PIL import Image
+from tiny_weights import QUICK, make_model
 
 import nexus
-from nexus.checkpoints.huggingface import save_huggingface
 from nexus.checkpoints.official import save_official
 from nexus.checkpoints.probe_folder import load_probe_folder
-from nexus.checkpoints.probes import to_meta
 from nexus.cli.main import run
-from nexus.data.toy import ToyConfig, write_toy_world
 from nexus.errors import CheckpointError, ConfigError, DataError
 from nexus.evaluation.table_files import load_table
-from nexus.jobs.opening import ClipChoice, open_encoder
-from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
-from nexus.models.ssl import VJEPAModel
-
-MODEL = {
-    "img_size": 32,
-    "num_frames": 8,
-    "patch_size": 16,
-    "tubelet_size": 2,
-    "encoder_dim": 32,
-    "num_heads": 2,
-    "factorized": False,
-    "num_spatial_layers": 3,
-    "num_temporal_layers": 0,
-    "positions": "rope_tiled",
-    "predictor_dim": 16,
-    "predictor_heads": 2,
-    "num_predictor_layers": 1,
-    "mlp_ratio": 2.0,
-}
-QUICK = ("epochs=2", "batch_size=16", "depth=2", "learning_rates=[1e-3, 1e-2]", "num_heads=2")
-
-
-def make_model(**changes) -> VJEPAModel:
-    torch.manual_seed(0)
-    model = VJEPAModel({**MODEL, **changes})
-    stir(model, scale=0.1)
-    return model
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """`w.pt`, `hf/`, `image.pt` (takes images), `probe.pt`, `clips/labels.csv`, pictures."""
-    home = tmp_path_factory.mktemp("weights")
-    model = make_model()
-    save_official(home / "w.pt", model)
-    save_huggingface(home / "hf", model)
-    image = make_model(
-        positions="rope_interleaved", rope_stretch=16, image_input=True,
-        modality_embedding=True, feature_levels=(0, 1, 2), predicts_context=True,
-        context_loss_weight=0.5,
-    )  # fmt: skip
-    save_official(home / "image.pt", image)
-    config = AttentiveHeadConfig(dim=32, num_classes=2)
-    states = [to_meta(AttentiveHead(config).state_dict())]
-    torch.save({"classifiers": states}, home / "probe.pt")
-    world = ToyConfig.from_mapping(
-        {"train_clips": 24, "validation_clips": 12, "test_clips": 12, "tasks": {"speed": 1.0}}
-    )
-    write_toy_world(home / "clips", world, seed=0)
-    (home / "pictures").mkdir()
-    for name, level in (("dark.png", 30), ("light.jpg", 220)):
-        Image.fromarray(np.full((40, 50, 3), level, np.uint8)).save(home / "pictures" / name)
-    return home
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
-def trained(folder, tmp_path_factory):
-    """A probe of the speed, trained on `w.pt`."""
-    save = tmp_path_factory.mktemp("probe") / "speed"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(save.parent)
-        [found] = nexus.train_probe(
-            folder / "w.pt", folder / "clips/labels.csv", label="speed", overrides=QUICK,
-            clips={"fps": 8.0}, save=save,
-        )  # fmt: skip
-    return found
-
-
-def test_published_files_of_either_layout_give_the_same_features(folder, here):
-    features = []
-    for name in ("w.pt", "hf"):
-        out = nexus.embed(
-            str(folder / name), folder / "clips/test", here / "f.parquet", fps=8.0, overlap=0.5,
-            layers=(0, 2),
-        )  # fmt: skip
-        table = load_table(out)
-        assert table.features.shape == (12 * 3, 64) and table.layers == (0, 2)
-        assert sorted(set(table.starts.round(3))) == [0.0, 0.5, 1.0]
-        features.append(table.features)
-    np.testing.assert_array_equal(*features)
-
-
-def test_published_weights_get_clips_as_trained(folder):
-    opened = open_encoder(folder / "w.pt")
-    assert (opened.clips.clip.num_frames, opened.clips.clip.fps) == (8, 4.0)
-    assert opened.clips.sides == (32, 32) and opened.recipe is None
-    assert opened.off_distribution() is None and not opened.encoder.training
-    other = opened.with_clips(ClipChoice(num_frames=4, img_size=64, pad=True))
-    assert "clips of 4 frames, not 8 and pictures of 64 x 64" in (other.off_distribution() or "")
-    assert other.clips.clip.pad == "repeat_last"
-    for choice, message in (
-        (ClipChoice(num_frames=5), "multiple of 2"),
-        (ClipChoice(img_size=40), "multiple of 16"),
-    ):
-        with pytest.raises(DataError, match=message):
-            opened.with_clips(choice)
-
-
-def test_other_clips_are_warned_about_in_one_line(folder, here, capsys):
-    source, clips = str(folder / "w.pt"), str(folder / "clips/test")
-    line = ["embed", source, clips, "--out", "f.npz", "--frames", "4", "--precision", "bf16"]
-    assert run([*line, "--pooling", "tokens"]) == 0
-    [told] = [t for t in capsys.readouterr().err.splitlines() if "as the weights were trained" in t]
-    assert told.startswith("note: these are clips of 4 frames, not 8")
-    assert load_table(here / "f.npz").features.shape[1:] == (8, 32)
-
-
-def test_a_picture_is_an_image_or_fills_one_tubelet(folder, here):
-    dark, config = folder / "pictures/dark.png", {"pooling": "tokens"}
-    for weights, frames in (("image.pt", 1), ("w.pt", 2)):
-        nexus.embed(folder / weights, dark, here / "one.npz", **config)
-        nexus.embed(folder / weights, dark.parent, here / "both.npz", images=True, **config)
-        one, both = load_table(here / "one.npz"), load_table(here / "both.npz")
-        assert both.keys == ("dark.png", "light.jpg") and one.keys == ("dark.png",)
-        assert both.starts.tolist() == both.ends.tolist() == [0.0, 0.0]
-        assert one.grid == (1, 2, 2)
-        np.testing.assert_allclose(one.features[0], both.features[0], atol=5e-3)
-        encoder = nexus.load(folder / weights).encoder
-        mean, std = (torch.tensor(v).view(3, 1, 1, 1) for v in (
-            [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-        ))  # fmt: skip
-        picture = (torch.full((3, frames, 32, 32), 30 / 255) - mean) / std
-        with torch.no_grad():
-            expected = encoder(picture[None])[0].numpy()
-        np.testing.assert_allclose(one.features[0], expected, atol=5e-3)
 
 
 def test_a_trained_probe_is_kept_with_all_that_it_needs(folder, trained):
@@ -272,63 +136,6 @@ def test_an_index_is_for_files_of_several_probes(folder, trained, here):
     assert nexus.load_probe(folder / "probe.pt", encoder=folder / "w.pt", index=0)
 
 
-def test_a_probe_is_not_replaced_by_another(folder, trained, here, capsys):
-    data = folder / "clips/labels.csv"
-    again = {"label": "speed", "clips": {"fps": 8.0}, "save": trained.folder}
-    before = {path.name: path.read_bytes() for path in trained.folder.iterdir()}
-    for changes, told in (
-        ({"overrides": [*QUICK, "epochs=3"]}, r"training\.epochs \(2 there, 3 now\)"),
-        ({"clips": {"fps": 4.0}}, r"sampling\.clip\.fps \(8\.0 there, 4\.0 now\)"),
-        ({"which": "context"}, r"encoder\.digest"),
-        ({"seeds": 2}, r"training\.seeds \(1 there, 2 now\)"),
-        ({"layers": (0, 2)}, r"encoder\.layers \(\[-1\] there, \[0, 2\] now\)"),
-    ):
-        arguments = {"overrides": QUICK, **again, **changes}
-        with pytest.raises(DataError, match=rf"holds another probe: {told}.*--force"):
-            nexus.train_probe(folder / "w.pt", data, **arguments)
-    assert before == {path.name: path.read_bytes() for path in trained.folder.iterdir()}
-    assert not list(here.iterdir())  # nothing was encoded for that
-
-    kept = here / "kept"
-    nexus.train_probe(folder / "w.pt", data, **{**again, "overrides": QUICK, "save": kept})
-    card = json.loads((kept / "probe.json").read_text())
-    nexus.train_probe(folder / "w.pt", data, **{**again, "overrides": QUICK, "save": kept})
-    assert json.loads((kept / "probe.json").read_text()) == card
-    capsys.readouterr()
-    again |= {"overrides": [*QUICK, "epochs=1", "learning_rates=[1e-6]"], "save": kept}
-    nexus.train_probe(folder / "w.pt", data, **again, force=True)
-    assert load_probe_folder(kept)[1].training["epochs"] == 1
-
-
-def test_a_row_of_other_values_does_not_go_unnoticed(folder, here, capsys):
-    options = {"label": "speed", "clips": {"fps": 8.0}, "overrides": QUICK}
-    data, table = folder / "clips/labels.csv", here / "probes/w/probes.json"
-    nexus.train_probe(folder / "w.pt", data, **options)
-    nexus.train_probe(folder / "w.pt", data, **options)
-    assert "takes the place" not in capsys.readouterr().err
-    content = json.loads(table.read_text())
-    content["rows"][0] |= {"values": [0.125], "mean": 0.125}
-    table.write_text(json.dumps(content))
-    nexus.train_probe(folder / "w.pt", data, **options, save="elsewhere")
-    told = " ".join(capsys.readouterr().err.split())
-    assert "note: the row w, speed, attentive, 2 blocks of probes/w/probes.json takes" in told
-    assert "the place of one with accuracy 0.125" in told
-
-
-def test_other_labels_make_another_probe(folder, here):
-    table = pd.read_csv(folder / "clips/labels.csv")
-    table["path"] = [str(folder / "clips" / path) for path in table["path"]]
-    table.to_csv(here / "list.csv", index=False)
-    options = {"label": "speed", "overrides": QUICK, "clips": {"fps": 8.0}}
-    [found] = nexus.train_probe(folder / "w.pt", here / "list.csv", **options)
-    table.iloc[1:].to_csv(here / "list.csv", index=False)
-    with pytest.raises(DataError, match=r"training\.data_digest"):
-        nexus.train_probe(folder / "w.pt", here / "list.csv", **options)
-    (found.folder / "probe.json").write_text("{")
-    with pytest.raises(DataError, match=r"its probe\.json cannot be read .*--force"):
-        nexus.train_probe(folder / "w.pt", here / "list.csv", **options)
-
-
 def test_columns_that_cannot_be_learned_are_left_out_before_anything_is_encoded(
     folder, here, capsys
 ):
@@ -352,41 +159,6 @@ def test_columns_that_cannot_be_learned_are_left_out_before_anything_is_encoded(
     assert told.count("clip_id: not learned") == told.count("rare: not learned") == 1
     with pytest.raises(DataError, match="no training sample of class odd"):
         nexus.train_probe(folder / "w.pt", here / "list.csv", label="rare", **quick)
-
-
-def test_a_place_that_cannot_be_written_is_found_at_once(folder, here):
-    (here / "probe.safetensors").write_text("weights")
-    (here / "plain").write_text("text")
-    data = folder / "clips/labels.csv"
-    for save, told in (
-        (here / "probe.safetensors", r"probe\.safetensors is a file; .* for instance \S+/probe$"),
-        (here / "plain/deep", r"plain is a file; .* for instance \S+/plain-probe$"),
-        ("/proc/probe", r"cannot be kept in /proc/probe: .*give another folder"),
-    ):
-        # The weights are not even looked for.
-        with pytest.raises(DataError, match=told):
-            nexus.train_probe(here / "none.pt", data, save=save)
-    assert sorted(path.name for path in here.iterdir()) == ["plain", "probe.safetensors"]
-
-
-def test_a_probe_may_lie_in_the_home_folder(folder, trained, here, monkeypatch):
-    monkeypatch.setenv("HOME", str(trained.folder.parent))
-    classifier = nexus.load_probe(f"~/{trained.folder.name}")
-    assert classifier.card == load_probe_folder(trained.folder)[1]
-
-
-def test_a_published_probe_replaces_no_other(folder, trained, here):
-    line = ["probe", str(folder / "w.pt"), str(folder / "clips/test"), "--fps", "8", "--probe"]
-    line += [str(folder / "probe.pt"), "--save"]
-    before = (trained.folder / "probe.json").read_bytes()
-    assert run([*line, str(trained.folder)]) == 1
-    assert run([*line, str(trained.folder / "probe.json")]) == 1
-    assert (trained.folder / "probe.json").read_bytes() == before
-    assert run([*line, "kept"]) == 0
-    assert run([*line, "kept"]) == 0  # the same one
-    assert run([*line, "kept", "--frames", "4"]) == 1
-    assert run([*line, "kept", "--frames", "4", "--force"]) == 0
-    assert nexus.load_probe("kept").sampling.clip.num_frames == 4
 
 
 def test_joined_clips_of_several_layers(folder, here):
@@ -472,38 +244,6 @@ def test_a_classifier_of_transformers_labels_by_itself(folder, here):
     assert np.ptp(expected[:, 0]) > 1e-4
 
 
-def test_linear_probes_of_published_weights(folder, here, capsys):
-    line = ["probe", str(folder / "w.pt"), str(folder / "clips/labels.csv"), "--label", "speed"]
-    assert run([*line, "--kind", "linear", "--fps", "8"]) == 0
-    printed = capsys.readouterr().out
-    assert "raw pixels" in printed and " w " in printed
-    rows = json.loads((here / "probes/w/probes.json").read_text())["rows"]
-    assert {row["arm"] for row in rows} == {"w", "raw pixels"}
-    with pytest.raises(DataError, match="has no data of its own"):
-        nexus.probe(folder / "w.pt")
-
-
-def test_what_published_weights_cannot_be_probed_on_is_named(folder, here, capsys):
-    table = pd.read_csv(folder / "clips/labels.csv")
-    table["path"] = [str(folder / "clips" / path) for path in table["path"]]
-    table["end"] = [0.5 if number % 24 == 0 else 1.5 for number in range(len(table))]
-    table["same"] = "x"
-    table.to_csv(here / "list.csv", index=False)
-    rows = nexus.probe(folder / "w.pt", here / "list.csv", kinds=("knn",), clips={"fps": 8.0})
-    told = "".join(capsys.readouterr().err.split())  # lines are folded anywhere
-    short = [path for path, end in zip(table["path"], table["end"], strict=True) if end == 0.5]
-    assert len(short) == 2 and all(told.count(f"leftout{path}:") == 1 for path in short)
-    counted = "list.csv, clips of 8 frames at 8 a second: 2 of 48 files left out (too short: 2)"
-    assert "".join(counted.split()) in told
-    assert "same:notmeasured(labelcolumn'same'holdsthesingleclassx" in told
-    assert {row.task for row in rows} == {"shape", "speed"}
-    notes = json.loads((here / "probes/w/probes.json").read_text())["notes"]
-    assert any(counted in note for note in notes) and any("same: not" in note for note in notes)
-    table[["path", "split", "same"]].to_csv(here / "same.csv", index=False)
-    with pytest.raises(DataError, match=r"same\.csv can be learned: same: not measured"):
-        nexus.probe(folder / "w.pt", here / "same.csv", kinds=("knn",), clips={"fps": 8.0})
-
-
 def test_mistakes_are_found_before_anything_is_encoded(folder, here):
     data = folder / "clips/labels.csv"
     with pytest.raises(ConfigError, match="did you mean 'epochs'"):
@@ -515,24 +255,3 @@ def test_mistakes_are_found_before_anything_is_encoded(folder, here):
     with pytest.raises(DataError, match="no label columns of classes"):
         nexus.train_probe(folder / "w.pt", folder / "clips/test")
     assert not list(here.iterdir())
-
-
-def test_a_runs_probe_is_kept_in_the_run(folder, here):
-    tiny = ["training.steps=0", "training.threads=1", "model.encoder_dim=32", "model.num_heads=2"]
-    data = folder / "clips/labels.csv"
-    nexus.pretrain(data, here / "run", overrides=tiny, report=False)
-    [found] = nexus.train_probe(here / "run", label="speed", overrides=QUICK, seeds=2)
-    assert found.folder == here / "run/results/speed" and len(found.row.values) == 1
-    classifier = nexus.load_probe(found.folder)
-    assert classifier.card.encoder.source == str(here / "run")
-    assert classifier.sampling.clip.num_frames == 8 and classifier.sampling.img_size == (32, 32)
-    rows = json.loads((here / "run/results/probes.json").read_text())["rows"]
-    assert [row["probe"] for row in rows] == ["attentive, 2 blocks"]
-    with pytest.raises(DataError, match="probed on clips as its recipe cuts them"):
-        nexus.probe(here / "run", clips={"num_frames": 4})
-
-
-def test_settings_of_opened_weights_are_kept_apart(folder):
-    opened = open_encoder(folder / "w.pt", "context")
-    assert opened.which == "context" and opened.name == "w"
-    assert replace(opened, source="org/name").results == Path("probes/org--name")
