@@ -236,6 +236,29 @@ def test_named_commands_and_options_exist(document):
         assert option in options, option
 
 
+def test_named_benchmarks_take_the_options_that_are_named():
+    commands = {
+        command
+        for document in DOCUMENTS
+        for command in re.findall(
+            r"`python (benchmarks/[^`]+)`", document.read_text(encoding="utf-8")
+        )
+    }
+    assert commands
+    helps = {}
+    for command in commands:
+        script, *words = shlex.split(command)
+        if script not in helps:
+            helps[script] = subprocess.run(
+                [sys.executable, ROOT / script, "--help"],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        for option in (word for word in words if word.startswith("--")):
+            assert re.search(rf"(?<!\S){option}\b(?!-)", helps[script]), command
+
+
 def keys_of(config):
     """Dotted keys of a config class, groups included."""
     keys = set()
