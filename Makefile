@@ -24,7 +24,7 @@ help:
 	@echo 'make lint       ruff, pyright, import-linter'
 	@echo 'make test-slow  the tests that take minutes'
 	@echo 'make bench      clips/s, memory and loader speed on this machine'
-	@echo 'make study      the toy study of the README: every arm, three seeds (hours)'
+	@echo 'make study      the toy study of the README: every arm, three seeds (about 40 minutes)'
 	@echo 'make clean      remove caches and the demo; runs and $(VENV) stay'
 
 # torch comes first and alone: with it in place, no later package can pull in another build of it.

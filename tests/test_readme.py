@@ -57,7 +57,7 @@ NOT_HERE = {
 }
 ONLY_PARSED = {
     "nexus demo": "takes minutes",
-    "nexus study toy": "takes hours",
+    "nexus study toy": "takes most of an hour",
 }
 STARTS_WITH = {
     "README.md": ["weights"],
