@@ -12,6 +12,14 @@ from nexus.nn.linear import Linear, linear
 needs_onednn = pytest.mark.skipif(not module.AVAILABLE, reason="no oneDNN operator here")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _on_any_processor():
+    """The operator is put to the test where MKL is faster, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "PREFERRED", True)
+        yield
+
+
 def tensors(rows: tuple[int, ...], inputs: int, outputs: int, seed: int = 0) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     shapes = [(*rows, inputs), (outputs, inputs), (outputs,)]
@@ -69,6 +77,20 @@ def test_it_takes_the_operator_only_where_it_applies() -> None:
     assert linear(values[:0], weight, bias).shape == (0, 5)
     batched = torch.func.vmap(linear, in_dims=(0, None, None))(values, weight, bias)
     torch.testing.assert_close(batched, linear(values, weight, bias))
+
+
+def test_mkl_multiplies_on_intel_alone(monkeypatch) -> None:
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+    for name, at_home in (("Intel Xeon", True), ("AMD EPYC", False), ("Unknown", False)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda name=name: {"cpu_name": name})
+        assert module._mkl_is_at_home() is at_home
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": "Intel Xeon"})
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
+    assert not module._mkl_is_at_home()
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert not module._mkl_is_at_home()
+    monkeypatch.setattr(module, "PREFERRED", False)
+    assert "OneDnn" not in type(linear(*tensors((3,), 4, 5)).grad_fn).__name__
 
 
 def test_a_layer_is_nn_linear_to_the_outside() -> None:
