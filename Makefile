@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 DEMO   ?= demo
 STUDY  ?= runs/study-toy
+JOBS   ?= 2
 
 # What tools would leave in the user's home or in /tmp stays in the clone.
 SCRATCH := $(CURDIR)/build
@@ -12,7 +13,7 @@ export MPLCONFIGDIR := $(SCRATCH)/matplotlib
 export TORCHINDUCTOR_CACHE_DIR := $(SCRATCH)/inductor
 export NEXUS_CACHE := $(SCRATCH)/nexus
 # One thread a process: small models get slower, not faster, when they share cores with others.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --basetemp=build/pytest
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --basetemp=build/pytest
 
 .PHONY: help venv demo test lint unit test-slow bench study clean
 .DEFAULT_GOAL := help

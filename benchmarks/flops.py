@@ -10,8 +10,8 @@ activations, softmax, the optimizer and the EMA.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nexus.masks.masks import TokenMask
 from nexus.models.ssl import VJEPAConfig
-from nexus.models.ssl.masks import TokenMask
 
 
 @dataclass(frozen=True)

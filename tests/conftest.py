@@ -2,12 +2,17 @@
 
 import os
 
+import hypothesis
 import oracles.shapes  # noqa: F401  (the import hook finds it by name)
 import pytest
 import torch
 from jaxtyping import install_import_hook
 
+pytest_plugins = ["tiny_runs", "report_runs"]
 torch.set_num_threads(1)
+# Machines are shared: how long an example takes says nothing about the code.
+hypothesis.settings.register_profile("nexus", deadline=None)
+hypothesis.settings.load_profile("nexus")
 install_import_hook("nexus.nn", "oracles.shapes.checked")
 install_import_hook("nexus.models", "oracles.shapes.checked")
 

@@ -22,10 +22,10 @@ from nexus.checkpoints.huggingface import save_huggingface
 from nexus.checkpoints.official import save_official
 from nexus.cli.main import app, run
 from nexus.config import Config
-from nexus.data.toy import ToyConfig, write_toy_world
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
 from nexus.models.ssl.collapse import DoctorConfig
 from nexus.models.world import ActionPredictor, ActionPredictorConfig
+from nexus.toy.world import ToyConfig, write_toy_world
 from nexus.training.recipe import Recipe, load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]

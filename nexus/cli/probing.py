@@ -13,8 +13,8 @@ from nexus.cli import console
 from nexus.cli.features import Encoder, Layers, Precision, PrecisionOption, Which, layers_of
 
 if TYPE_CHECKING:
-    from nexus.evaluation.labelling import Labelled
-    from nexus.evaluation.results import ProbeRow
+    from nexus.probes.classifier import Labelled
+    from nexus.probes.results import ProbeRow
 
 SHOWN = 50
 """Labels that are printed where they do not go to a file."""
@@ -223,7 +223,7 @@ def probe(
     labels videos.
     """
     from nexus import jobs
-    from nexus.evaluation.labelling import check_label_file
+    from nexus.probes.classifier import check_label_file
 
     _refuse_unused(
         "plain" if use is None and not attentive else "--attentive" if use is None else "--probe",
@@ -356,8 +356,8 @@ def _show(found: "Labelled", out: Path | None, top: int) -> None:
 
 
 def _table(rows: "Iterable[ProbeRow]") -> Table:
-    from nexus.report.read import as_table
     from nexus.report.tables import interval, metric_title, shown
+    from nexus.runs.read import as_table
 
     table = Table(box=None, padding=(0, 2), header_style="bold")
     for name in ("arm", "label", "probe", "metric"):

@@ -18,12 +18,9 @@ from typing import Any
 from nexus.atomic import write_json, write_text
 from nexus.config import merge, parse_overrides
 from nexus.data.catalog import Catalog
+from nexus.data.clip_source import ClipSource
 from nexus.errors import DataError, NexusError, TrainingError
-from nexus.evaluation.columns import label_columns
-from nexus.evaluation.pictures import write_pictures
-from nexus.evaluation.results import ProbeRow, probe_row, write_probe_rows
-from nexus.evaluation.source import ClipSource
-from nexus.evaluation.suite import Measured, check_kinds, measure_encoder
+from nexus.features.pictures import write_pictures
 from nexus.jobs.arms import BASELINE, Arm, Failure, Outcome, last_row
 from nexus.jobs.console import messages, progress, say_each
 from nexus.jobs.pretraining import RunResult
@@ -38,14 +35,17 @@ from nexus.jobs.runs import (
 from nexus.jobs.starting import read_start, start_of
 from nexus.models.encoder import VideoEncoder
 from nexus.models.ssl import SelfSupervisedModel
+from nexus.probes.columns import label_columns
+from nexus.probes.results import ProbeRow, probe_row, write_probe_rows
+from nexus.probes.suite import Measured, check_kinds, measure_encoder
 from nexus.report import adaptation as wording
 from nexus.report.page import write_report
-from nexus.report.schema import Adaptation
+from nexus.runs.folder import RunDirectory, changed_keys
+from nexus.runs.schema import Adaptation
 from nexus.training.feed import describe_data, training_part
 from nexus.training.loop import train
-from nexus.training.recipe import Recipe, load_recipe
+from nexus.training.recipe import Recipe, load_recipe, read_run_recipe
 from nexus.training.reference import grid
-from nexus.training.run_directory import RunDirectory, changed_keys, read_run_recipe
 from nexus.training.start import Start
 
 RECIPE = "adapt"

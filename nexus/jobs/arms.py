@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nexus.evaluation.suite import Measured
-from nexus.report.read import read_run
+from nexus.probes.suite import Measured
+from nexus.runs.read import read_run
 
 BASELINE = "no adaptation"
 
@@ -56,7 +56,7 @@ class Outcome:
         return sum(self.validation.values()) / len(self.validation)
 
     def row(self) -> dict[str, Any]:
-        """Its line in the table, see `nexus.report.schema.AdaptationRow`."""
+        """Its line in the table, see `nexus.runs.schema.AdaptationRow`."""
         told = {"validation": self.validation, "score": self.score}
         return {**_facts(self.arm, self.folder), **told}
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from nexus.data.clip_source import ClipSource
 from nexus.data.clips import ClipConfig
 from nexus.data.stills import StillDecoder, find_stills, is_still
 from nexus.errors import DataError
-from nexus.evaluation import embed as windows
-from nexus.evaluation.frozen import FeatureConfig, check_layers, device_of, fitting_batch
-from nexus.evaluation.source import ClipSource
+from nexus.features import embed as windows
+from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.jobs.console import messages, progress, say_problems
 from nexus.jobs.labelling import load_probe
 from nexus.jobs.opening import ClipChoice, OpenedEncoder, open_encoder

@@ -22,12 +22,12 @@ from nexus.checkpoints.probe_import import (
 )
 from nexus.data.shape import ClipShape
 from nexus.errors import CheckpointError
-from nexus.evaluation.frozen import FeatureConfig, check_layers, device_of, fitting_batch
-from nexus.evaluation.labelling import Labelled, VideoClassifier, check_label_file
+from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.jobs.console import messages, progress, say_problems
 from nexus.jobs.opening import ClipChoice, OpenedEncoder, open_encoder
 from nexus.jobs.runs import expanded, read_videos
 from nexus.models.heads import AttentiveHead
+from nexus.probes.classifier import Labelled, VideoClassifier, check_label_file
 
 
 def load_probe(

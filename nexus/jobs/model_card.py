@@ -10,9 +10,9 @@ import yaml
 
 from nexus.checkpoints.load import LAYOUTS, Loaded
 from nexus.jobs.runs import run_folder
-from nexus.report.read import RunFiles, read_run
-from nexus.report.schema import ReportError
 from nexus.report.tables import markdown_table
+from nexus.runs.read import RunFiles, read_run
+from nexus.runs.schema import ReportError
 from nexus.version import nexus_version
 
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)

@@ -15,11 +15,11 @@ from nexus.checkpoints.probe_import import PRETRAINING_FPS
 from nexus.checkpoints.source import Role
 from nexus.config import Config
 from nexus.data.catalog import Catalog
+from nexus.data.clip_source import ClipSource
 from nexus.data.clips import ClipConfig
 from nexus.data.decode import choose_decoder
 from nexus.data.shape import ClipShape
 from nexus.errors import DataError
-from nexus.evaluation.source import ClipSource
 from nexus.jobs.runs import clip_source, expanded, find_run, load_run, run_folder
 from nexus.models.encoder import VideoEncoder, clip_grid, off_distribution
 from nexus.training.environment import choose_device

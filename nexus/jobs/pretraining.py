@@ -7,17 +7,17 @@ from pathlib import Path
 
 from nexus.config import merge, parse_overrides
 from nexus.data.catalog import Catalog
-from nexus.data.toy import ToyConfig, write_toy_world
-from nexus.evaluation.columns import label_columns
-from nexus.evaluation.pictures import write_pictures
-from nexus.evaluation.results import write_probe_rows
+from nexus.features.pictures import write_pictures
 from nexus.jobs.console import progress, say_problems
 from nexus.jobs.probing import probe_arms
 from nexus.jobs.runs import clip_source, frames_needed, load_for_measuring, read_videos
 from nexus.jobs.starting import start_of
+from nexus.probes.columns import label_columns
+from nexus.probes.results import write_probe_rows
 from nexus.report.page import write_report
-from nexus.report.read import read_run
 from nexus.report.tables import markdown_table
+from nexus.runs.read import read_run
+from nexus.toy.world import ToyConfig, write_toy_world
 from nexus.training.loop import train
 from nexus.training.recipe import Recipe, load_recipe
 

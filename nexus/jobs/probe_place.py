@@ -8,11 +8,11 @@ from typing import Any
 
 from nexus.checkpoints.probe_folder import CARD_FILE, WEIGHTS_FILE, module_digest
 from nexus.errors import DataError
-from nexus.evaluation.labelling import VideoClassifier
-from nexus.evaluation.results import ProbeRow, write_probe_rows
 from nexus.jobs.console import say_notes
 from nexus.jobs.runs import expanded
-from nexus.training.run_directory import changed_keys
+from nexus.probes.classifier import VideoClassifier
+from nexus.probes.results import ProbeRow, write_probe_rows
+from nexus.runs.folder import changed_keys
 
 SHOWN = 4
 """Settings that a message lists."""

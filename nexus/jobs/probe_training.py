@@ -19,19 +19,19 @@ from nexus.checkpoints.probe_folder import (
 from nexus.config import parse_overrides
 from nexus.data.catalog import Catalog
 from nexus.errors import DataError
-from nexus.evaluation.attentive import FittedProbe, fit_attentive
-from nexus.evaluation.columns import brief, class_columns
-from nexus.evaluation.features import Progress
-from nexus.evaluation.frozen import FeatureConfig, check_layers, device_of, fitting_batch
-from nexus.evaluation.results import ProbeRow, probe_row
-from nexus.evaluation.splits import class_task
-from nexus.evaluation.sweep import PUBLISHED, AttentiveProbeConfig
-from nexus.evaluation.table import FeatureTable
-from nexus.evaluation.token_sources import JoinedTokens, TokenSource, token_source
+from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
+from nexus.features.extract import Progress
+from nexus.features.table import FeatureTable
+from nexus.features.tokens import JoinedTokens, TokenSource, token_source
 from nexus.jobs.console import messages, progress, say_problems
 from nexus.jobs.opening import ClipChoice, OpenedEncoder, open_encoder
 from nexus.jobs.probe_place import check_free, check_writable, keep_rows
 from nexus.jobs.runs import data_of, expanded, read_videos
+from nexus.probes.attentive import FittedProbe, fit_attentive
+from nexus.probes.columns import brief, class_columns
+from nexus.probes.results import ProbeRow, probe_row
+from nexus.probes.splits import class_task
+from nexus.probes.sweep import PUBLISHED, AttentiveProbeConfig
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from nexus.checkpoints.files import read_card
+from nexus.data.clip_source import ClipSource
 from nexus.errors import DataError
-from nexus.evaluation.columns import label_columns
-from nexus.evaluation.frozen import device_of
-from nexus.evaluation.results import ProbeRow, probe_row
-from nexus.evaluation.source import ClipSource
-from nexus.evaluation.suite import measure_encoder, measure_pixels, notes_of
+from nexus.features.encoding import device_of
 from nexus.jobs.console import progress, say_notes
 from nexus.jobs.opening import ClipChoice, is_run
 from nexus.jobs.probe_place import keep_rows
@@ -26,7 +23,10 @@ from nexus.jobs.runs import (
 from nexus.jobs.weights_probing import probe_weights
 from nexus.models.encoder import VideoEncoder
 from nexus.models.ssl import build_model
-from nexus.report.read import read_run
+from nexus.probes.columns import label_columns
+from nexus.probes.results import ProbeRow, probe_row
+from nexus.probes.suite import measure_encoder, measure_pixels, notes_of
+from nexus.runs.read import read_run
 from nexus.training.recipe import Recipe
 from nexus.training.rng import kept_rng, seed_everything
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from nexus.checkpoints.files import FOLDER_NAME, load_checkpoint_model
 from nexus.config import read_yaml
 from nexus.data.catalog import Catalog, scan
+from nexus.data.clip_source import ClipSource
 from nexus.data.decode import choose_decoder
 from nexus.data.index import user_index_dir
 from nexus.errors import CheckpointError, DataError
-from nexus.evaluation.source import ClipSource
 from nexus.jobs.console import progress
 from nexus.models.ssl import SelfSupervisedModel
-from nexus.report.read import read_run
+from nexus.runs.read import read_run
 from nexus.training.environment import choose_device
 from nexus.training.recipe import Recipe
 

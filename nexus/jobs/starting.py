@@ -8,8 +8,9 @@ from nexus.checkpoints.files import latest_checkpoint
 from nexus.checkpoints.load import load
 from nexus.errors import TrainingError
 from nexus.models.predictor import PredictorConfig
+from nexus.runs.folder import RunDirectory
+from nexus.training.recipe import read_run_recipe
 from nexus.training.rng import kept_rng
-from nexus.training.run_directory import RunDirectory, read_run_recipe
 from nexus.training.start import PREDICTOR, Start, sha256_of
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from nexus.errors import DataError
-from nexus.evaluation.columns import label_columns
-from nexus.evaluation.results import ProbeRow, probe_row
-from nexus.evaluation.suite import measure_encoder, measure_pixels, notes_of
 from nexus.jobs.console import progress, say_each, say_notes, say_problems
 from nexus.jobs.opening import ClipChoice, open_encoder
 from nexus.jobs.probe_place import keep_rows
 from nexus.jobs.runs import read_videos
+from nexus.probes.columns import label_columns
+from nexus.probes.results import ProbeRow, probe_row
+from nexus.probes.suite import measure_encoder, measure_pixels, notes_of
 
 PIXELS = "raw pixels"
 

@@ -1,7 +1,7 @@
 """An adaptation sweep in words and as a Markdown table."""
 
 from nexus.report import tables
-from nexus.report.schema import Adaptation, AdaptationRow
+from nexus.runs.schema import Adaptation, AdaptationRow
 
 
 def words(sweep: Adaptation) -> str:

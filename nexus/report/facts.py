@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from nexus.report import tables
-from nexus.report.read import RunFiles
+from nexus.runs.read import RunFiles
 
 
 def speed(run: RunFiles) -> str:

@@ -5,8 +5,8 @@ The limits are what the run itself wrote down (`health_thresholds` in `run.json`
 
 from nexus.report import canvas
 from nexus.report.plots import Chart, Curve, Picture, draw
-from nexus.report.read import RunFiles
 from nexus.report.verdict import health_spans
+from nexus.runs.read import RunFiles
 
 CHARTS = (
     Chart(

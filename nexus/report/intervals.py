@@ -8,8 +8,8 @@ from matplotlib.figure import Figure, SubFigure
 
 from nexus.report import canvas
 from nexus.report.plots import Picture
-from nexus.report.schema import ProbeRow
 from nexus.report.tables import Column, grid_of, interval, is_share, metric_title, scaled, shown
+from nexus.runs.schema import ProbeRow
 
 _COLOURS = (canvas.BLUE, canvas.ORANGE, canvas.GREEN, canvas.PURPLE)
 _MARKERS = ("o", "s", "D", "^")

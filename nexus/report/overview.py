@@ -10,9 +10,9 @@ from matplotlib.figure import Figure, SubFigure
 from nexus.atomic import atomic_path
 from nexus.report import canvas
 from nexus.report.intervals import draw_intervals, legend_above
-from nexus.report.read import read_run
-from nexus.report.schema import ProbeRow, ReportError
 from nexus.report.strips import Film, films
+from nexus.runs.read import read_run
+from nexus.runs.schema import ProbeRow, ReportError
 
 _HEIGHT = 4.6  # inches
 

@@ -10,11 +10,11 @@ from nexus.atomic import write_text
 from nexus.report import adaptation, facts, health, tables
 from nexus.report.intervals import probe_pictures
 from nexus.report.plots import LOSS, RATE, SCHEDULES, THROUGHPUT, Chart, Picture, draw, horizon
-from nexus.report.read import RunFiles, as_table, read_run
-from nexus.report.schema import ProbeTable
 from nexus.report.strips import strips
 from nexus.report.verdict import diagnosis, health_spans, verdict
 from nexus.report.worth import horizon_words, main_arm
+from nexus.runs.read import RunFiles, as_table, read_run
+from nexus.runs.schema import ProbeTable
 
 _KINDS = {
     "empty_file": "empty file",

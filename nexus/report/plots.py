@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from nexus.report import canvas
-from nexus.report.read import Journal
-from nexus.report.schema import Horizon
 from nexus.report.tables import significant
+from nexus.runs.read import Journal
+from nexus.runs.schema import Horizon
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nexus.report.read import as_table
-from nexus.report.schema import ProbeRow, ProbeTable
+from nexus.runs.read import as_table
+from nexus.runs.schema import ProbeRow, ProbeTable
 
 _SHARES = ("accuracy", "top1", "top5", "balanced_accuracy", "recall")
 

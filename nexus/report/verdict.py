@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nexus.report.read import Journal, RunFiles
 from nexus.report.tables import count, duration
 from nexus.report.worth import Comparison, comparisons
+from nexus.runs.read import Journal, RunFiles
 
 _ALARMS = ("collapsing", "collapsed")
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nexus.report.schema import Horizon, ProbeRow, ProbeTable
 from nexus.report.tables import is_share
+from nexus.runs.schema import Horizon, ProbeRow, ProbeTable
 
 _OWN_NAMES = ("this run", "run", "this model", "encoder", "pretrained", "trained")
 

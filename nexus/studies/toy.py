@@ -21,18 +21,18 @@ from nexus.atomic import write_json, write_text
 from nexus.checkpoints.files import load_checkpoint_model
 from nexus.config import merge
 from nexus.data.catalog import Catalog
-from nexus.data.toy import ToyConfig
 from nexus.errors import ConfigError
-from nexus.evaluation.results import ProbeResult, probe_row, write_probe_rows
-from nexus.evaluation.suite import Measured, measure_encoder, measure_pixels
 from nexus.jobs import runs
 from nexus.jobs.console import messages
 from nexus.jobs.pretraining import TOY_TASKS, toy_world
 from nexus.jobs.probing import PIXELS_ARM, RANDOM_ARM
 from nexus.models.ssl import PixelConfig, SelfSupervisedModel
+from nexus.probes.results import ProbeResult, probe_row, write_probe_rows
+from nexus.probes.suite import Measured, measure_encoder, measure_pixels
 from nexus.report.page import write_study_report
-from nexus.report.read import read_run
 from nexus.report.tables import markdown_table
+from nexus.runs.read import read_run
+from nexus.toy.world import ToyConfig
 from nexus.training.environment import describe_environment
 from nexus.training.loop import train
 from nexus.training.recipe import Recipe, load_recipe

@@ -11,12 +11,12 @@ from rich.console import Console
 from nexus.checkpoints.files import discard_leftovers, latest_checkpoint
 from nexus.data.catalog import Catalog
 from nexus.models.ssl.collapse import Diagnosis
+from nexus.runs.folder import RunDirectory, how_to_continue
 from nexus.training.environment import describe_environment, kept_settings
 from nexus.training.interrupts import EXIT_CODE, Interrupts
 from nexus.training.precision import warning
 from nexus.training.progress import Screen
 from nexus.training.recipe import Recipe
-from nexus.training.run_directory import RunDirectory, how_to_continue
 from nexus.training.start import Start
 from nexus.training.threads import calibrate, candidates
 from nexus.training.trainer import Status, Trainer

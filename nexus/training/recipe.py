@@ -18,6 +18,7 @@ from nexus.data.shape import ClipShape
 from nexus.errors import ConfigError
 from nexus.models.presets import expand_size
 from nexus.models.ssl import PixelConfig, VJEPAConfig, model_config
+from nexus.runs.folder import RunDirectory
 from nexus.training.curriculum import Row, Stage, check_table, shape_at, stages_of
 from nexus.training.environment import usable_cores
 from nexus.training.health import OnCollapse
@@ -212,6 +213,16 @@ def load_recipe(
             "--init WEIGHTS (a run's folder, a file, or a model's name on the Hugging Face hub)"
         )
     return Recipe.from_mapping(recipe)
+
+
+def read_run_recipe(out: str | Path) -> Recipe:
+    """The resolved recipe of the run in `out`, for instance to resume it.
+
+    Raises:
+        TrainingError: there is no run.
+        ConfigError: its recipe is damaged.
+    """
+    return Recipe.from_mapping(RunDirectory(out).read_recipe())
 
 
 def _sized(layer: Mapping[str, Any]) -> Mapping[str, Any]:

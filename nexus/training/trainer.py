@@ -15,16 +15,16 @@ from nexus.data.loader import Batch
 from nexus.errors import TrainingError
 from nexus.models.ssl import build_model
 from nexus.models.ssl.collapse import DoctorConfig
+from nexus.runs.folder import RunDirectory
+from nexus.runs.journal import Journal
 from nexus.training.environment import choose_device
 from nexus.training.feed import Feed, describe_data
 from nexus.training.health import HealthWatch, SkipWatch
 from nexus.training.interrupts import Interrupts
-from nexus.training.journal import Journal
 from nexus.training.optim import build_optimizer, rates_at, set_rates
 from nexus.training.progress import Pace, Screen
 from nexus.training.recipe import Recipe
 from nexus.training.rng import kept_rng, rng_state, seed_everything, set_rng_state
-from nexus.training.run_directory import RunDirectory
 from nexus.training.start import Start, load_start
 from nexus.training.step import StepResult, TrainStep
 from nexus.version import nexus_version

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nexus.cli.main import run
-from nexus.data.toy import ToyConfig, encode_mp4
+from nexus.toy.world import ToyConfig, encode_mp4
 
 LENGTHS = {"good.mp4": 12, "sub/gr\u00fcn und blau.mp4": 12, "short.mp4": 3}
 

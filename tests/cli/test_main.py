@@ -13,8 +13,8 @@ import nexus
 import nexus.studies
 from nexus.cli.main import run
 from nexus.errors import DataError
-from nexus.evaluation.labelling import Labelled
-from nexus.evaluation.results import ProbeRow
+from nexus.probes.classifier import Labelled
+from nexus.probes.results import ProbeRow
 
 COMMANDS = ["demo", "check", "pretrain", "adapt", "probe", "embed", "convert", "report", "version"]
 

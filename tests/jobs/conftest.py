@@ -12,8 +12,8 @@ import nexus
 from nexus.checkpoints.huggingface import save_huggingface
 from nexus.checkpoints.official import save_official
 from nexus.checkpoints.probes import to_meta
-from nexus.data.toy import ToyConfig, write_toy_world
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
+from nexus.toy.world import ToyConfig, write_toy_world
 
 
 @pytest.fixture(scope="session")

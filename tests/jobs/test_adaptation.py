@@ -15,13 +15,14 @@ from oracles.tiny import stir
 from nexus.checkpoints.files import read_card
 from nexus.checkpoints.official import save_official
 from nexus.checkpoints.weights import read_weights
-from nexus.data.toy import ToyConfig, write_toy_world
 from nexus.errors import DataError, TrainingError
 from nexus.jobs import adaptation
 from nexus.jobs.adaptation import adapt
 from nexus.models.ssl import VJEPAModel
+from nexus.runs.folder import RunDirectory
+from nexus.toy.world import ToyConfig, write_toy_world
 from nexus.training.interrupts import Interrupts
-from nexus.training.run_directory import RunDirectory, read_run_recipe
+from nexus.training.recipe import read_run_recipe
 from nexus.training.trainer import Trainer
 
 OVERRIDES = (
@@ -292,7 +293,7 @@ def test_features_that_are_no_numbers_are_a_failure_too(world, weights, tmp_path
 
 def test_what_stops_the_whole_sweep_is_no_failure_of_a_run(world, weights, tmp_path):
     taken = RunDirectory(tmp_path / "runs/lr0.001-ema0.9")
-    holder = "from nexus.training.run_directory import RunDirectory; import sys; "
+    holder = "from nexus.runs.folder import RunDirectory; import sys; "
     holder += "run = RunDirectory(sys.argv[1])\nwith run.lock(): print(flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", holder, taken.root], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -9,10 +9,10 @@ from odd_videos import write_odd_folder
 import nexus
 from nexus.cli.main import run
 from nexus.config import merge
-from nexus.data.toy import ToyConfig, write_toy_world
 from nexus.errors import CheckpointError, ConfigError, DataError, TrainingError
-from nexus.evaluation.table_files import load_table
+from nexus.features.table_files import load_table
 from nexus.jobs import pretraining
+from nexus.toy.world import ToyConfig, write_toy_world
 
 TINY = (
     "training.steps=4",

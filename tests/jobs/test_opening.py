@@ -9,11 +9,11 @@ from oracles.tiny import tiny_model
 
 import nexus
 from nexus.checkpoints.official import save_official
-from nexus.data.toy import ToyConfig, write_toy_world
 from nexus.errors import CheckpointError
-from nexus.evaluation.table_files import load_table
+from nexus.features.table_files import load_table
 from nexus.jobs.opening import is_run, open_encoder
 from nexus.jobs.runs import find_run, run_folder
+from nexus.toy.world import ToyConfig, write_toy_world
 
 TINY = (
     "training.steps=0", "training.threads=1", "model.encoder_dim=32", "model.num_heads=2",

@@ -18,7 +18,7 @@ from nexus.checkpoints.official import save_official
 from nexus.checkpoints.probe_folder import load_probe_folder
 from nexus.cli.main import run
 from nexus.errors import CheckpointError, ConfigError, DataError
-from nexus.evaluation.table_files import load_table
+from nexus.features.table_files import load_table
 
 
 def test_a_trained_probe_is_kept_with_all_that_it_needs(folder, trained):

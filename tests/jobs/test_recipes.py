@@ -13,9 +13,9 @@ from nexus.checkpoints.huggingface import save_huggingface
 from nexus.checkpoints.official import official_state, save_official
 from nexus.checkpoints.weights import read_weights
 from nexus.cli.main import run
-from nexus.data.toy import ToyConfig, write_toy_world
 from nexus.errors import CheckpointError, ConfigError, TrainingError
 from nexus.models.ssl import VJEPAModel
+from nexus.toy.world import ToyConfig, write_toy_world
 from nexus.training.recipe import recipe_names
 
 SMALL = (

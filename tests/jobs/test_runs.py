@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import nexus
-from nexus.data.toy import ToyConfig, write_toy_world
 from nexus.jobs import runs
 from nexus.jobs.runs import load_for_measuring
+from nexus.toy.world import ToyConfig, write_toy_world
 
 TINY = (
     "training.steps=1", "training.batch_size=4", "training.accumulation=1", "training.threads=1",

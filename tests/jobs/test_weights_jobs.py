@@ -12,7 +12,7 @@ import torch
 import nexus
 from nexus.cli.main import run
 from nexus.errors import DataError
-from nexus.evaluation.table_files import load_table
+from nexus.features.table_files import load_table
 from nexus.jobs.opening import ClipChoice, open_encoder
 
 

@@ -10,9 +10,9 @@ from run_builder import Builder, run_info
 from nexus.report.adaptation import markdown, words
 from nexus.report.facts import data_and_model, repeat_command, resume_command
 from nexus.report.page import write_report
-from nexus.report.read import read_run
-from nexus.report.schema import Adaptation
 from nexus.report.verdict import verdict
+from nexus.runs.read import read_run
+from nexus.runs.schema import Adaptation
 
 INIT = {"source": "weights/<vitl>.pt", "sha256": "ab" * 32, "notes": ["the predictor is new"]}
 

@@ -11,8 +11,8 @@ from run_builder import Builder, journal_rows, probe_rows, run_info, write_run
 
 from nexus.report.facts import resume_command
 from nexus.report.page import write_report, write_study_report
-from nexus.report.read import read_run
-from nexus.report.schema import ReportError
+from nexus.runs.read import read_run
+from nexus.runs.schema import ReportError
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 EVERYTHING = ("recipe", "problems", "probes", "horizon", "pca")

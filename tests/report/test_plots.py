@@ -20,9 +20,9 @@ from nexus.report.health import CHARTS
 from nexus.report.intervals import probe_pictures
 from nexus.report.overview import save_overview
 from nexus.report.plots import LOSS
-from nexus.report.read import PatchColours, as_table
-from nexus.report.schema import ReportError
 from nexus.report.strips import HEIGHT, films, strips
+from nexus.runs.read import PatchColours, as_table
+from nexus.runs.schema import ReportError
 
 VALUES = arrays(
     np.float64, st.integers(1, 200), elements=st.floats(-100, 100) | st.just(float("nan"))

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_builder import probe_rows
 
-from nexus.report.schema import ProbeRow, ReportError
 from nexus.report.tables import count, duration, grid_of, markdown_table, shown, significant
+from nexus.runs.schema import ProbeRow, ReportError
 
 
 def cells(markdown: str) -> list[list[str]]:

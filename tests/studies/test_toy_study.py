@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from nexus.data.toy import ToyConfig
 from nexus.errors import ConfigError
 from nexus.studies import toy
+from nexus.toy.world import ToyConfig
 
 WORLD = ToyConfig.from_mapping(
     {"train_clips": 64, "validation_clips": 40, "test_clips": 40, "tasks": {"direction": 1.0}}

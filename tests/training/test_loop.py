@@ -10,11 +10,11 @@ from nexus.checkpoints.files import load_checkpoint_model, load_state
 from nexus.checkpoints.weights import read_weights
 from nexus.errors import DataError, TrainingError
 from nexus.models.ssl import VJEPAModel
+from nexus.runs.folder import RunDirectory
 from nexus.training import trainer as trainer_module
 from nexus.training.interrupts import Interrupts
 from nexus.training.loop import train
 from nexus.training.progress import Screen
-from nexus.training.run_directory import RunDirectory
 from nexus.training.trainer import Trainer
 
 FIELDS = {

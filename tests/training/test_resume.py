@@ -15,7 +15,7 @@ from rich.console import Console
 
 from nexus import atomic
 from nexus.checkpoints.weights import read_weights
-from nexus.training.journal import TIMING_FIELDS, Journal
+from nexus.runs.journal import TIMING_FIELDS, Journal
 from nexus.training.loop import train
 
 STEPS = 20

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nexus.errors import VideoShapeError
+from nexus.masks.masks import MaskConfig, check_fits, draw_masks
 from nexus.models.encoder import (
     EncoderConfig,
     VideoEncoder,
@@ -22,7 +23,6 @@ from nexus.models.encoder import (
 from nexus.models.predictor import MaskedPredictor, PredictorConfig
 from nexus.models.presets import SizedConfig
 from nexus.models.ssl import collapse
-from nexus.models.ssl.masks import MaskConfig, check_fits, draw_masks
 from nexus.models.ssl.objectives import Regularizer, clip_regularizer, token_errors
 from nexus.nn.tubelet import split_tubelets
 

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nexus.models.ssl.masks import TokenMask
+from nexus.masks.masks import TokenMask
 from nexus.models.ssl.objectives import token_errors
 
 

@@ -22,6 +22,14 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from nexus.errors import ConfigError
+from nexus.masks.masks import (
+    MaskConfig,
+    TokenMask,
+    check_fits,
+    draw_masks,
+    future_mask,
+    future_steps,
+)
 from nexus.models.encoder import (
     EncoderConfig,
     VideoEncoder,
@@ -31,14 +39,6 @@ from nexus.models.encoder import (
 from nexus.models.predictor import MaskedPredictor, PredictorConfig
 from nexus.models.presets import SizedConfig
 from nexus.models.ssl import collapse, ema
-from nexus.models.ssl.masks import (
-    MaskConfig,
-    TokenMask,
-    check_fits,
-    draw_masks,
-    future_mask,
-    future_steps,
-)
 from nexus.models.ssl.objectives import (
     Regularizer,
     TargetNorm,

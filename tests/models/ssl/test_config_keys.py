@@ -7,8 +7,8 @@ import torch
 from oracles.tiny import TINY, clips, stir
 
 from nexus.errors import ConfigError
+from nexus.masks.multiblock import BlockFamily
 from nexus.models.ssl import PixelConfig, VJEPAConfig, VJEPAModel, build_model
-from nexus.models.ssl.multiblock import BlockFamily
 
 SHAPES, MASK, LOSS, GRADIENT, MOMENTUM = "shapes", "mask", "loss", "gradient", "momentum"
 TOKENS = "tokens"

@@ -5,8 +5,8 @@ import torch
 from oracles.tiny import clips, stir, tiny_model
 from torch import Tensor
 
+from nexus.masks.masks import TokenMask, draw_masks
 from nexus.models.ssl import PixelConfig, PixelModel, VJEPAModel
-from nexus.models.ssl.masks import TokenMask, draw_masks
 
 WIDE = {"encoder_dim": 12, "predictor_dim": 12}  # heads of six dimensions
 MASKS = {

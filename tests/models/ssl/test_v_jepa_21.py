@@ -10,8 +10,8 @@ from oracles.tiny import clips, same, stir, tiny_model
 from torch import Tensor
 
 from nexus.errors import ConfigError
+from nexus.masks.multiblock import BlockFamily
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
-from nexus.models.ssl.multiblock import BlockFamily
 from nexus.models.ssl.objectives import context_weights, normalise_targets
 from nexus.nn.grid import Grid
 

@@ -1,0 +1,178 @@
+"""A frozen encoder at work: pixels in, pooled features out; and what identifies its weights."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Literal
+
+import pydantic
+import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from torch import Tensor, nn
+
+from nexus.config import Config
+from nexus.data.augment import normalise
+from nexus.errors import DataError, NexusError
+from nexus.models.encoder import VideoEncoder, clip_grid
+from nexus.models.heads import AttentiveHead
+from nexus.nn.grid import Grid
+
+TOKENS_AT_ONCE = 65_536
+"""Tokens that an encoder is shown at a time, or those of one clip if it has more: what it holds
+grows with them (ViT-L: about 1 GB for the widest tensor of a block in fp32)."""
+CLIPS_AT_ONCE = 32
+
+TokenPooling = Literal["mean", "mean_time", "tokens", "attentive"]
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class FeatureConfig(Config):
+    """How features are computed; see `nexus.features.table.Pooling` for the kinds of pooling."""
+
+    pooling: TokenPooling = "mean"
+    layers: tuple[int, ...] = (-1,)
+    """Blocks, from 0 and rising, whose features stand side by side; -1 is the last one."""
+    batch_size: pydantic.PositiveInt = 32
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """fp32, or autocast to half precision; the features are kept as float32 either way (tokens as
+    float16)."""
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Eval mode and no gradients; afterwards every module is in the mode that it was in."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def encode(
+    encoder: VideoEncoder,
+    video: UInt8[Tensor, "batch channels time height width"],
+    config: FeatureConfig,
+    head: AttentiveHead | None = None,
+) -> tuple[Float[ndarray, "batch *features"], Grid]:
+    """Pooled features of a batch on the encoder's device; call it under `frozen(encoder)`.
+
+    Args:
+        head: the trained probe that pools, under `attentive` pooling; on the encoder's device.
+
+    Raises:
+        NexusError: the features are not finite.
+    """
+    tokens, grid = encode_tokens(encoder, video, config)
+    if config.pooling == "attentive":
+        assert head is not None
+        pooled = head.pooled(probe_tokens(tokens, len(config.layers)))
+    else:
+        pooled = pool(tokens, grid, config.pooling)
+    return pooled.cpu().numpy(), grid
+
+
+def encode_tokens(
+    encoder: VideoEncoder,
+    video: UInt8[Tensor, "batch channels time height width"],
+    config: FeatureConfig,
+) -> tuple[Float[Tensor, "batch tokens dim"], Grid]:
+    """All tokens of a batch, float32, the layers side by side; on the encoder's device.
+
+    Raises:
+        NexusError: the features are not finite.
+    """
+    device = device_of(encoder)
+    clips = normalise(video.to(device))
+    grid = encoder.grid_of(clips)
+    dtype = PRECISIONS[config.precision]
+    with torch.autocast(device.type, dtype, enabled=dtype is not None):
+        levels = encoder.features(clips, None, config.layers)
+    tokens = torch.cat([level.float() for level in levels], dim=-1)
+    if not bool(torch.isfinite(tokens).all()):
+        raise NexusError(
+            "the encoder gives features that are not finite numbers; expected finite ones. Its "
+            "weights may have diverged (see the run's journal)"
+            + ("" if dtype is None else f", or {config.precision} is too narrow: try fp32")
+        )
+    return tokens, grid
+
+
+def check_layers(encoder: VideoEncoder, layers: Sequence[int]) -> None:
+    """Raise DataError unless the layers are blocks of the encoder, in rising order."""
+    depth = encoder.config.depth
+    rising = all(low < high for low, high in pairwise(layers))
+    inside = bool(layers) and layers[0] >= 0 and layers[-1] < depth
+    if tuple(layers) != (-1,) and not (rising and inside):
+        raise DataError(
+            f"layers {', '.join(map(str, layers)) or '(none)'}: expected rising block numbers from "
+            f"0 to {depth - 1}, as in {', '.join(map(str, _spread_layers(depth)))}"
+        )
+
+
+def _spread_layers(depth: int) -> list[int]:
+    return sorted({depth * quarter // 4 - 1 for quarter in range(1, 5)} - {-1})
+
+
+def probe_tokens(
+    tokens: Float[Tensor, "batch tokens wide"], layers: int
+) -> Float[Tensor, "batch more dim"]:
+    """Layers that stand side by side in each token become tokens one after the other.
+
+    So do the published probes read several layers (Diving48: four).
+    """
+    if layers == 1:
+        return tokens
+    return tokens.unflatten(-1, (layers, -1)).transpose(1, 2).flatten(1, 2)
+
+
+def pool(
+    tokens: Float[Tensor, "batch tokens dim"], grid: Grid, pooling: TokenPooling
+) -> Float[Tensor, "batch *features"]:
+    """Pool time-major tokens as `nexus.features.table.Pooling` says; `tokens` become float16."""
+    if pooling == "tokens":
+        return tokens.half()
+    if pooling == "mean":
+        return tokens.mean(dim=1)
+    if pooling == "mean_time":
+        return tokens.unflatten(1, (grid.time, grid.places)).mean(dim=2).flatten(1)
+    raise ValueError("attentive pooling takes a trained probe")
+
+
+def fitting_batch(encoder: VideoEncoder, num_frames: int, sides: tuple[int, int]) -> int:
+    """How many clips of this many frames and pixels (height, width) to encode at a time."""
+    tokens = clip_grid(encoder.config, num_frames, sides).tokens
+    return max(1, min(CLIPS_AT_ONCE, TOKENS_AT_ONCE // tokens))
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the first parameter lies."""
+    return next(model.parameters()).device
+
+
+def weights_identity(encoder: nn.Module) -> str:
+    """A hash of the weights and of every module's plain settings.
+
+    The settings count because the same weights compute something else with another number of
+    heads, say.
+    """
+    digest = hashlib.sha256()
+    for name, module in encoder.named_modules():
+        plain = {
+            key: value
+            for key, value in sorted(vars(module).items())
+            if isinstance(value, int | float | str | tuple | Config) and key not in _PASSING
+        }
+        digest.update(f"{name} {type(module).__qualname__} {plain!r}\n".encode())
+    for name, value in encoder.state_dict().items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(raw.numpy().tobytes())
+    return digest.hexdigest()
+
+
+_PASSING = {"training", "checkpointing", "call_super_init", "dump_patches"}

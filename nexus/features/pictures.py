@@ -1,0 +1,85 @@
+"""What a run's page shows of the features themselves: patch colours and error by horizon."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nexus.data.catalog import Catalog, VideoRecord
+from nexus.data.clip_source import ClipSource
+from nexus.errors import DataError
+from nexus.features.colours import patch_colours
+from nexus.features.horizon import horizon_errors, write_horizon
+from nexus.models.encoder import VideoEncoder
+from nexus.models.ssl import SelfSupervisedModel, VJEPAModel
+
+COLOURED_CLIPS = 4
+HORIZON_CLIPS = 256
+BATCH = 32
+
+
+def held_out(catalog: Catalog) -> Catalog:
+    """The videos that training did not see, if the catalog has such splits; else all of them."""
+    there = {record.split for record in catalog.records}
+    held = next((split for split in ("validation", "test") if split in there), None)
+    return catalog.select(held)
+
+
+def spread(catalog: Catalog, count: int) -> Catalog:
+    """At most `count` records, evenly spread over the catalog."""
+    records = catalog.records
+    if len(records) <= count:
+        return catalog
+    chosen: Sequence[VideoRecord] = [records[i * len(records) // count] for i in range(count)]
+    return replace(catalog, records=tuple(chosen))
+
+
+def write_pictures(
+    model: SelfSupervisedModel, encoder: VideoEncoder, source: ClipSource, results: Path
+) -> list[str]:
+    """Write `pca.npz` and, for a V-JEPA model, `horizon.json`, from held-out videos if possible.
+
+    Returns:
+        What could not be made, in words; a file that fails only makes the sample smaller.
+    """
+    catalog = held_out(source.catalog)
+    notes = []
+    try:
+        clips, names = _clips(replace(source, catalog=spread(catalog, COLOURED_CLIPS)))
+        patch_colours(encoder, clips, names).save(results / "pca.npz")
+    except DataError as error:
+        notes.append(f"no feature colours: {error}")
+    if isinstance(model, VJEPAModel):
+        sample = replace(source, catalog=spread(catalog, HORIZON_CLIPS))
+        videos = (batch.video for batch in sample.batches(BATCH))
+        try:
+            rows = horizon_errors(model, videos, seconds_per_step=seconds_per_step(sample, model))
+            write_horizon(results / "horizon.json", rows)
+        except DataError as error:
+            notes.append(f"no prediction error by horizon: {error}")
+    return notes
+
+
+def seconds_per_step(source: ClipSource, model: VJEPAModel) -> float:
+    """Duration of a token time step: by the clip's rate, else by the videos' median own rate."""
+    clip = source.clip
+    rate = clip.fps
+    if rate is None:
+        rates = sorted(record.fps for record in source.catalog.records)
+        if not rates:
+            raise DataError("there is no video to measure the prediction error on")
+        rate = rates[len(rates) // 2] / clip.stride
+    return model.config.tubelet_size / rate
+
+
+def _clips(source: ClipSource) -> tuple[Tensor, list[str]]:
+    videos, names = [], []
+    for batch in source.batches(COLOURED_CLIPS):
+        videos.append(batch.video)
+        names += [source.catalog.records[index].key for index in batch.record_index.tolist()]
+    clips = torch.cat(videos) if videos else torch.zeros(0)
+    if not len(clips):
+        raise DataError(f"no clip of {source.catalog.source} could be read")
+    return clips, names

@@ -1,0 +1,248 @@
+"""Where an attentive probe's tokens come from: a table, the encoder anew, or several clips joined.
+
+Tokens of a frozen encoder are worked out once and kept on disk where they fit; else the encoder
+runs in every epoch. Both give the same tokens: those of a table are float16, so the others are
+rounded to it.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from nexus.data.catalog import Problem
+from nexus.data.clip_source import ClipSource
+from nexus.data.dataset import ClipDataset, Sample
+from nexus.errors import DataError
+from nexus.features.encoding import FeatureConfig, encode_tokens, frozen, probe_tokens
+from nexus.features.extract import (
+    Progress,
+    cache_file,
+    extract,
+    frame_step,
+    identity_of,
+)
+from nexus.features.table import FeatureTable, nothing_read
+from nexus.features.window_reader import ahead, batched
+from nexus.models.encoder import VideoEncoder, clip_grid
+
+SPARE = 0.9
+"""Share of the free disk space that kept tokens may take."""
+
+
+class TokenSource(Protocol):
+    """Rows of tokens in the order that they are asked for."""
+
+    @property
+    def table(self) -> FeatureTable:
+        """What is known about each row; its features are not to be read."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Width of a token."""
+        ...
+
+    def batches(
+        self, parts: Sequence[Int[ndarray, " rows"]]
+    ) -> Iterator[Float[Tensor, "rows tokens dim"]]:
+        """The tokens of each part's rows, float32."""
+        ...
+
+
+@dataclass(frozen=True)
+class TableTokens:
+    """The tokens of a feature table."""
+
+    table: FeatureTable
+
+    @property
+    def dim(self) -> int:
+        """Width of a token."""
+        return self.table.features.shape[2] // len(self.table.layers)
+
+    def batches(self, parts: Sequence[ndarray]) -> Iterator[Tensor]:
+        """The tokens of each part's rows, float32."""
+        for rows in parts:
+            tokens = torch.from_numpy(np.asarray(self.table.features[rows]))
+            yield probe_tokens(tokens.float(), len(self.table.layers))
+
+
+@dataclass(frozen=True)
+class LiveTokens:
+    """Tokens that the encoder works out whenever they are asked for.
+
+    `numbers` are the rows' clips in `dataset`; the next batch is decoded meanwhile.
+    """
+
+    encoder: VideoEncoder
+    config: FeatureConfig
+    dataset: ClipDataset
+    numbers: Int[ndarray, " rows"]
+    table: FeatureTable
+
+    @property
+    def dim(self) -> int:
+        """Width of a token."""
+        return self.encoder.embed_dim
+
+    def batches(self, parts: Sequence[ndarray]) -> Iterator[Tensor]:
+        """The tokens of each part's rows, float32.
+
+        Raises:
+            DataError: a clip that could be read before no longer can.
+        """
+        for video in ahead((partial(self._read, rows) for rows in parts), 1):
+            with frozen(self.encoder):
+                found = [
+                    encode_tokens(self.encoder, part, self.config)[0].half()
+                    for part in video.split(self.config.batch_size)
+                ]
+            yield probe_tokens(torch.cat(found).float(), len(self.config.layers))
+
+    def _read(self, rows: ndarray) -> Tensor:
+        clips = [_sample(self.dataset, int(number)) for number in self.numbers[rows]]
+        for clip in clips:
+            if isinstance(clip, Problem):
+                raise DataError(f"{clip.path}: {clip.reason}")
+        return torch.stack([clip.video for clip in clips if isinstance(clip, Sample)])
+
+
+class JoinedTokens:
+    """All clips of a sample as one row: their tokens one after the other (published practice).
+
+    Samples with fewer than `clips` readable clips are left out; `left_out` are their keys.
+    """
+
+    def __init__(self, base: TokenSource, clips: int) -> None:
+        rows: dict[str, list[int]] = {}
+        for row, key in enumerate(base.table.keys):
+            rows.setdefault(key, []).append(row)
+        self.base = base
+        self.left_out = tuple(key for key, found in rows.items() if len(found) != clips)
+        groups = [found for found in rows.values() if len(found) == clips]
+        if not groups:
+            raise DataError(f"not one video has all of its {clips} clips")
+        self.groups = np.array(groups)
+        ends = base.table.ends[self.groups[:, -1]]
+        self.table = replace(base.table.known().take(self.groups[:, 0]), ends=ends)
+
+    @property
+    def dim(self) -> int:
+        """Width of a token."""
+        return self.base.dim
+
+    def batches(self, parts: Sequence[ndarray]) -> Iterator[Tensor]:
+        """The tokens of each part's rows, float32."""
+        clips = self.groups.shape[1]
+        for tokens in self.base.batches([self.groups[rows].reshape(-1) for rows in parts]):
+            yield tokens.unflatten(0, (-1, clips)).flatten(1, 2)
+
+
+def token_source(
+    encoder: VideoEncoder,
+    source: ClipSource,
+    config: FeatureConfig,
+    *,
+    cache_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> TableTokens | LiveTokens:
+    """The tokens of all clips: kept in `cache_dir` if they fit there, else worked out each time.
+
+    Args:
+        config: layers, batch size and precision; its pooling does not matter.
+        say: told why the tokens are not kept.
+
+    Raises:
+        DataError: not a single clip can be read.
+    """
+    config = config.with_changes(pooling="tokens")
+    if cache_dir is not None:
+        needed, free = token_bytes(encoder, source, config), _free(Path(cache_dir))
+        kept = cache_file(cache_dir, identity_of(encoder, config), source).exists()
+        # While a file is written its rows are there twice.
+        if kept or 2 * needed <= SPARE * free:
+            table = extract(encoder, source, config, cache_dir=cache_dir, progress=progress)
+            return TableTokens(table)
+        say(
+            f"the tokens would take {needed / 1e9:.1f} GB and as much again while they are "
+            f"written, {free / 1e9:.1f} GB are free in {cache_dir}: they are worked out anew in "
+            "every epoch"
+        )
+    return live_tokens(encoder, source, config, progress=progress)
+
+
+def token_bytes(encoder: VideoEncoder, source: ClipSource, config: FeatureConfig) -> int:
+    """Disk space of all tokens, in bytes."""
+    tokens = clip_grid(encoder.config, source.clip.num_frames, source.sides).tokens
+    return source.clip_count * tokens * encoder.embed_dim * len(config.layers) * 2
+
+
+def live_tokens(
+    encoder: VideoEncoder,
+    source: ClipSource,
+    config: FeatureConfig,
+    *,
+    progress: Progress | None = None,
+) -> LiveTokens:
+    """Decode every clip once, to know which ones can be read; nothing is kept.
+
+    Raises:
+        DataError: not a single one can.
+    """
+    dataset = source.dataset()
+    numbers: list[int] = []
+    times: list[ndarray] = []
+    problems: dict[tuple[str, str], Problem] = {}
+    jobs = (partial(_times, dataset, number) for number in range(len(dataset)))
+    for number, found in enumerate(ahead(jobs, 1)):
+        if isinstance(found, Problem):
+            problems.setdefault((found.path, found.kind), found)
+        else:
+            numbers.append(number)
+            times.append(found)
+        if progress is not None:
+            progress(number + 1, len(dataset))
+    if not numbers:
+        raise nothing_read(f"no clip of {source.catalog.source} could be read", problems.values())
+    records = [source.catalog.records[n // source.clips_per_video] for n in numbers]
+    shown = np.stack(times)
+    table = FeatureTable.of_records(
+        np.zeros((len(numbers), 0, encoder.embed_dim), np.float16),
+        records,
+        starts=shown[:, 0],
+        ends=shown[:, -1] + frame_step(shown, records),
+        pooling="tokens",
+        grid=(1, 1, 1),
+        problems=tuple(problems.values()),
+        layers=config.layers,
+    )
+    return LiveTokens(encoder, config, dataset, np.array(numbers), table)
+
+
+def split_rows(rows: ndarray, size: int) -> list[ndarray]:
+    """Rows in parts of `size`, in order."""
+    return [np.array(part) for part in batched(rows.tolist(), size)]
+
+
+def _sample(dataset: ClipDataset, number: int) -> Sample | Problem:
+    return dataset.sample(number, seed=0, epoch=0)
+
+
+def _times(dataset: ClipDataset, number: int) -> ndarray | Problem:
+    found = _sample(dataset, number)
+    return found if isinstance(found, Problem) else found.times
+
+
+def _free(folder: Path) -> int:
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free

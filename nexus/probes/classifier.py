@@ -1,0 +1,316 @@
+"""A trained attentive probe at work: labels for whole videos, or for each window of them."""
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from torch import Tensor
+
+from nexus.atomic import atomic_path
+from nexus.checkpoints.probe_folder import ProbeCard, Sampling, save_probe
+from nexus.data.catalog import Catalog, Problem
+from nexus.data.clip_source import ClipSource
+from nexus.data.decode import Decoder, choose_decoder
+from nexus.errors import DataError
+from nexus.features.encoding import FeatureConfig, encode_tokens, frozen, probe_tokens
+from nexus.features.extract import Progress, frame_step
+from nexus.features.table import nothing_read
+from nexus.features.table_files import utf8
+from nexus.features.window_reader import WindowReader, batched
+from nexus.models.encoder import VideoEncoder
+from nexus.models.heads import AttentiveHead
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Class probabilities `(rows, classes)` of videos, or of windows of them, with their bounds in
+    seconds; `problems` are the files, windows or clips that could not be used (fatal: the file has
+    no row)."""
+
+    keys: tuple[str, ...]
+    paths: tuple[str, ...]
+    starts: Float[ndarray, " rows"]
+    ends: Float[ndarray, " rows"]
+    probabilities: Float[ndarray, "rows classes"]
+    classes: tuple[str, ...]
+    problems: tuple[Problem, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def labels(self) -> list[str]:
+        """The most probable class of each row."""
+        return [self.classes[number] for number in self.probabilities.argmax(axis=1)]
+
+    def to_frame(self, top: int = 1) -> pd.DataFrame:
+        """`top` lines a row, the most probable first: key, path, start, end, rank, label,
+        probability. Names of files that are not UTF-8 are made readable, as in feature tables."""
+        top = min(top, len(self.classes))
+        order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :top]
+        repeated = np.repeat(np.arange(len(self)), top)
+        keys, paths = utf8(self.keys), utf8(self.paths)
+        return pd.DataFrame(
+            {
+                "key": [keys[row] for row in repeated],
+                "path": [paths[row] for row in repeated],
+                "start": self.starts[repeated],
+                "end": self.ends[repeated],
+                "rank": np.tile(np.arange(1, top + 1), len(self)),
+                "label": [self.classes[number] for number in order.reshape(-1)],
+                "probability": np.take_along_axis(self.probabilities, order, 1).reshape(-1),
+            }
+        )
+
+    def save(self, path: str | Path, top: int = 1) -> Path:
+        """Write `to_frame` to a `.csv`, `.parquet` or `.jsonl` file, atomically.
+
+        Raises:
+            DataError: another file ending, or a file that cannot be written.
+        """
+        path = Path(path)
+        check_label_file(path)
+        frame = self.to_frame(top)
+        with atomic_path(path) as temporary:
+            if path.suffix == ".csv":
+                frame.to_csv(temporary, index=False)
+            elif path.suffix == ".parquet":
+                frame.to_parquet(temporary, index=False)
+            else:
+                lines = (json.dumps(row, ensure_ascii=False) for row in frame.to_dict("records"))
+                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        return path
+
+
+def check_label_file(path: str | Path) -> None:
+    """Make the folder of a file for labels, and see whether the file can be written.
+
+    Raises:
+        DataError: another file ending than labels go to, or a place that cannot be written to.
+    """
+    path = Path(path)
+    if path.suffix not in (".csv", ".parquet", ".jsonl"):
+        raise DataError(f"labels go to a .csv, .parquet or .jsonl file, got {path.name!r}")
+    if path.is_dir():
+        raise DataError(f"labels go to a file, got the folder {path}; name another file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"labels cannot be written to {path} ({error}); name a file in a folder that you may "
+            "write to"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Pooled:
+    """The probe's tokens of one clip."""
+
+    record: int
+    start: float
+    end: float
+    tokens: Tensor
+
+
+@dataclass(frozen=True)
+class _Row:
+    record: int
+    start: float
+    end: float
+    probabilities: ndarray
+
+
+@dataclass(frozen=True)
+class VideoClassifier:
+    """A frozen encoder, the probe on it, and the clips that the probe reads.
+
+    Both stay on the device that they are on. `notes` are what a user should know about the probe.
+    """
+
+    encoder: VideoEncoder
+    head: AttentiveHead
+    card: ProbeCard
+    config: FeatureConfig = field(default_factory=FeatureConfig)
+    """Batch size and precision; its layers are the card's."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the probabilities."""
+        return self.card.classes
+
+    @property
+    def sampling(self) -> Sampling:
+        """The clips that the probe reads."""
+        return self.card.sampling
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the probe's folder (the encoder stays where it is)."""
+        return save_probe(folder, self.head, self.card)
+
+    def clips(
+        self, video: UInt8[Tensor, "batch channels time height width"]
+    ) -> Float[ndarray, "batch classes"]:
+        """Probabilities of clips at hand, each by itself; pixels 0 to 255.
+
+        Raises:
+            VideoShapeError: the clips do not fit the encoder.
+        """
+        with frozen(self.encoder), frozen(self.head):
+            return self._probabilities(self._tokens(video))
+
+    def videos(
+        self,
+        catalog: Catalog,
+        *,
+        decoder: Decoder | None = None,
+        progress: Progress | None = None,
+    ) -> Labelled:
+        """Label each video (or segment) from the clips that the probe was trained on.
+
+        Args:
+            progress: called with (clips done, clips in all).
+
+        A file that fails has no row; it stands in `problems`. Of a file that fails in part the
+        probabilities of the other clips are averaged; where the probe joins clips it needs all of
+        them, as in training, and the file has no row.
+
+        Raises:
+            DataError: not a single video could be labelled.
+        """
+        sampling = self.sampling
+        failed: dict[int, list[Problem]] = {}
+        source = ClipSource(
+            catalog,
+            sampling.clip,
+            sampling.img_size,
+            sampling.clips_per_video,
+            sampling.channels,
+            decoder or choose_decoder("auto"),
+        )
+        rows: list[_Row] = []
+        with frozen(self.encoder), frozen(self.head):
+            pooled = self._pooled(source, failed, progress)
+            for record, found in groupby(pooled, attrgetter("record")):
+                clips = list(found)
+                if sampling.join_clips and len(clips) < sampling.clips_per_video:
+                    continue
+                tokens = torch.stack([clip.tokens for clip in clips])
+                if sampling.join_clips:
+                    tokens = tokens.flatten(0, 1)[None]
+                mean = self._probabilities(tokens).mean(axis=0)
+                rows.append(_Row(record, clips[0].start, clips[-1].end, mean))
+        problems = tuple(dict.fromkeys(self._told(lost) for _, lost in sorted(failed.items())))
+        if not rows and any(len(lost) < sampling.clips_per_video for lost in failed.values()):
+            raise nothing_read(f"no video of {catalog.source} has all of its clips", problems)
+        return self._labelled(catalog, rows, problems)
+
+    def windows(
+        self,
+        catalog: Catalog,
+        overlap: float = 0.0,
+        *,
+        decoder: Decoder | None = None,
+        num_workers: int = 1,
+        progress: Progress | None = None,
+    ) -> Labelled:
+        """Label each window of each video; a window is one clip of the probe's.
+
+        Args:
+            overlap: share of a window that the next one covers again, 0 to below 1.
+            num_workers: threads that decode while the encoder works.
+            progress: called with (videos begun, videos in all).
+
+        Raises:
+            DataError: not a single window could be read.
+            ValueError: an overlap outside 0 to below 1.
+        """
+        sampling = self.sampling
+        reader = WindowReader(
+            catalog=catalog,
+            clip=sampling.clip,
+            overlap=overlap,
+            size=sampling.img_size,
+            channels=sampling.channels,
+            decoder=decoder or choose_decoder("auto"),
+        )
+        rows: list[_Row] = []
+        with frozen(self.encoder), frozen(self.head):
+            for batch in batched(reader.windows(num_workers), self.config.batch_size):
+                video = torch.stack([window.video for window in batch])
+                found = self._probabilities(self._tokens(video))
+                rows += [
+                    _Row(window.record, window.start, window.end, scores)
+                    for window, scores in zip(batch, found, strict=True)
+                ]
+                if progress is not None:
+                    progress(batch[-1].record + 1, len(catalog.records))
+        return self._labelled(catalog, rows, reader.problems())
+
+    def _pooled(
+        self, source: ClipSource, failed: dict[int, list[Problem]], progress: Progress | None
+    ) -> Iterator[_Pooled]:
+        """The clips that can be read; `failed` gets, by record, why the others cannot."""
+        seen = 0
+        for batch in source.batches(self.config.batch_size):
+            numbers = batch.record_index.tolist()
+            due = range(seen, seen + len(numbers) + len(batch.failures))
+            seen = due.stop
+            lost = Counter(clip // source.clips_per_video for clip in due) - Counter(numbers)
+            for record, problem in zip(sorted(lost.elements()), batch.failures, strict=True):
+                failed.setdefault(record, []).append(problem)
+            if progress is not None:
+                progress(seen, source.clip_count)
+            if not len(batch.video):
+                continue
+            times = batch.times.numpy()
+            ends = times[:, -1] + frame_step(times, [source.catalog.records[n] for n in numbers])
+            tokens = self._tokens(batch.video)
+            for number, start, end, found in zip(numbers, times[:, 0], ends, tokens, strict=True):
+                yield _Pooled(number, float(start), float(end), found)
+
+    def _told(self, lost: list[Problem]) -> Problem:
+        """One record's failed clips as one problem."""
+        first, count, clips = lost[0], len(lost), self.sampling.clips_per_video
+        if count == clips:
+            return first
+        if self.sampling.join_clips:
+            text = f"{count} of {clips} clips cannot be read, and the probe joins all of them"
+            return replace(first, reason=f"{text}: {first.reason}")
+        text = f"labelled from {clips - count} of {clips} clips"
+        return replace(first, reason=f"{text}: {first.reason}", fatal=False)
+
+    def _tokens(self, video: Tensor) -> Tensor:
+        config = self.config.with_changes(layers=self.card.encoder.layers)
+        return probe_tokens(encode_tokens(self.encoder, video, config)[0], len(config.layers))
+
+    def _probabilities(self, tokens: Tensor) -> Float[ndarray, "batch classes"]:
+        return self.head(tokens).float().softmax(dim=-1).cpu().numpy()
+
+    def _labelled(
+        self, catalog: Catalog, rows: list[_Row], problems: tuple[Problem, ...]
+    ) -> Labelled:
+        if not rows:
+            raise nothing_read(f"no clip of {catalog.source} could be read", problems)
+        records = [catalog.records[row.record] for row in rows]
+        return Labelled(
+            keys=tuple(record.key for record in records),
+            paths=tuple(str(record.path) for record in records),
+            starts=np.array([row.start for row in rows]),
+            ends=np.array([row.end for row in rows]),
+            probabilities=np.stack([row.probabilities for row in rows]),
+            classes=self.classes,
+            problems=problems,
+        )

@@ -1,0 +1,177 @@
+"""What a probe reports, and the rows of RUN/results/probes.json."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nexus.atomic import write_json
+from nexus.errors import DataError
+from nexus.probes.metrics import mean_interval, wilson_interval
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """How well a frozen feature tells a label, measured once on the test split.
+
+    `value` is on the test split, `validation` is the score by which `chosen` (the hyper-parameters)
+    was picked; `ci95` is the interval over test files (see `metrics`); `chance` is what knowing
+    nothing scores. `n_train`, `n_validation` and `n_test` count samples (videos, or annotated
+    segments of them), not clips. `classes`,
+    `recall` and `confusion` (true by guessed) are empty for regression. `seed` is the probe's own.
+    """
+
+    task: str
+    probe: str
+    metric: str
+    value: float
+    validation: float
+    ci95: tuple[float, float]
+    chosen: Mapping[str, float]
+    chance: float
+    n_train: int
+    n_validation: int
+    n_test: int
+    seed: int
+    classes: tuple[str, ...] = ()
+    recall: tuple[float, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def accuracy(self) -> float:
+        """The test accuracy.
+
+        Raises:
+            ValueError: the metric is another one.
+        """
+        if self.metric != "accuracy":
+            raise ValueError(f"this probe reports {self.metric}, not accuracy")
+        return self.value
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain JSON-ready values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ProbeRow:
+    """One line of a probe table: an arm on a task, one value for each pretraining seed."""
+
+    arm: str
+    task: str
+    probe: str
+    metric: str
+    values: tuple[float, ...]
+    seeds: tuple[int, ...]
+    mean: float
+    ci95: tuple[float, float]
+    chance: float
+    n_train: int
+    n_validation: int
+    n_test: int
+    train_seconds: float | None
+
+    @property
+    def name(self) -> tuple[str, str, str]:
+        """What a row is known by: arm, task, probe."""
+        return self.arm, self.task, self.probe
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The row as it stands in probes.json."""
+        return asdict(self)
+
+
+def probe_row(
+    arm: str,
+    results: Mapping[int, ProbeResult | Sequence[ProbeResult]],
+    *,
+    train_seconds: float | None = None,
+) -> ProbeRow:
+    """Sum up one arm on one task with one probe: `results` by pretraining seed.
+
+    Several results for one pretraining seed (probe seeds) are averaged into one value first. With
+    two or more pretraining seeds the interval is Student's t over them (accuracies clipped to
+    0..1); with one it is the test set's own: Wilson for an accuracy, bootstrap otherwise.
+
+    Raises:
+        ValueError: no results, or results of different tasks, probes or metrics.
+    """
+    groups = {
+        seed: [found] if isinstance(found, ProbeResult) else list(found)
+        for seed, found in results.items()
+    }
+    every = [result for group in groups.values() for result in group]
+    if not every or not all(groups.values()):
+        raise ValueError("a probe row needs at least one result for each pretraining seed")
+    kinds = {(result.task, result.probe, result.metric) for result in every}
+    if len(kinds) > 1:
+        raise ValueError(f"one row holds one task, probe and metric, got {sorted(kinds)}")
+    first = every[0]
+    values = [sum(r.value for r in group) / len(group) for group in groups.values()]
+    if len(values) > 1:
+        mean, (low, high) = mean_interval(values)
+        if first.metric == "accuracy":
+            low, high = max(0.0, low), min(1.0, high)
+    elif first.metric == "accuracy":
+        mean = values[0]
+        low, high = wilson_interval(mean * first.n_test, first.n_test)
+    else:
+        mean = values[0]
+        low = sum(result.ci95[0] for result in every) / len(every)
+        high = sum(result.ci95[1] for result in every) / len(every)
+    return ProbeRow(
+        arm=arm,
+        task=first.task,
+        probe=first.probe,
+        metric=first.metric,
+        values=tuple(values),
+        seeds=tuple(groups),
+        mean=mean,
+        ci95=(low, high),
+        chance=first.chance,
+        n_train=first.n_train,
+        n_validation=first.n_validation,
+        n_test=first.n_test,
+        train_seconds=train_seconds,
+    )
+
+
+def write_probe_rows(
+    path: str | Path, rows: Sequence[ProbeRow], *, notes: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Write rows to probes.json, atomically, beside those that it already holds.
+
+    A row that is already there under the same arm, task and probe is replaced in its place; notes
+    are added once.
+
+    Returns:
+        The rows with other values that were replaced.
+
+    Raises:
+        DataError: the file exists but does not hold `{"rows": [...], "notes": [...]}`.
+    """
+    path = Path(path)
+    known = _read(path) if path.exists() else {"rows": [], "notes": []}
+    table = {(row["arm"], row["task"], row["probe"]): row for row in known["rows"]}
+    old = {row.name: table.get(row.name) for row in rows}
+    table.update({row.name: row.to_mapping() for row in rows})
+    write_json(
+        path,
+        {"rows": list(table.values()), "notes": list(dict.fromkeys([*known["notes"], *notes]))},
+    )
+    found = [(row, old[row.name]) for row in rows]
+    return [was for row, was in found if was and was.get("values") != list(row.values)]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        _ = [(row["arm"], row["task"], row["probe"]) for row in known["rows"]]
+        return {"rows": known["rows"], "notes": list(known.get("notes", []))}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path} is not a probe table ({error}); expected rows with arm, task and probe. "
+            "Move the file away and run the probes again."
+        ) from error

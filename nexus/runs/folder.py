@@ -1,0 +1,207 @@
+"""The folder of a run: who may write to it, what was asked for, and how far it came.
+
+RUN/recipe.yaml    the resolved recipe           RUN/journal.jsonl  one line a logged step
+RUN/run.json       status, environment, data     RUN/problems.json  files that could not be used
+RUN/checkpoints/   see `nexus.checkpoints`       RUN/log.txt        what was printed
+"""
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nexus.atomic import write_json
+from nexus.config import Config, read_yaml, write_yaml
+from nexus.errors import TrainingError
+
+if sys.platform != "win32":
+    import fcntl
+
+MAY_CHANGE = {
+    "data.num_workers",
+    "data.cache.kind",
+    "data.cache.max_gigabytes",
+    "data.cache.folder",
+    "data.max_bad_files",
+    "training.device",
+    "training.checkpoint_every",
+    "training.keep_checkpoints",
+    "training.tensorboard",
+    "training.on_collapse",
+    "training.max_skipped_steps",
+}
+"""Keys that may differ when a run is resumed: none of them decides what the steps compute.
+`training.steps` is not among them, because every schedule of the run depends on it."""
+
+KEPT = ("command", "started", "threads", "init")
+"""Entries of `run.json` that a resumed run keeps; the same thread count gives the same bits, `init`
+says which weights it started from."""
+
+
+class RunDirectory:
+    """Paths and small files of a run."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self.recipe_file = self.root / "recipe.yaml"
+        self.info_file = self.root / "run.json"
+        self.journal_file = self.root / "journal.jsonl"
+        self.problems_file = self.root / "problems.json"
+        self.log_file = self.root / "log.txt"
+        self.checkpoints = self.root / "checkpoints"
+        self.tensorboard = self.root / "tensorboard"
+        self.info: dict[str, Any] = {}
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep a second process out; the lock ends with the process, however that ends.
+
+        Raises:
+            TrainingError: another process is training into this folder.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("a") as file:
+            if sys.platform != "win32":
+                try:
+                    # A record lock: unlike flock it is not inherited by the loader's workers, which
+                    # can outlive a killed run by some seconds.
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    raise TrainingError(
+                        f"another process is training into {self.root}; wait for it, stop it, or "
+                        "choose another --out"
+                    ) from error
+            yield
+
+    def check_free(self) -> None:
+        """Check that a run can be started here.
+
+        Raises:
+            TrainingError: the folder holds a run already. (One that failed before it saved anything
+                does not count.)
+        """
+        if not self.info_file.exists():
+            return
+        status = self.read_info().get("status")
+        if status != "failed" or any(self.checkpoints.glob("step_*")):
+            raise TrainingError(
+                f"{self.root} already holds a run (status: {status}); add --resume to go on with "
+                "it, or choose another --out"
+            )
+
+    def reopen(self, recipe: Config) -> None:
+        """Check that the run in this folder can go on with a recipe.
+
+        Raises:
+            TrainingError: there is no run, or it was made with another recipe.
+        """
+        if not self.info_file.exists():
+            raise TrainingError(
+                f"{self.root} holds no run to resume; leave --resume out to start one there"
+            )
+        self.info = self.read_info()
+        before = type(recipe).from_mapping(self.read_recipe())
+        changed = changed_keys(before.to_mapping(), recipe.to_mapping())
+        lines = [
+            f"{key}: {old!r} in the run, {new!r} now"
+            for key, (old, new) in changed.items()
+            if key not in MAY_CHANGE
+        ]
+        if lines:
+            raise TrainingError(
+                "\n  - ".join([f"cannot resume {self.root} with another recipe", *lines])
+                + "\nResume with the run's own recipe.yaml, or start a new run in another --out."
+            )
+
+    def start(self, recipe: Config, facts: Mapping[str, Any]) -> None:
+        """Write down that a run starts here, or that the reopened one goes on.
+
+        Args:
+            recipe: as resolved.
+            facts: further entries of `run.json`. Of a run that goes on, `command`, `started` and
+                `threads` stay as they were.
+        """
+        write_yaml(self.recipe_file, recipe.to_mapping())
+        resumed = [*self.info["resumed"], now()] if self.info else []
+        state = {"status": "running", "ended": None, "error": None, "resumed": resumed}
+        fresh = {"started": now(), "threads": None}
+        kept = {key: self.info[key] for key in KEPT if key in self.info}
+        self.update({**state, **facts, **fresh, **kept})
+
+    def finish(self, status: str, error: str | None = None) -> None:
+        """Write down how the run ended: `finished`, `interrupted` or `failed`."""
+        self.update({"status": status, "ended": now(), "error": error})
+
+    @contextmanager
+    def failures_recorded(self) -> Iterator[None]:
+        """What is raised in here is written to `run.json` before it goes on its way."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.finish("interrupted", "stopped by a second Ctrl-C, without saving")
+            raise
+        except Exception as error:  # whatever it is, the run's record names it
+            self.finish("failed", f"{type(error).__name__}: {error}")
+            raise
+
+    def read_info(self) -> dict[str, Any]:
+        """The content of `run.json`.
+
+        Raises:
+            TrainingError: the file is damaged.
+        """
+        try:
+            info = json.loads(self.info_file.read_text())
+            return dict(info)
+        except (OSError, ValueError, TypeError) as error:
+            raise TrainingError(f"cannot read {self.info_file}: {error}") from error
+
+    def read_recipe(self) -> dict[str, Any]:
+        """The content of `recipe.yaml`.
+
+        Raises:
+            TrainingError: there is no run.
+            ConfigError: its recipe is damaged.
+        """
+        if not self.recipe_file.exists():
+            raise TrainingError(f"{self.root} holds no run: {self.recipe_file.name} is missing")
+        return read_yaml(self.recipe_file)
+
+    def update(self, changes: Mapping[str, Any]) -> None:
+        """Change entries of `run.json`."""
+        self.info = {**self.info, **changes}
+        write_json(self.info_file, self.info)
+
+
+def how_to_continue(command: str) -> str:
+    """The command that goes on with an interrupted run; only `pretrain` has to be told to."""
+    if not command:
+        return "train(..., resume=True)"
+    words = shlex.split(command)
+    return command if "--resume" in words or "pretrain" not in words else f"{command} --resume"
+
+
+def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted keys whose values differ, with both values; a key that is missing counts as None."""
+    old, new = _flat(before), _flat(after)
+    keys = [*old, *(key for key in new if key not in old)]
+    return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
+
+
+def now() -> str:
+    """The local time with its offset, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+
+
+def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,225 @@
+"""Sliding-window features: the right pixels at the right times, failures named, any file type."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from feature_worlds import MemoryDecoder, memory_world, picture_frames, tiny_encoder
+from oracles.tiny import stir
+
+from nexus.data.augment import center_view, normalise, to_gray
+from nexus.data.clips import ClipConfig
+from nexus.errors import DataError
+from nexus.features import window_reader
+from nexus.features.embed import embed
+from nexus.features.encoding import FeatureConfig
+from nexus.features.table_files import load_table
+from nexus.features.window_reader import WindowReader, ahead, batched
+from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
+
+CLIP = ClipConfig(num_frames=4)
+
+
+@pytest.mark.parametrize("ending", ["npz", "parquet"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_each_row_is_its_windows_feature(tmp_path: Path, ending: str, workers: int) -> None:
+    catalog, decoder = memory_world(tmp_path, [10, 5], labels=["a", "b"])
+    encoder = tiny_encoder()
+    seen: list[tuple[int, int]] = []
+    done = embed(
+        encoder,
+        catalog,
+        tmp_path / f"out.{ending}",
+        clip=CLIP,
+        img_size=16,
+        overlap=0.5,
+        config=FeatureConfig(batch_size=3),
+        decoder=decoder,
+        num_workers=workers,
+        progress=lambda *at: seen.append(at),
+    )
+    table = load_table(done.path)
+    assert (done.windows, done.files, done.problems) == (6, 2, ())
+    assert table.keys == ("video 0.mp4",) * 4 + ("video 1.mp4",) * 2
+    firsts = [0, 2, 4, 6, 0, 1]
+    assert table.starts.tolist() == pytest.approx([first / 10 for first in firsts])
+    assert table.ends.tolist() == pytest.approx([(first + 4) / 10 for first in firsts])
+    assert table.labels[5] == {"class": "b"} and table.splits[5] == "validation"
+    for row, first in enumerate(firsts):
+        number = int(row > 3)
+        frames = picture_frames(number, catalog.records[number])[first : first + 4]
+        video = torch.from_numpy(frames).permute(3, 0, 1, 2)[None]
+        with torch.no_grad():
+            expected = encoder(normalise(video)).mean(dim=1)[0]
+        np.testing.assert_allclose(table.features[row], expected.numpy(), atol=1e-5)
+    assert seen[-1] == (2, 2)
+
+
+def test_several_layers_stand_side_by_side(tmp_path: Path) -> None:
+    catalog, decoder = memory_world(tmp_path, [10])
+    encoder = tiny_encoder()
+    stir(encoder)
+    out = tmp_path / "out.parquet"
+    config = FeatureConfig(layers=(0, 1))
+    embed(encoder, catalog, out, clip=CLIP, img_size=16, config=config, decoder=decoder)
+    table = load_table(out)
+    assert table.layers == (0, 1) and table.features.shape == (3, 16)
+    video = torch.from_numpy(picture_frames(0, catalog.records[0])[:4]).permute(3, 0, 1, 2)
+    with torch.no_grad():
+        first, last = encoder.features(normalise(video[None]), blocks=[0, 1])
+    expected = torch.cat([first.mean(1), last.mean(1)], dim=1)[0]
+    np.testing.assert_allclose(table.features[0], expected.numpy(), atol=1e-5)
+    assert not np.allclose(first.mean(1), last.mean(1), atol=0.1)
+
+
+def test_a_probe_pools_the_tokens_of_its_layers(tmp_path: Path) -> None:
+    catalog, decoder = memory_world(tmp_path, [4])
+    encoder = tiny_encoder()
+    torch.manual_seed(1)
+    head = AttentiveHead(AttentiveHeadConfig(dim=8, num_classes=3, num_heads=2, depth=2))
+    out = tmp_path / "out.npz"
+    config = FeatureConfig(pooling="attentive", layers=(0, 1))
+    embed(encoder, catalog, out, clip=CLIP, img_size=16, config=config, decoder=decoder, head=head)
+    table = load_table(out)
+    assert table.pooling == "attentive"
+    video = torch.from_numpy(picture_frames(0, catalog.records[0])[:4]).permute(3, 0, 1, 2)
+    with torch.no_grad():
+        tokens = torch.cat(encoder.features(normalise(video[None]), blocks=[0, 1]), dim=1)
+        expected = head.pooler(tokens)[:, 0]
+    np.testing.assert_allclose(table.features, expected.numpy(), atol=1e-5)
+
+
+def test_failures_are_named_and_take_only_themselves_along(tmp_path: Path) -> None:
+    catalog, decoder = memory_world(tmp_path, [8, 3, 12, 8, 8])
+    decoder.broken[str(catalog.records[2].path)] = 9  # the last of three windows
+    decoder.broken[str(catalog.records[3].path)] = 0
+    catalog.records[4].path.unlink()
+    done = embed(
+        tiny_encoder(), catalog, tmp_path / "out.parquet", clip=CLIP, img_size=16, decoder=decoder
+    )
+    table = load_table(done.path)
+    assert table.keys == ("video 0.mp4",) * 2 + ("video 2.mp4",) * 2
+    assert table.starts.tolist() == pytest.approx([0.0, 0.4, 0.0, 0.4])
+    assert [(Path(p.path).name, p.kind, p.fatal) for p in done.problems] == [
+        ("video 1.mp4", "too_short", True),
+        ("video 4.mp4", "missing", True),
+        ("video 2.mp4", "decode_failed", False),
+        ("video 3.mp4", "decode_failed", True),
+    ]
+    assert "1 of 3 windows left out, the first from 0.800 to 1.200 s" in done.problems[2].reason
+    assert table.problems == done.problems
+    assert (done.windows, done.files) == (4, 2)
+
+
+def test_long_videos_are_decoded_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog, decoder = memory_world(tmp_path, [103])
+    out = tmp_path / "out.npz"
+    embed(tiny_encoder(), catalog, out, clip=CLIP, img_size=16, decoder=decoder)
+    whole = load_table(out)
+    assert len(decoder.requests) == 1
+    monkeypatch.setattr(window_reader, "CHUNK_BYTES", 5 * 4 * 16 * 16 * 3)
+    embed(tiny_encoder(), catalog, out, clip=CLIP, img_size=16, decoder=decoder)
+    assert len(decoder.requests) == 1 + 6 and max(n for _, n in decoder.requests[1:]) <= 20
+    np.testing.assert_allclose(load_table(out).features, whole.features, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("sides", [(16, 24), (50, 37), (9, 70)])
+def test_pictures_are_made_small_one_by_one_with_the_bits_of_whole_windows(
+    tmp_path: Path, sides: tuple[int, int], channels: int
+) -> None:
+    catalog, _ = memory_world(tmp_path, [11])
+    record = replace(catalog.records[0], height=sides[0], width=sides[1])
+    reader = WindowReader(
+        catalog=replace(catalog, records=(record,)),
+        clip=CLIP,
+        overlap=0.5,
+        size=(16, 24),
+        channels=channels,
+        decoder=MemoryDecoder([record]),
+    )
+    found = list(reader.windows(0))
+    frames = torch.from_numpy(picture_frames(0, record))
+    assert len(found) == 5
+    for window, first in zip(found, [0, 2, 4, 6, 7], strict=True):
+        expected = center_view(frames[first : first + 4], (16, 24))
+        assert torch.equal(window.video, to_gray(expected) if channels == 1 else expected)
+
+
+def test_large_pictures_are_counted_at_the_size_that_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Watched(MemoryDecoder):
+        def frames(self, path, times, view=None):
+            assert view is not None
+            pictures = super().frames(path, times, view)
+            kept.append(pictures.shape)
+            return pictures
+
+    kept: list[tuple[int, ...]] = []
+    catalog, _ = memory_world(tmp_path, [80], size=64)
+    monkeypatch.setattr(window_reader, "CHUNK_BYTES", 5 * 4 * 16 * 16 * 3)
+    embed(
+        tiny_encoder(), catalog, tmp_path / "out.npz", clip=CLIP, img_size=16,
+        decoder=Watched(catalog.records),
+    )  # fmt: skip
+    assert kept == [(20, 16, 16, 3)] * 4
+
+
+def test_nothing_to_embed_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
+    catalog, decoder = memory_world(tmp_path, [3])
+    for ending in ("npz", "parquet"):
+        with pytest.raises(DataError, match=r"no window of memory could be read \(.*video 0"):
+            embed(
+                tiny_encoder(), catalog, tmp_path / f"x.{ending}", clip=CLIP, img_size=16,
+                decoder=decoder,
+            )  # fmt: skip
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["video 0.mp4"]
+
+
+def test_a_wrong_ending_is_refused_before_anything_is_decoded(tmp_path: Path) -> None:
+    catalog, decoder = memory_world(tmp_path, [8])
+    with pytest.raises(DataError, match=r"\.npz or \.parquet"):
+        embed(tiny_encoder(), catalog, tmp_path / "x.csv", clip=CLIP, img_size=16, decoder=decoder)
+    with pytest.raises(DataError, match="tokens features"):
+        embed(
+            tiny_encoder(), catalog, tmp_path / "x.parquet", clip=CLIP, img_size=16,
+            decoder=decoder, config=FeatureConfig(pooling="tokens"),
+        )  # fmt: skip
+    assert decoder.requests == []
+
+
+def test_jobs_keep_their_order_and_do_not_run_far_ahead() -> None:
+    started: list[int] = []
+    gate = threading.Event()
+
+    def job(number: int):
+        def run() -> int:
+            started.append(number)
+            if number == 0:
+                gate.wait(10)
+            return number
+
+        return run
+
+    results = ahead((job(number) for number in range(20)), workers=3)
+    gate.set()
+    assert next(results) == 0
+    assert len(started) <= 5
+    assert list(results) == list(range(1, 20))
+
+
+def test_an_error_in_a_job_arrives_at_the_caller() -> None:
+    def fail() -> int:
+        raise RuntimeError("broken job")
+
+    with pytest.raises(RuntimeError, match="broken job"):
+        list(ahead([lambda: 1, fail, lambda: 2], workers=2))
+
+
+def test_batches_hold_all_items_in_order() -> None:
+    assert list(batched(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(batched([], 3)) == []

@@ -1,0 +1,155 @@
+"""All probes on all columns: which files are missing, which columns can be learned, and how."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from feature_worlds import memory_world, tiny_encoder
+
+from nexus.data.catalog import Catalog
+from nexus.data.clip_source import ClipSource
+from nexus.data.clips import ClipConfig
+from nexus.errors import DataError
+from nexus.features.extract import pixel_features
+from nexus.probes.columns import class_columns, is_quantity
+from nexus.probes.suite import measure_encoder, measure_pixels
+
+CLIP = ClipConfig(num_frames=4)
+
+
+def world(folder: Path, lengths: list[int], column: list[str]) -> tuple[Catalog, ClipSource]:
+    catalog, decoder = memory_world(folder, lengths, labels=column)
+    return catalog, ClipSource(catalog, CLIP, 16, decoder=decoder)
+
+
+def test_files_that_are_too_short_are_named_once(tmp_path: Path) -> None:
+    lengths = [6] * 18 + [3, 2]
+    catalog, source = world(tmp_path, lengths, [f"c{number // 3 % 2}" for number in range(20)])
+    short = [str(record.path) for record in catalog.records[-2:]]
+    for measured in (
+        measure_encoder(tiny_encoder(), source, ["class"], kinds=("knn", "attentive"), seeds=1),
+        measure_pixels(source, ["class"], kinds=("knn",)),
+    ):
+        assert [problem.path for problem in measured.problems] == short
+        assert all("4 frames" in problem.reason for problem in measured.problems)
+        [result] = measured.results["class", "knn"]
+        assert (result.n_train, result.n_validation, result.n_test) == (6, 6, 6)
+        counted = "memory, clips of 4 frames: 2 of 20 files left out (too short: 2)"
+        assert measured.notes[0] == counted
+
+
+def test_no_more_tokens_at_a_time_than_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, source = world(tmp_path, [6] * 18, [f"c{number // 3 % 2}" for number in range(18)])
+    encoder = tiny_encoder()
+    shapes: list[tuple[int, ...]] = []
+    encoder.norm.register_forward_hook(lambda _, inputs, out: shapes.append(tuple(out.shape)))
+    kinds = ("linear", "attentive")
+    free = measure_encoder(encoder, source, ["class"], kinds=kinds, seeds=1)
+    assert [shape[0] for shape in shapes] == [18, 18]
+    assert all(shape[1] == 8 for shape in shapes)
+    shapes.clear()
+    monkeypatch.setattr("nexus.features.encoding.TOKENS_AT_ONCE", 39)
+    bound = measure_encoder(encoder, replace(source), ["class"], kinds=kinds, seeds=1)
+    assert [shape[0] for shape in shapes] == [4, 4, 4, 4, 2] * 2
+    for key, [result] in free.results.items():
+        assert bound.results[key][0].value == pytest.approx(result.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "quantity"),
+    [
+        ([f"{number % 48}" for number in range(96)], False),  # class numbers, two files each
+        ([f"{number % 48}.0" for number in range(96)], False),  # the same, as tables write them
+        ([f"{number % 48}" for number in range(95)], True),  # hardly any twice
+        ([f"{number}" for number in range(20)], False),  # few enough to be classes
+        ([f"{number}" for number in range(21)], True),
+        ([f"{number % 21 + 0.5}" for number in range(210)], True),  # not whole
+        ([f"{number % 20 + 0.5}" for number in range(210)], False),
+        ([*(f"{number % 21}" for number in range(41)), "4.5", "", ""], True),
+        ([*(f"{number}" for number in range(40)), "nan"], True),
+        ([f"c{number}" for number in range(40)], False),
+        (["", ""], False),
+    ],
+)
+def test_quantities_are_fractions_or_hardly_repeat(
+    tmp_path: Path, values: list[str], quantity: bool
+) -> None:
+    catalog, _ = memory_world(tmp_path, [6] * len(values), labels=values)
+    assert is_quantity(catalog, "class") is quantity
+
+
+def scarce_classes(folder: Path) -> tuple[Catalog, ClipSource]:
+    """22 numbers, each in the training split, ten of them in the others: 42 files."""
+    values = [*range(22), *range(10), *range(10)]
+    catalog, source = world(folder, [6] * 42, [str(value) for value in values])
+    splits = ["train"] * 22 + ["validation"] * 10 + ["test"] * 10
+    records = [
+        replace(record, split=split) for record, split in zip(catalog.records, splits, strict=True)
+    ]
+    catalog = replace(catalog, records=tuple(records))
+    return catalog, replace(source, catalog=catalog)
+
+
+def test_an_attentive_probe_takes_numbers_as_classes_if_they_can_be(tmp_path: Path) -> None:
+    catalog, source = scarce_classes(tmp_path)
+    assert is_quantity(catalog, "class")
+    measured = measure_encoder(
+        tiny_encoder(), source, ["class"], kinds=("linear", "attentive"), seeds=1, strict=True
+    )
+    found = {probe: result.metric for (_, probe), [result] in measured.results.items()}
+    assert found.pop("ridge") == "r2" and list(found.values()) == ["accuracy"]
+    assert "numbers of many values, so they are regressed" in measured.notes[0]
+    assert class_columns(catalog, "class") == (["class"], [])
+    with pytest.raises(DataError, match=r"to learn \(class: not learned .* many values"):
+        class_columns(catalog, None)
+
+
+def test_a_column_that_cannot_be_learned_says_why(tmp_path: Path) -> None:
+    catalog, source = world(tmp_path, [6] * 30, [f"{number / 7}" for number in range(30)])
+    source = replace(source, catalog=catalog)
+    reason = "label column 'class' holds numbers of many values.*as classes.*no training sample"
+    with pytest.raises(DataError, match=reason):
+        class_columns(catalog, "class")
+    with pytest.raises(DataError, match=reason):
+        measure_encoder(tiny_encoder(), source, ["class"], kinds=("attentive",), strict=True)
+    measured = measure_encoder(tiny_encoder(), source, ["class"], kinds=("attentive",))
+    assert not measured.results
+    [note] = measured.notes
+    assert note.startswith("class: not measured (label column 'class' holds numbers")
+    both = measure_encoder(tiny_encoder(), source, ["class"], kinds=("linear", "attentive"))
+    assert list(both.results) == [("class", "ridge")]
+    assert "class: no attentive probe, as classes (" in both.notes[1]
+    pixels = measure_pixels(source, ["class"], kinds=("attentive",))
+    assert not pixels.results and "not measured" in pixels.notes[0]
+
+
+def test_classes_that_cannot_be_learned_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    catalog, _ = world(tmp_path, [6] * 12, ["a", "b"] * 6)
+    records = [replace(record, labels={**record.labels, "same": "x"}) for record in catalog.records]
+    catalog = replace(catalog, records=tuple(records))
+    columns, notes = class_columns(catalog, None)
+    assert columns == ["class"] and len(notes) == 1
+    assert notes[0].startswith("same: not learned (label column 'same' holds the single class x")
+    with pytest.raises(DataError, match=r"^label column 'same' holds the single class x"):
+        class_columns(catalog, "same")
+
+
+def test_many_long_clips_are_averaged_over_time_for_the_pixel_baseline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, source = world(tmp_path, [4] * 18, [f"c{number // 3 % 2}" for number in range(18)])
+    whole = measure_pixels(source, ["class"], kinds=("knn",), size=8)
+    assert not any("raw pixels" in note for note in whole.notes)
+    full = pixel_features(source, size=8)
+    monkeypatch.setattr("nexus.features.extract.PIXEL_NUMBERS", 18 * 3 * 8 * 8 * 2 + 1)
+    halved = pixel_features(source, size=8, cache_dir=tmp_path / "kept")
+    assert halved.grid == (2, 8, 8) and halved.features.size <= 18 * 3 * 8 * 8 * 2 + 1
+    pairs = full.features.reshape(18, 3, 2, 2, 64).mean(axis=3).reshape(18, -1)
+    np.testing.assert_allclose(halved.features, pairs, atol=1e-6)
+    measured = measure_pixels(source, ["class"], kinds=("knn",), size=8)
+    assert "the 4 frames of each clip are averaged over time to 2 steps" in measured.notes[-1]
+    monkeypatch.setattr("nexus.features.extract.PIXEL_NUMBERS", 1)
+    assert pixel_features(source, size=8, cache_dir=tmp_path / "kept").grid == (1, 8, 8)
