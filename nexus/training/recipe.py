@@ -22,6 +22,7 @@ from nexus.runs.folder import RunDirectory
 from nexus.training.curriculum import Row, Stage, check_table, shape_at, stages_of
 from nexus.training.environment import usable_cores
 from nexus.training.health import OnCollapse
+from nexus.training.history import upgraded
 from nexus.training.optim import OptimConfig
 from nexus.training.reference import ReferenceRun
 from nexus.training.start import continued_model
@@ -98,17 +99,8 @@ class Recipe(Config):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _scale(cls, recipe: Any) -> Any:
-        if not isinstance(recipe, Mapping) or not recipe.get("reference"):
-            return recipe
-        try:
-            reference = ReferenceRun.model_validate(recipe["reference"])
-            training = TrainingConfig.model_validate(recipe.get("training", {}))
-            optim = OptimConfig.model_validate(recipe.get("optim", {}))
-        except pydantic.ValidationError:
-            return recipe  # the fields' own validation says what is wrong
-        clips = training.batch_size * training.accumulation
-        return merge(reference.settings_for(optim, steps=training.steps, clips=clips), recipe)
+    def _prepare(cls, recipe: Any) -> Any:
+        return _scaled(upgraded(recipe)) if isinstance(recipe, Mapping) else recipe
 
     @pydantic.field_validator("model")
     @classmethod
@@ -223,6 +215,20 @@ def read_run_recipe(out: str | Path) -> Recipe:
         ConfigError: its recipe is damaged.
     """
     return Recipe.from_mapping(RunDirectory(out).read_recipe())
+
+
+def _scaled(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe of continued training, completed with what its reference run says."""
+    if not recipe.get("reference"):
+        return recipe
+    try:
+        reference = ReferenceRun.model_validate(recipe["reference"])
+        training = TrainingConfig.model_validate(recipe.get("training", {}))
+        optim = OptimConfig.model_validate(recipe.get("optim", {}))
+    except pydantic.ValidationError:
+        return recipe  # the fields' own validation says what is wrong
+    clips = training.batch_size * training.accumulation
+    return merge(reference.settings_for(optim, steps=training.steps, clips=clips), recipe)
 
 
 def _sized(layer: Mapping[str, Any]) -> Mapping[str, Any]:
