@@ -2,27 +2,60 @@
 
 `nexus.pretrain(data, out)`, `nexus.adapt(data, out, init=...)`, `nexus.demo()`,
 `nexus.probe(run)`, `nexus.embed(run, data, out)`, `nexus.report(run)` and
-`nexus.convert(source, out, to=...)` are the jobs of `nexus.jobs`; they are imported when they are
-first used, so that `from nexus.models.ssl import VJEPAModel` needs torch and nothing heavier.
+`nexus.convert(source, out, to=...)` are the jobs of `nexus.jobs`.
 `nexus.load(source)` gives a model from published weights, the hub, or a run;
 `nexus.load_probe(probe)` a probe that `nexus.train_probe` or someone else trained, and
 `nexus.label(probe, videos)` the labels that it gives.
+
+Each is imported when it is first used, so that `from nexus.models.ssl import VJEPAModel` needs
+torch and nothing heavier.
 """
 
 import importlib
-from typing import Any
+import types
+from typing import TYPE_CHECKING, Any
 
-_JOBS = ("pretrain", "adapt", "demo", "probe", "embed", "report", "convert")
-_PROBES = ("train_probe", "load_probe", "label")
-_HOMES = {**dict.fromkeys(_JOBS + _PROBES, "nexus.jobs"), "load": "nexus.checkpoints.load"}
+if TYPE_CHECKING:
+    from nexus.checkpoints.load import load
+    from nexus.jobs.adaptation import adapt
+    from nexus.jobs.conversion import convert
+    from nexus.jobs.embedding import embed
+    from nexus.jobs.labelling import label, load_probe
+    from nexus.jobs.pretraining import demo, pretrain
+    from nexus.jobs.probe_place import keep_probe
+    from nexus.jobs.probe_training import train_probe
+    from nexus.jobs.probing import probe
+    from nexus.jobs.reporting import report
+
+    __version__: str
+
+__all__ = [
+    "__version__",
+    "adapt",
+    "convert",
+    "demo",
+    "embed",
+    "keep_probe",
+    "label",
+    "load",
+    "load_probe",
+    "pretrain",
+    "probe",
+    "report",
+    "train_probe",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        # Not an import statement: the floors of the house do not run through its front door.
-        return getattr(importlib.import_module(_HOMES[name]), name)
+    # Not import statements: the floors of the house do not run through its front door.
+    if name == "__version__":
+        return importlib.import_module("nexus.version").nexus_version()
+    if name in __all__:
+        home = "nexus.checkpoints.load" if name == "load" else "nexus.jobs"
+        return getattr(importlib.import_module(home), name)
     raise AttributeError(f"module 'nexus' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    modules = [name for name, value in globals().items() if isinstance(value, types.ModuleType)]
+    return sorted({*__all__, *modules} - {"importlib", "types"})

@@ -122,8 +122,8 @@ def load_probe_folder(folder: str | Path) -> tuple[AttentiveHead, ProbeCard]:
     file = folder / CARD_FILE
     if not file.exists():
         raise CheckpointError(
-            f"{folder} holds no probe: {CARD_FILE} is missing. Train one with nexus probe WEIGHTS "
-            "DATA --attentive, or import one of Meta's .pt files"
+            f"{folder} holds no probe: {CARD_FILE} is missing. Train one with nexus "
+            "train-probe WEIGHTS DATA, or import one of Meta's .pt files"
         )
     try:
         card = ProbeCard.from_mapping(json.loads(file.read_text(encoding="utf-8")))

@@ -113,7 +113,7 @@ def import_huggingface(
     if not tensors:
         raise CheckpointError(
             f"{folder} has no classifier: it holds an encoder alone. Train a probe on it with "
-            "nexus probe FOLDER DATA --attentive"
+            "nexus train-probe FOLDER DATA"
         )
     config: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     heads = config.get("num_attention_heads", 16)

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from nexus.atomic import write_text
-from nexus.cli import console
+from nexus.cli import terminal
+from nexus.jobs.console import messages, progress
 
 if TYPE_CHECKING:
     from nexus.data.catalog import Catalog
@@ -38,7 +39,7 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if there is any problem.")
     ] = False,
-    debug: console.Debug = False,
+    debug: terminal.Debug = False,
 ) -> None:
     """Look at every video before training: how many, how long, which are broken or odd.
 
@@ -47,13 +48,13 @@ def check(
     from nexus.data.catalog import scan
     from nexus.data.index import user_index_dir
 
-    with console.progress("reading videos") as report:
+    with progress("reading videos") as report:
         catalog = scan(data, index_dir=user_index_dir(), min_frames=min_frames, progress=report)
-    show(catalog, console.output())
+    show(catalog, terminal.output())
     if json_file:
         # ASCII escapes keep file names that are not valid Unicode.
         write_text(json_file, json.dumps(catalog.to_mapping(), indent=2) + "\n")
-        console.messages().print(f"Written to {json_file}", markup=False)
+        messages().print(f"Written to {json_file}", markup=False)
     if not catalog.records or (strict and catalog.problems):
         raise typer.Exit(1)
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from nexus.cli import console
-from nexus.cli.features import Encoder, Which
+from nexus.cli import terminal
+from nexus.cli.options import Encoder, Which
 
 
 class Format(StrEnum):
@@ -65,7 +65,7 @@ def convert(
     force: Annotated[
         bool, typer.Option("--force", help="Replace what an earlier conversion wrote to --out.")
     ] = False,
-    debug: console.Debug = False,
+    debug: terminal.Debug = False,
 ) -> None:
     """Convert weights: published, from the hub, or of a run.
 
@@ -89,4 +89,4 @@ def convert(
         num_frames=num_frames,
         img_size=size,
     )
-    console.output().print(done.explain(), markup=False)
+    terminal.output().print(done.explain(), markup=False)

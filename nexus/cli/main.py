@@ -13,7 +13,16 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from nexus.cli import checking, console, conversion, features, probing, results, training
+from nexus.cli import (
+    checking,
+    conversion,
+    features,
+    labels,
+    probing,
+    results,
+    terminal,
+    training,
+)
 from nexus.errors import NexusError
 
 _MACHINE_ERRORS = {
@@ -56,7 +65,7 @@ def _top(
             "--version", help="Print the version.", callback=_print_version, is_eager=True
         ),
     ] = False,
-    debug: console.Debug = False,
+    debug: terminal.Debug = False,
 ) -> None:
     """Train a V-JEPA encoder on your own videos, see whether it is healthy, and measure it."""
 
@@ -120,9 +129,21 @@ def _build() -> typer.Typer:
         OWN,
         "nexus probe runs/first labels.csv --label action",
         "nexus probe runs/first --label action --kind attentive --seeds 5",
-        "nexus probe vitl.pt labels.csv --label action --attentive --frames 16",
-        "nexus probe videos/ --probe probes/vitl/action --out labels.csv --top 5",
-        "nexus probe vitl.pt videos/ --probe ssv2-vitl-16x2x3.pt --labels ssv2.json",
+        "nexus probe vitl.pt labels.csv --label action --frames 16",
+    )
+    add(
+        "train-probe",
+        probing.train_probe,
+        OWN,
+        "nexus train-probe runs/first --label action",
+        "nexus train-probe vitl.pt labels.csv --label action --frames 16 --set epochs=10",
+    )
+    add(
+        "label",
+        labels.label,
+        OWN,
+        "nexus label probes/vitl/action videos/ --out labels.csv --top 5",
+        "nexus label ssv2-vitl-16x2x3.pt videos/ --encoder vitl.pt --classes ssv2.json",
     )
     add(
         "embed",
@@ -164,21 +185,21 @@ app = _build()
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's) and return its exit code."""
-    console.forget_debug()
+    terminal.forget_debug()
     try:
         app(args=None if arguments is None else list(arguments), prog_name="nexus")
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except NexusError as error:
-        console.show_error(error)
+        terminal.show_error(error)
         return 1
     except OSError as error:
         if error.errno not in _MACHINE_ERRORS:
             raise
-        console.show_error(error)
+        terminal.show_error(error)
         return 1
     except KeyboardInterrupt:
-        return console.INTERRUPTED
+        return terminal.INTERRUPTED
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nexus.cli import console
+from nexus.cli import terminal
 from nexus.version import nexus_version
 
 
@@ -16,7 +16,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="The page to write; default: RUN/report.html.")
     ] = None,
-    debug: console.Debug = False,
+    debug: terminal.Debug = False,
 ) -> None:
     """Write the page of a run again, from the files in its folder.
 
@@ -25,7 +25,7 @@ def report(
     """
     from nexus import jobs
 
-    console.output().print(f"Report: {jobs.report(run, out)}", markup=False)
+    terminal.output().print(f"Report: {jobs.report(run, out)}", markup=False)
 
 
 def study() -> None:
@@ -44,7 +44,7 @@ def study_toy(
         list[str] | None,
         typer.Option(help="An arm to run; may be given several times.", show_default="all of them"),
     ] = None,
-    debug: console.Debug = False,
+    debug: terminal.Debug = False,
 ) -> None:
     """V-JEPA beside random init, anti-collapse only, EMA only and pixel prediction.
 
@@ -54,14 +54,14 @@ def study_toy(
     from nexus.studies import toy
 
     table = toy.run(out, seeds=seeds, steps=steps, arms=arm or None)
-    printer = console.output()
+    printer = terminal.output()
     printer.print(table.read_text(encoding="utf-8"), markup=False)
     printer.print(f"Study: {out}", markup=False)
 
 
-def version(debug: console.Debug = False) -> None:
+def version(debug: terminal.Debug = False) -> None:
     """Print the versions that a bug report should name."""
-    out = console.output()
+    out = terminal.output()
     out.print(f"nexus {nexus_version()}", markup=False)
     out.print(f"torch {metadata.version('torch')}", markup=False)
     out.print(f"python {platform.python_version()} on {platform.platform()}", markup=False)

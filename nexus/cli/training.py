@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nexus.cli import console
+from nexus.cli import terminal
 
 if TYPE_CHECKING:
-    from nexus.jobs import RunResult
+    from nexus.jobs.pretraining import RunResult
 
 
 def demo(
@@ -18,7 +18,7 @@ def demo(
         "demo"
     ),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the toy world and of the run.")] = 0,
-    debug: console.Debug = False,
+    debug: terminal.Debug = False,
 ) -> None:
     """Make a small world of moving shapes, train on it, probe it, write a page.
 
@@ -74,7 +74,7 @@ def pretrain(
     no_report: Annotated[
         bool, typer.Option("--no-report", help="Only train: no diagnosis, no probe, no page.")
     ] = False,
-    debug: console.Debug = False,
+    debug: terminal.Debug = False,
 ) -> None:
     """Train an encoder on videos, say whether it is healthy, write RUN/report.html.
 
@@ -155,7 +155,7 @@ def adapt(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of the runs; default: the recipe's.")
     ] = None,
-    debug: console.Debug = False,
+    debug: terminal.Debug = False,
 ) -> None:
     """Continue published weights on your videos in a few ways; keep what probes best.
 
@@ -188,10 +188,10 @@ def given_command() -> str:
 
 def _finish(result: "RunResult") -> None:
     """Print how a run ended; an interrupted one exits with 130 (the loop said how to go on)."""
-    out = console.output()
+    out = terminal.output()
     if result.summary:
         out.print(result.summary, markup=False)
     if result.report:
         out.print(f"Report: {result.report}", markup=False)
     if result.status == "interrupted":
-        raise typer.Exit(console.INTERRUPTED)
+        raise typer.Exit(terminal.INTERRUPTED)

@@ -6,42 +6,35 @@ adapt      published weights, continued on one's own videos in a few ways; the b
 probe, embed, report   the later steps again, or on other data
 train_probe, load_probe, keep_probe, label   attentive probes to keep, and the labels they give
 convert    weights from one layout to another
+
+Each is imported when it is first used, so that it brings along what it needs and nothing else.
 """
 
-from pathlib import Path
+import importlib
+from typing import Any
 
-from nexus.jobs.adaptation import adapt
-from nexus.jobs.conversion import Converted, convert
-from nexus.jobs.embedding import embed
-from nexus.jobs.labelling import label, load_probe
-from nexus.jobs.pretraining import RunResult, demo, pretrain
-from nexus.jobs.probe_place import keep_probe
-from nexus.jobs.probe_training import TrainedProbe, train_probe
-from nexus.jobs.probing import probe
-from nexus.report.page import write_report
-
-__all__ = [
-    "Converted",
-    "RunResult",
-    "TrainedProbe",
-    "adapt",
-    "convert",
-    "demo",
-    "embed",
-    "keep_probe",
-    "label",
-    "load_probe",
-    "pretrain",
-    "probe",
-    "report",
-    "train_probe",
-]
+HOMES = {
+    "adapt": "nexus.jobs.adaptation",
+    "convert": "nexus.jobs.conversion",
+    "demo": "nexus.jobs.pretraining",
+    "embed": "nexus.jobs.embedding",
+    "keep_probe": "nexus.jobs.probe_place",
+    "label": "nexus.jobs.labelling",
+    "load_probe": "nexus.jobs.labelling",
+    "pretrain": "nexus.jobs.pretraining",
+    "probe": "nexus.jobs.probing",
+    "report": "nexus.jobs.reporting",
+    "train_probe": "nexus.jobs.probe_training",
+}
+"""Where each job stands."""
 
 
-def report(run: str | Path, out: str | Path | None = None) -> Path:
-    """Write a run's page again from the files in its folder.
+def __getattr__(name: str) -> Any:
+    if name in HOMES:
+        # Not an import statement: the floors of the house do not run through this door.
+        return getattr(importlib.import_module(HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-    Raises:
-        ReportError: `run` is not a run's folder.
-    """
-    return write_report(run, out)
+
+def __dir__() -> list[str]:
+    return sorted(HOMES)

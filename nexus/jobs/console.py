@@ -1,11 +1,13 @@
 """What the jobs tell the person who waits, on standard error."""
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import Progress
 
-from nexus.data.catalog import Catalog, Problem
+if TYPE_CHECKING:
+    from nexus.data.catalog import Catalog, Problem
 
 
 def messages() -> Console:
@@ -13,12 +15,12 @@ def messages() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def say_problems(catalog: Catalog) -> None:
+def say_problems(catalog: "Catalog") -> None:
     """Name every file that is left out, and every oddity."""
     say_each(catalog.problems)
 
 
-def say_each(problems: Iterable[Problem]) -> None:
+def say_each(problems: "Iterable[Problem]") -> None:
     """Name these files and what is wrong with them."""
     console = messages()
     for problem in problems:

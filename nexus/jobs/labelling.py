@@ -177,7 +177,7 @@ def _imported(
     elif encoder is None:
         raise CheckpointError(
             f"{path} is a probe without its encoder; give the encoder's weights as well, for "
-            f"example: nexus probe vitl.pt DATA --probe {path}"
+            f"example: nexus label {path} DATA --encoder vitl.pt"
         )
     else:
         opened = _opened(encoder, "target", device)

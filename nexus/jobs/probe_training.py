@@ -1,4 +1,4 @@
-"""`probe --attentive`: the published attentive probe on any weights, kept as a folder."""
+"""`train_probe`: the published attentive probe on any weights, kept as a folder."""
 
 import hashlib
 import json

@@ -69,7 +69,7 @@ def probe(
     if ClipChoice.from_mapping(clips or {}) != ClipChoice():
         raise DataError(
             f"{run} is a run: it is probed on clips as its recipe cuts them, so that its rows can "
-            "be compared; leave the choice of clips out, or train an attentive probe (--attentive)"
+            "be compared; leave the choice of clips out, or train an attentive probe (train-probe)"
         )
     model, settings = load_for_measuring(run)
     catalog = read_videos(data_of(run) if data is None else data, frames_needed(settings))

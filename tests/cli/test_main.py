@@ -6,17 +6,17 @@ import sys
 import types
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import nexus
 import nexus.studies
 from nexus.cli.main import run
 from nexus.errors import DataError
-from nexus.probes.classifier import Labelled
-from nexus.probes.results import ProbeRow
 
-COMMANDS = ["demo", "check", "pretrain", "adapt", "probe", "embed", "convert", "report", "version"]
+COMMANDS = [
+    *("demo", "check", "pretrain", "adapt", "probe", "train-probe", "label", "embed"),
+    *("convert", "report", "version"),
+]
 
 
 class Jobs(types.ModuleType):
@@ -174,144 +174,6 @@ def test_embed_hands_published_weights_and_layers_over(jobs, capsys):
     assert {key: kwargs[key] for key in given} == given
     assert run([*line.replace("5,11", "5;11").split()]) == 2
     assert "expected block numbers" in capsys.readouterr().err
-
-
-def make_row():
-    return ProbeRow(
-        arm="vjepa",
-        task="direction",
-        probe="linear",
-        metric="accuracy",
-        values=(0.5,),
-        seeds=(0,),
-        mean=0.5,
-        ci95=(0.4, 0.6),
-        chance=0.125,
-        n_train=10,
-        n_validation=10,
-        n_test=77,
-        train_seconds=None,
-    )
-
-
-def test_attentive_probes_are_trained_and_named(jobs, capsys):
-    jobs.answer = [types.SimpleNamespace(row=make_row(), folder=Path("probes/direction"))]
-    line = "probe w.pt l.csv --attentive --frames 16 --clips 2 --join --pad --set epochs=5"
-    assert run([*line.split(), "--layers", "1,3", "--save", "p", "--precision", "bf16"]) == 0
-    assert jobs.calls == [
-        (
-            "train_probe",
-            ("w.pt", "l.csv"),
-            {
-                "label": None,
-                "overrides": ("epochs=5",),
-                "clips": {"num_frames": 16, "clips_per_video": 2, "pad": True},
-                "join_clips": True,
-                "layers": (1, 3),
-                "which": "target",
-                "seeds": 1,
-                "precision": "bf16",
-                "save": Path("p"),
-                "force": False,
-            },
-        )
-    ]
-    printed = capsys.readouterr().out
-    assert "Probe: probes/direction" in printed and "50.0" in printed
-
-
-def test_a_probe_labels_videos(jobs, capsys):
-    found = Labelled(
-        ("a [1].mp4", "b.mp4"), ("/v/a", "/v/b"), np.array([0.0, 0.5]), np.array([1.0, 2.5]),
-        np.array([[0.25, 0.75], [0.875, 0.125]]), ("open", "close"),
-    )  # fmt: skip
-    jobs.answer = found
-    line = "probe videos --probe p --windows --overlap 0.5 --top 2 --fps 3 --any-encoder"
-    assert run(line.split()) == 0
-    (_, args, loaded), (name, called, given) = jobs.calls
-    assert args == ("p",) and loaded["encoder"] is None and loaded["any_encoder"] is True
-    assert loaded["clips"] == {"fps": 3.0} and loaded["join_clips"] is None
-    assert (name, called) == ("label", (found, "videos", None))
-    assert given == {"windows": True, "overlap": 0.5, "top": 2}
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["a", "[1].mp4", "0.00", "1.00", "close", "0.750"] in lines
-    assert ["b.mp4", "0.50", "2.50", "close", "0.125"] in lines
-    assert run(["probe", "w.pt", "videos", "--probe", "p.pt", "--labels", "c.json"]) == 0
-    assert jobs.calls[2][2]["encoder"] == "w.pt" and jobs.calls[2][2]["classes"] == "c.json"
-    assert jobs.calls[3][1][1] == "videos"
-
-
-@pytest.mark.parametrize(
-    ("line", "option"),
-    [
-        ("w.pt l.csv --layers 1", "--layers"),
-        ("w.pt l.csv --join", "--join/--average"),
-        ("w.pt l.csv --average", "--join/--average"),
-        ("w.pt l.csv --out f.csv", "--out"),
-        ("w.pt l.csv --attentive --kind knn", "--kind"),
-        ("w.pt l.csv --attentive --windows", "--windows"),
-        ("w.pt l.csv --attentive --overlap 0.5", "--overlap"),
-        ("w.pt l.csv --attentive --top 5", "--top"),
-        ("w.pt l.csv --attentive --index 0", "--index"),
-        ("w.pt l.csv --overlap 0", "--overlap"),
-        ("w.pt l.csv --top 1", "--top"),
-        ("w.pt l.csv --index 0", "--index"),
-        ("w.pt l.csv --force", "--force"),
-        ("videos --probe p --attentive", "--attentive"),
-        ("videos --probe p --set epochs=3", "--set"),
-    ],
-)
-def test_options_that_would_not_be_used_are_refused(jobs, capsys, line, option):
-    assert run(["probe", *line.split()]) == 2
-    assert jobs.calls == []
-    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
-    assert f"{option}: " in told and "not use it" in told
-
-
-@pytest.mark.parametrize(
-    ("line", "option"),
-    [
-        ("--overlap 0.5", "--overlap"),
-        ("--windows --clips 2", "--clips"),
-        ("--windows --join", "--join/--average"),
-        ("--windows --average", "--join/--average"),
-        ("--force", "--force"),
-    ],
-)
-def test_options_that_do_nothing_beside_others_are_refused(jobs, capsys, line, option):
-    assert run(["probe", "videos", "--probe", "p", *line.split()]) == 2
-    assert jobs.calls == []
-    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
-    assert f"{option}: " in told and "leave it out" in told
-
-
-def test_a_published_probe_is_kept_before_it_labels(jobs):
-    jobs.answer = Labelled(
-        ("a.mp4",), ("/v/a",), np.zeros(1), np.ones(1), np.array([[0.25, 0.75]]), ("open", "close")
-    )
-    line = "probe w.pt videos --probe p.pt --save kept --force --index 0"
-    assert run(line.split()) == 0
-    assert [name for name, _, _ in jobs.calls] == ["load_probe", "keep_probe", "label"]
-    assert jobs.calls[0][2]["index"] == 0
-    assert jobs.calls[1] == ("keep_probe", (jobs.answer, Path("kept")), {"force": True})
-    assert jobs.calls[2][2] == {"windows": False, "overlap": 0.0, "top": 1}
-
-
-def test_probe_prints_its_rows(jobs, capsys):
-    jobs.answer = [make_row()]
-    assert run(["probe", "runs/a", "--label", "direction", "--kind", "knn"]) == 0
-    assert jobs.calls[0][1] == ("runs/a", None)
-    assert jobs.calls[0][2] == {
-        "label": "direction",
-        "kinds": ("knn",),
-        "clips": {},
-        "which": "target",
-        "seeds": 3,
-    }
-    [line] = [line for line in capsys.readouterr().out.splitlines() if "direction" in line]
-    assert line.split()[:2] == ["vjepa", "direction"]
-    for value in ("50.0", "40.0 to 60.0", "12.5", "77"):
-        assert value in line
 
 
 def test_study_prints_its_table(monkeypatch, capsys, tmp_path):

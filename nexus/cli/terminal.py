@@ -6,13 +6,12 @@ that a result can be piped.
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+
+from nexus.jobs.console import messages
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C stopped (128 + SIGINT)."""
@@ -47,11 +46,6 @@ def output() -> Console:
     return Console(width=None if sys.stdout.isatty() else UNWRAPPED, highlight=False)
 
 
-def messages() -> Console:
-    """Standard error, for everything that is not a result."""
-    return Console(stderr=True, highlight=False)
-
-
 def show_error(error: BaseException) -> None:
     """Print an error as one message; with `--debug`, below its traceback."""
     console = messages()
@@ -59,16 +53,3 @@ def show_error(error: BaseException) -> None:
         console.print("".join(traceback.format_exception(error)), markup=False, soft_wrap=True)
     text = str(error) or type(error).__name__
     console.print("Error: " + text, style="bold red", markup=False, soft_wrap=True)
-
-
-@contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, gone when the work is done; yields `report(done, total)`."""
-    bar = Progress(console=messages(), transient=True)
-    task = bar.add_task(what, total=None)
-
-    def report(done: int, total: int) -> None:
-        bar.update(task, completed=done, total=total)
-
-    with bar:
-        yield report
