@@ -5,17 +5,14 @@ PROBE/
     probe.json          `ProbeCard`: classes, encoder, sampling, the sweep it was chosen from
 """
 
-import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import pydantic
-from torch import Tensor, nn
 
 from nexus.atomic import atomic_path, write_json
-from nexus.checkpoints.weights import load_weights, save_weights
+from nexus.checkpoints.weights import load_weights, save_weights, tensor_digest
 from nexus.config import Config
 from nexus.data.clips import ClipConfig
 from nexus.errors import CheckpointError, ConfigError
@@ -107,7 +104,7 @@ def save_probe(folder: str | Path, head: AttentiveHead, card: ProbeCard) -> Path
     folder = Path(folder)
     with atomic_path(folder / WEIGHTS_FILE) as temporary:
         save_weights(temporary, head)
-    written = {"digest": module_digest(head), "nexus": nexus_version()}
+    written = {"digest": tensor_digest(head.state_dict()), "nexus": nexus_version()}
     write_json(folder / CARD_FILE, {**card.to_mapping(), **written})
     return folder
 
@@ -131,24 +128,9 @@ def load_probe_folder(folder: str | Path) -> tuple[AttentiveHead, ProbeCard]:
         raise CheckpointError(f"cannot use {file}: {error}") from error
     head = AttentiveHead(card.head)
     load_weights(head, folder / WEIGHTS_FILE)
-    if card.digest and module_digest(head) != card.digest:
+    if card.digest and tensor_digest(head.state_dict()) != card.digest:
         raise CheckpointError(
             f"{folder / WEIGHTS_FILE} does not belong to the {CARD_FILE} beside it (a writer was "
             "interrupted, or a file was replaced); train or import the probe again"
         )
     return head.eval(), card
-
-
-def module_digest(module: nn.Module) -> str:
-    """`tensor_digest` of a module's parameters and buffers."""
-    return tensor_digest(module.state_dict())
-
-
-def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of named tensors: names, shapes and values as float32."""
-    digest = hashlib.sha256()
-    for name, value in sorted(tensors.items()):
-        digest.update(f"{name} {tuple(value.shape)}\n".encode())
-        plain = value.detach().cpu().float() if value.is_floating_point() else value.cpu()
-        digest.update(plain.contiguous().numpy().tobytes())
-    return digest.hexdigest()

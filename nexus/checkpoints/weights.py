@@ -4,6 +4,7 @@ A tensor that a module holds under two names (tied weights, one encoder in two r
 once; the file's metadata says which names are aliases of which.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -151,6 +153,22 @@ def load_weights(module: nn.Module, path: str | Path) -> KeyReport:
         )
     module.load_state_dict(tensors, strict=True)
     return report
+
+
+def tensor_digest(tensors: Mapping[str, Tensor], *, exact: bool = False) -> str:
+    """A hash of named tensors, whatever file they came from: names, shapes and values.
+
+    Args:
+        exact: types count as well; else values count as float32.
+    """
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        kind = f"{tensor.dtype} " if exact else ""
+        found.update(f"{name} {kind}{tuple(tensor.shape)}\n".encode())
+        values = tensor.detach().cpu()
+        values = values if exact or not values.is_floating_point() else values.float()
+        found.update(values.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def _reshaped(name: str, found: Tensor, expected: Tensor) -> str:

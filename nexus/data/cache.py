@@ -6,8 +6,6 @@ cold, a sample has the same bits.
 """
 
 import errno
-import hashlib
-import json
 import logging
 import mmap
 import os
@@ -24,6 +22,7 @@ from jaxtyping import UInt8
 
 from nexus.atomic import atomic_path
 from nexus.config import Config
+from nexus.digest import digest
 from nexus.errors import DataError
 
 Frames = UInt8[np.ndarray, "frames height width 3"]
@@ -204,9 +203,8 @@ class _Disk:
         if index in self._files:
             return self._files[index]
         entry = self._entries[index]
-        name = json.dumps([1, self._salt, file_identity(entry.path), entry.first, *entry.shape])
-        digest = hashlib.sha256(name.encode()).hexdigest()
-        return self._files.setdefault(index, self._folder / digest[:2] / f"{digest[2:40]}.npy")
+        name = digest([1, self._salt, file_identity(entry.path), entry.first, *entry.shape])
+        return self._files.setdefault(index, self._folder / name[:2] / f"{name[2:40]}.npy")
 
     def load(self, index: int) -> np.ndarray | None:
         if index in self._open:

@@ -1,7 +1,5 @@
 """The clips that an encoder is measured on: fixed, unaugmented, the same at every call."""
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +9,7 @@ from nexus.data.clips import ClipConfig
 from nexus.data.dataset import ClipDataset
 from nexus.data.decode import Decoder
 from nexus.data.loader import Batch, ClipLoader
+from nexus.digest import digest
 
 KEEP_BYTES = 1_000_000_000
 """Clips of a source that take less than this are decoded once and kept for further passes."""
@@ -112,8 +111,7 @@ class ClipSource:
         clip = self.clip.for_evaluation(self.clips_per_video).to_mapping()
         size = [self.img_size] if isinstance(self.img_size, int) else list(self.img_size)
         short_side = self.frame_cache.short_side if self.frame_cache else None
-        text = json.dumps([records, clip, size, self.channels, short_side])
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest([records, clip, size, self.channels, short_side])
 
 
 def _split(batch: Batch, size: int) -> Iterator[Batch]:

@@ -1,7 +1,6 @@
 """Videos to samples: one clip decoded and augmented, a pure function of (seed, epoch, number)."""
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from nexus.data.pictures import PictureView, collect
 from nexus.data.protocol import Decoder
 from nexus.data.shape import ClipShape
 from nexus.data.views import CenterView, DrawnView, ReducedView, reduced
+from nexus.digest import digest
 from nexus.errors import DataError
 
 _CHUNK_BYTES = 128_000_000  # a long video is decoded for the cache in pieces of this size
@@ -88,8 +88,7 @@ class ClipDataset:
     def fingerprint(self) -> str:
         """Identifies the clips of an epoch: the videos, in order, and the clips of each."""
         names = "\n".join(record.key for record in self.catalog.records)
-        text = f"{self.clip.clips_per_video}\n{names}"
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return digest(f"{self.clip.clips_per_video}\n{names}")[:16]
 
     @property
     def shape(self) -> ClipShape:

@@ -1,6 +1,5 @@
 """A frozen encoder at work: pixels in, pooled features out; and what identifies its weights."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -12,8 +11,10 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor, nn
 
+from nexus.checkpoints.weights import tensor_digest
 from nexus.config import Config
 from nexus.data.augment import normalise
+from nexus.digest import digest
 from nexus.errors import DataError, NexusError
 from nexus.models.encoder import VideoEncoder, clip_grid
 from nexus.models.heads import AttentiveHead
@@ -154,25 +155,19 @@ def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def weights_identity(encoder: nn.Module) -> str:
+def encoder_digest(encoder: nn.Module) -> str:
     """A hash of the weights and of every module's plain settings.
 
     The settings count because the same weights compute something else with another number of
     heads, say.
     """
-    digest = hashlib.sha256()
-    for name, module in encoder.named_modules():
-        plain = {
-            key: value
-            for key, value in sorted(vars(module).items())
-            if isinstance(value, int | float | str | tuple | Config) and key not in _PASSING
-        }
-        digest.update(f"{name} {type(module).__qualname__} {plain!r}\n".encode())
-    for name, value in encoder.state_dict().items():
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(raw.numpy().tobytes())
-    return digest.hexdigest()
+    settings = [
+        f"{name} {type(module).__qualname__} {key} {value!r}"
+        for name, module in encoder.named_modules()
+        for key, value in sorted(vars(module).items())
+        if isinstance(value, int | float | str | tuple | Config) and key not in _PASSING
+    ]
+    return digest([*settings, tensor_digest(encoder.state_dict(), exact=True)])
 
 
 _PASSING = {"training", "checkpointing", "call_super_init", "dump_patches"}

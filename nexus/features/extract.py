@@ -1,6 +1,5 @@
 """Frozen features of a catalog's videos, kept on disk; and the raw-pixel baseline beside them."""
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -15,8 +14,9 @@ from torch.nn import functional as F
 
 from nexus.data.catalog import Problem, VideoRecord
 from nexus.data.clip_source import ClipSource
+from nexus.digest import digest
 from nexus.errors import DataError
-from nexus.features.encoding import FeatureConfig, encode, frozen, weights_identity
+from nexus.features.encoding import FeatureConfig, encode, encoder_digest, frozen
 from nexus.features.table import FeatureTable, Pooling, concatenate, nothing_read
 from nexus.features.table_files import load_table, write_tables
 from nexus.models.encoder import VideoEncoder
@@ -203,14 +203,14 @@ def _kept(
 
 def cache_file(folder: str | Path, what: str, source: ClipSource) -> Path:
     """Where the features of a source are kept; `what` says which features."""
-    name = hashlib.sha256(f"2 {what} {source.identity()}".encode()).hexdigest()[:32]
+    name = digest(f"2 {what} {source.identity()}")[:32]
     return Path(folder) / f"{name}.npz"
 
 
 def identity_of(encoder: VideoEncoder, config: FeatureConfig) -> str:
     """What the features depend on beside the clips."""
     layers = ",".join(map(str, config.layers))
-    return f"{weights_identity(encoder)} {config.pooling} {config.precision} {layers}"
+    return f"{encoder_digest(encoder)} {config.pooling} {config.precision} {layers}"
 
 
 def relabelled(table: FeatureTable, source: ClipSource) -> FeatureTable:

@@ -12,7 +12,6 @@ from nexus.checkpoints.probe_folder import (
     ProbeCard,
     Sampling,
     load_probe_folder,
-    module_digest,
 )
 from nexus.checkpoints.probe_import import (
     ImportedProbe,
@@ -20,6 +19,7 @@ from nexus.checkpoints.probe_import import (
     import_meta,
     is_probe_folder,
 )
+from nexus.checkpoints.weights import tensor_digest
 from nexus.data.shape import ClipShape
 from nexus.errors import CheckpointError
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
@@ -153,7 +153,7 @@ def check_encoder(
         )
     if not known.digest or any_encoder:
         return
-    if module_digest(opened.encoder) != known.digest:
+    if tensor_digest(opened.encoder.state_dict()) != known.digest:
         raise CheckpointError(
             f"{opened.source} ({opened.which} encoder) holds other weights than those that the "
             f"probe {probe} was trained on ({known.source or 'unknown'}, {known.which}); give "

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nexus.checkpoints.probe_folder import CARD_FILE, WEIGHTS_FILE, module_digest
+from nexus.checkpoints.probe_folder import CARD_FILE, WEIGHTS_FILE
+from nexus.checkpoints.weights import tensor_digest
 from nexus.errors import DataError
 from nexus.jobs.console import say_notes
 from nexus.jobs.runs import expanded
@@ -77,7 +78,7 @@ def keep_probe(classifier: VideoClassifier, folder: str | Path, *, force: bool =
         DataError: the folder cannot be written, or holds another probe.
     """
     check_writable(folder)
-    wanted = {**classifier.card.to_mapping(), "digest": module_digest(classifier.head)}
+    wanted = {**classifier.card.to_mapping(), "digest": tensor_digest(classifier.head.state_dict())}
     del wanted["nexus"]  # the version is that of whoever writes
     check_free(folder, wanted, force)
     return classifier.save(Path(expanded(folder)))

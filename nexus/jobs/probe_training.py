@@ -1,6 +1,5 @@
 """`train_probe`: the published attentive probe on any weights, kept as a folder."""
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -13,11 +12,12 @@ from nexus.checkpoints.probe_folder import (
     ProbeCard,
     Sampling,
     SweepRow,
-    module_digest,
     save_probe,
 )
+from nexus.checkpoints.weights import tensor_digest
 from nexus.config import parse_overrides
 from nexus.data.catalog import Catalog
+from nexus.digest import digest
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.features.extract import Progress
@@ -165,12 +165,11 @@ def train_probe(
 
 def data_digest(catalog: Catalog, column: str) -> str:
     """A hash of what a probe learns from: files, segments, splits and one column of labels."""
-    digest = hashlib.sha256()
-    for record in catalog.records:
-        label = record.labels.get(column, "")
-        row = [str(record.path), record.start, record.end, record.split, label]
-        digest.update(json.dumps(row).encode())
-    return digest.hexdigest()
+    rows = (
+        [str(one.path), one.start, one.end, one.split, one.labels.get(column, "")]
+        for one in catalog.records
+    )
+    return digest("".join(json.dumps(row) for row in rows))
 
 
 def _folder(opened: OpenedEncoder, column: str, save: str | Path | None, *, several: bool) -> Path:
@@ -261,7 +260,7 @@ def _identity(opened: OpenedEncoder, layers: tuple[int, ...]) -> EncoderIdentity
     return EncoderIdentity(
         source=str(Path(opened.source).absolute() if opened.is_local else opened.source),
         which=opened.which,
-        digest=module_digest(opened.encoder),
+        digest=tensor_digest(opened.encoder.state_dict()),
         dim=opened.encoder.embed_dim,
         layers=layers,
     )

@@ -6,12 +6,13 @@ from typing import Any
 
 from nexus.checkpoints.files import latest_checkpoint
 from nexus.checkpoints.load import load
+from nexus.checkpoints.weights import tensor_digest
 from nexus.errors import TrainingError
 from nexus.models.predictor import PredictorConfig
 from nexus.runs.folder import RunDirectory
 from nexus.training.recipe import read_run_recipe
 from nexus.training.rng import kept_rng
-from nexus.training.start import PREDICTOR, Start, sha256_of
+from nexus.training.start import PREDICTOR, Start
 
 
 def read_start(weights: str | Path) -> Start:
@@ -40,7 +41,7 @@ def read_start(weights: str | Path) -> Start:
         "layout": loaded.kind,
         "path": str(loaded.path),
         "revision": loaded.revision,
-        "sha256": sha256_of(tensors),
+        "sha256": tensor_digest(tensors, exact=True),
         "report": loaded.explain(),
         "notes": list(loaded.notes),
     }

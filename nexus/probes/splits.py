@@ -8,7 +8,6 @@ stratified by class: within a class, files are ordered by a hash of the split se
 that every encoder, and every rerun, is measured on the same files.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
+from nexus.digest import digest
 from nexus.errors import DataError
 from nexus.features.table import FeatureTable
 
@@ -213,16 +213,12 @@ def _divide(
         )
     assigned: dict[str, str] = {}
     for paths in members.values():
-        order = sorted(paths, key=lambda path: _rank(key_of[path], seed))
+        order = sorted(paths, key=lambda path: digest(f"{seed}:{key_of[path]}"))
         counts = [max(1, round(share * len(order))) if share else 0 for share in shares[1:]]
         train = len(order) - sum(counts)
         names = ["train"] * train + ["validation"] * counts[0] + ["test"] * counts[1]
         assigned |= dict(zip(order, names, strict=True))
     return assigned
-
-
-def _rank(key: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogatepass")).digest()
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,6 +1,5 @@
 """From a catalog to the micro-batches of a step, with the bad files counted on the way."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from nexus.data.dataset import ClipDataset
 from nexus.data.decode import choose_decoder
 from nexus.data.failures import FailureLedger
 from nexus.data.loader import Batch, ClipLoader
+from nexus.digest import digest
 from nexus.training.curriculum import ShapeByBatch
 from nexus.training.recipe import Recipe
 
@@ -50,7 +50,7 @@ def _fingerprint(catalog: Catalog) -> str:
         repr((record.key, record.start, record.end, record.num_frames, round(record.duration, 3)))
         for record in catalog.records
     )
-    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return digest("\n".join(names))[:16]
 
 
 class Feed:

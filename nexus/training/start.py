@@ -4,7 +4,6 @@ The weights say what the model is made of; the recipe says how it is trained on:
 data, optimizer. Where both speak of the model's make, they have to agree.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -100,16 +99,6 @@ def load_start(model: nn.Module, start: Start) -> list[str]:
         return ["the predictor starts afresh"]
     listed = ", ".join(afresh[:6]) + (f" and {len(afresh) - 6} more" if len(afresh) > 6 else "")
     return [f"nothing in the weights fits {listed}: these start afresh"]
-
-
-def sha256_of(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of tensors, their names, types and shapes; the same whatever file they came from."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _comparable(key: str, value: Any) -> Any:

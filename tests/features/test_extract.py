@@ -18,9 +18,9 @@ from nexus.errors import DataError, NexusError
 from nexus.features.encoding import (
     FeatureConfig,
     check_layers,
+    encoder_digest,
     fitting_batch,
     frozen,
-    weights_identity,
 )
 from nexus.features.extract import extract, pixel_features
 from nexus.models.encoder import VideoEncoder
@@ -229,15 +229,15 @@ def test_layers_that_are_there() -> None:
 
 
 def test_the_identity_of_weights_sees_values_names_and_settings() -> None:
-    assert weights_identity(tiny_encoder()) == weights_identity(tiny_encoder())
-    assert weights_identity(tiny_encoder()) != weights_identity(tiny_encoder(seed=1))
+    assert encoder_digest(tiny_encoder()) == encoder_digest(tiny_encoder())
+    assert encoder_digest(tiny_encoder()) != encoder_digest(tiny_encoder(seed=1))
     encoder = tiny_encoder()
     other = tiny_encoder()
     other.stack.spatial[0].attn.num_heads = 4  # the same weights, another function
-    assert weights_identity(encoder) != weights_identity(other)
+    assert encoder_digest(encoder) != encoder_digest(other)
     encoder.train()
-    assert weights_identity(encoder) == weights_identity(tiny_encoder().eval())
-    assert weights_identity(nn.Linear(2, 2, bias=False)) != weights_identity(nn.Linear(2, 2))
+    assert encoder_digest(encoder) == encoder_digest(tiny_encoder().eval())
+    assert encoder_digest(nn.Linear(2, 2, bias=False)) != encoder_digest(nn.Linear(2, 2))
 
 
 def test_frozen_restores_each_modules_own_mode() -> None:

@@ -7,12 +7,12 @@ import torch
 from oracles.tiny import stir
 
 from nexus.checkpoints.files import load_checkpoint_model, read_card
-from nexus.checkpoints.weights import read_weights
+from nexus.checkpoints.weights import read_weights, tensor_digest
 from nexus.errors import CheckpointError, ConfigError, TrainingError
 from nexus.models.ssl import VJEPAModel
 from nexus.training.loop import train
 from nexus.training.recipe import Recipe, load_recipe
-from nexus.training.start import Start, continued_model, load_start, sha256_of
+from nexus.training.start import Start, continued_model, load_start
 from nexus.training.trainer import Trainer
 
 MADE_OF = {
@@ -48,7 +48,11 @@ def weights():
 @pytest.fixture(scope="module")
 def start(weights):
     tensors = weights.state_dict()
-    facts = {"source": "there.pt", "sha256": sha256_of(tensors), "notes": ["as published"]}
+    facts = {
+        "source": "there.pt",
+        "sha256": tensor_digest(tensors, exact=True),
+        "notes": ["as published"],
+    }
     return Start(weights.config.to_mapping(), tensors, facts)
 
 
@@ -148,14 +152,14 @@ def test_encoders_must_fit(start):
 def test_the_hash_tells_values_names_and_types_apart():
     tensors = {"a": torch.ones(2, 3), "b": torch.zeros(())}
     reordered = {"b": torch.zeros(()), "a": torch.ones(3, 2).t()}
-    assert sha256_of(tensors) == sha256_of(reordered)
+    assert tensor_digest(tensors, exact=True) == tensor_digest(reordered, exact=True)
     others = [
         {**tensors, "a": torch.ones(3, 2)},
         {**tensors, "a": torch.ones(2, 3, dtype=torch.bfloat16)},
         {**tensors, "b": torch.ones(())},
         {"a": tensors["a"], "c": tensors["b"]},
     ]
-    assert len({sha256_of(each) for each in [tensors, *others]}) == 5
+    assert len({tensor_digest(each, exact=True) for each in [tensors, *others]}) == 5
 
 
 # --- runs -------------------------------------------------------------------------------------
