@@ -55,6 +55,7 @@ from nexus.data.decode import choose_decoder
 from nexus.data.loader import ClipLoader
 from nexus.data.pictures import PictureView, collect
 from nexus.data.protocol import Decoder
+from nexus.training.cpu import cpu_name
 
 TARGET = 0.9
 FEWEST_ROUNDS = 4
@@ -348,13 +349,8 @@ def processor_seconds() -> float:
 
 def machine() -> dict:
     """Where and with what this was measured."""
-    cpu = platform.processor()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        cpu = names[0] if names else cpu
     return {
-        "cpu": cpu,
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0],
         "platform": platform.platform(),

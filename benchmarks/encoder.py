@@ -37,7 +37,7 @@ from torch import nn
 
 from nexus.models.ssl import VJEPAModel
 from nexus.nn.attention import attend
-from nexus.nn.linear import Linear
+from nexus.training.cpu import tune
 
 TURN_SECONDS = 0.4
 Arm = Callable[[], Any]
@@ -146,6 +146,8 @@ def encoder_rows(shape: Shape, precision: str, options: argparse.Namespace) -> l
     video = torch.randn(clip_shape, device=options.device)
     turned = video.transpose(1, 2)
     floor = Floor(shape).to(options.device)
+    tune(ours)
+    tune(floor)
     with torch.no_grad():
         mine, other = ours(video), theirs(turned).last_hidden_state
     apart = float((mine - other).abs().max() / other.abs().max())
@@ -227,10 +229,10 @@ class Floor(nn.Module):
         dim = shape.dim
         self.shape = shape
         self.tokens = (shape.frames // 2) * (shape.pixels // 16) ** 2
-        self.embed = Linear(3 * 2 * 16 * 16, dim)
+        self.embed = nn.Linear(3 * 2 * 16 * 16, dim)
         self.layers = nn.ModuleList(
             nn.ModuleList(
-                Linear(*sides)
+                nn.Linear(*sides)
                 for sides in ((dim, 3 * dim), (dim, dim), (dim, 4 * dim), (4 * dim, dim))
             )
             for _ in range(shape.layers)
@@ -281,6 +283,7 @@ def step_row(shape: Shape, precision: str, options: argparse.Namespace) -> dict[
     """The whole train step of recipe `vjepa2`."""
     torch.manual_seed(0)
     model = VJEPAModel(config_of(shape)).to(options.device).train()
+    tune(model)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.04, fused=True)
     clip_shape = (shape.batch, 3, shape.frames, shape.pixels, shape.pixels)

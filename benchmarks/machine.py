@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import torch
 
-from nexus.nn.linear import linear
+from nexus.training.cpu import cpu_name, onednn_linear
 
 SIDES = {"cpu": 2048, "cuda": 8192}
 """Sides of the square matrices: large enough to reach the machine's rate."""
@@ -35,30 +35,20 @@ def describe(device: str = "cpu") -> dict[str, Any]:
     }
 
 
-def cpu_name() -> str:
-    """The processor's name, as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 def gemm_rate(
     dtype: torch.dtype, device: str = "cpu", seconds: float = 1.0, side: int | None = None
 ) -> float:
     """FLOPs per second of a large square matrix product: the median over repeats.
 
-    The faster of PyTorch's own product and nexus' (`nexus.nn.linear`). No model can be faster than
-    this; its share of it says how well it uses the machine. `side`, of the matrices, is large
+    The faster of PyTorch's own product and oneDNN's (`nexus.training.cpu`). No model can be faster
+    than this; its share of it says how well it uses the machine. `side`, of the matrices, is large
     enough to reach the machine's rate unless one is given: a processor without units for a type
     takes many seconds for such a product.
     """
     side = side or SIDES[device]
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     medians = []
-    for product in (torch.matmul, linear):
+    for product in (torch.matmul, onednn_linear):
         times: list[float] = []
         product(left, right)
         while sum(times) < seconds / 2 or len(times) < 3:

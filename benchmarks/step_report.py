@@ -12,7 +12,7 @@ def report(result: dict[str, Any]) -> str:
     """All tables, as Markdown that is also readable as text."""
     rows = [row for row in result["rows"] if "failed" not in row]
     failed = [row for row in result["rows"] if "failed" in row]
-    rates = {name: statistics.median(values) for name, values in result["gemm"].items()}
+    rates = {key: statistics.median(values) for key, values in result["gemm"].items()}
     parts = [head(result, rates), measured(rows, rates), comparisons(rows), claims(rows)]
     if failed:
         lines = [f"- {name(row)}: {row['failed']}" for row in failed]
@@ -24,7 +24,7 @@ def head(result: dict[str, Any], rates: dict[str, float]) -> str:
     """Machine, model and matrix rates."""
     machine, options = result["machine"], result["options"]
     where = machine["gpu"] or f"{machine['cpu']}, {options['threads']} threads"
-    gemm = ", ".join(f"{name} {rate / 1e9:,.0f}" for name, rate in rates.items())
+    gemm = ", ".join(f"{key} {rate / 1e9:,.0f}" for key, rate in rates.items())
     good = [row for row in result["rows"] if "failed" not in row]
     millions = " to ".join(sorted({f"{row['encoder_parameters'] / 1e6:.1f}" for row in good}))
     rounds = " to ".join(str(count) for count in sorted({len(row["seconds"]) for row in good}))

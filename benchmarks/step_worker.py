@@ -17,6 +17,7 @@ from machine import resident, wait
 
 from nexus.models.presets import preset
 from nexus.models.ssl import VJEPAModel
+from nexus.training.cpu import tune
 
 TURN_SECONDS = 0.5
 """A turn holds as many steps as fit: short steps alone would be at the clock's mercy."""
@@ -113,6 +114,7 @@ class TrainStep:
             "factorized": case.factorized,
         }
         self.model = VJEPAModel(config).to(case.device)
+        tune(self.model)
         self.model.enable_gradient_checkpointing(case.checkpointing)
         if case.compiled:
             self.model.compile_stacks()

@@ -19,6 +19,7 @@ from nexus.errors import DataError, NexusError
 from nexus.models.encoder import VideoEncoder, clip_grid
 from nexus.models.heads import AttentiveHead
 from nexus.nn.grid import Grid
+from nexus.training.cpu import tune
 
 TOKENS_AT_ONCE = 65_536
 """Tokens that an encoder is shown at a time, or those of one clip if it has more: what it holds
@@ -43,7 +44,8 @@ class FeatureConfig(Config):
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """Eval mode and no gradients; afterwards every module is in the mode that it was in."""
+    """Eval mode, no gradients, this processor's kernels; afterwards the modules' modes are back."""
+    tune(model)
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

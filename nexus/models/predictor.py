@@ -11,7 +11,6 @@ from nexus.config import Config
 from nexus.models.encoder import MODALITY_STD, EncoderConfig, added_positions, rotation_for
 from nexus.nn.blocks import LAYER_NORM_EPS, Block, init_weights, scale_residual_branches
 from nexus.nn.grid import TokenLayout
-from nexus.nn.linear import Linear
 from nexus.nn.stacks import JointStack
 
 
@@ -82,8 +81,8 @@ class MaskedPredictor(nn.Module):
         ]
         self.stack = JointStack(blocks)
         self.norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
-        self.proj = Linear(dim, out_dim)
-        self.proj_context = Linear(dim, out_dim) if predicts_context else None
+        self.proj = nn.Linear(dim, out_dim)
+        self.proj_context = nn.Linear(dim, out_dim) if predicts_context else None
         self.apply(init_weights)
         scale_residual_branches(blocks)
         if config.mask_token_std:
@@ -139,5 +138,5 @@ def _embedding(encoder: EncoderConfig, dim: int) -> nn.Module:
     """One linear layer for one level; several levels are first brought to the encoder's width."""
     width = encoder.encoder_dim
     if encoder.predicted_levels == 1:
-        return Linear(width, dim)
-    return nn.Sequential(Linear(encoder.level_dim, width), nn.GELU(), Linear(width, dim))
+        return nn.Linear(width, dim)
+    return nn.Sequential(nn.Linear(encoder.level_dim, width), nn.GELU(), nn.Linear(width, dim))

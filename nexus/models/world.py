@@ -25,7 +25,6 @@ from nexus.config import Config
 from nexus.errors import VideoShapeError
 from nexus.nn.blocks import LAYER_NORM_EPS, Block, init_weights, scale_residual_branches
 from nexus.nn.grid import Grid
-from nexus.nn.linear import Linear
 from nexus.nn.rotary import part_of, turns
 from nexus.nn.stacks import run_blocks
 
@@ -84,17 +83,17 @@ class ActionPredictor(nn.Module):
         super().__init__()
         self.config = config
         dim = config.predictor_dim
-        self.embed = Linear(config.in_dim, dim)
-        self.action_embed = Linear(config.action_dim, dim)
-        self.state_embed = Linear(config.state_dim, dim)
+        self.embed = nn.Linear(config.in_dim, dim)
+        self.action_embed = nn.Linear(config.action_dim, dim)
+        self.state_embed = nn.Linear(config.state_dim, dim)
         # The published weights always have this layer, so that ours must hold it as well.
-        self.extrinsics_embed = Linear(config.extrinsics_dim, dim)
+        self.extrinsics_embed = nn.Linear(config.extrinsics_dim, dim)
         self.extrinsics_embed.requires_grad_(config.use_extrinsics)
         self.blocks = nn.ModuleList(
             Block(dim, config.heads, config.mlp_ratio) for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
-        self.proj = Linear(dim, config.in_dim)
+        self.proj = nn.Linear(dim, config.in_dim)
         self.checkpointing = False
         self.apply(init_weights)
         scale_residual_branches(list(self.blocks))  # pyright: ignore
@@ -140,7 +139,7 @@ class ActionPredictor(nn.Module):
         return self.proj(self.norm(patches))
 
     def _grid_of(
-        self, features: Tensor, given: list[tuple[str, Tensor, Linear]], grid: Grid | None
+        self, features: Tensor, given: list[tuple[str, Tensor, nn.Linear]], grid: Grid | None
     ) -> Grid:
         """The grid of the features, once all tensors are known to fit."""
         config = self.config

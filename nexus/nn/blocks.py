@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nexus.nn.attention import SelfAttention
-from nexus.nn.linear import Linear
 from nexus.nn.rotary import Rotation
 
 LAYER_NORM_EPS = 1e-6
@@ -22,9 +21,9 @@ class Mlp(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int) -> None:
         super().__init__()
-        self.fc1 = Linear(dim, hidden_dim)
+        self.fc1 = nn.Linear(dim, hidden_dim)
         self.act = nn.GELU()
-        self.fc2 = Linear(hidden_dim, dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
 
     def forward(self, tokens: Float[Tensor, "*rest dim"]) -> Float[Tensor, "*rest dim"]:
         """Apply to each token on its own."""
@@ -41,9 +40,9 @@ class SwiGlu(nn.Module):
     def __init__(self, dim: int, hidden_dim: int) -> None:
         super().__init__()
         inner = -(-(2 * hidden_dim // 3) // 8) * 8
-        self.fc1 = Linear(dim, inner)
-        self.fc2 = Linear(dim, inner)
-        self.fc3 = Linear(inner, dim)
+        self.fc1 = nn.Linear(dim, inner)
+        self.fc2 = nn.Linear(dim, inner)
+        self.fc3 = nn.Linear(inner, dim)
 
     def forward(self, tokens: Float[Tensor, "*rest dim"]) -> Float[Tensor, "*rest dim"]:
         """Apply to each token on its own."""

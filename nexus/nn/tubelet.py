@@ -5,11 +5,11 @@ the product is taken as a matrix product over the tubelets that are wanted, so t
 is never read, let alone embedded.
 """
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from nexus.nn.grid import Grid, TokenLayout
-from nexus.nn.linear import linear
 
 
 class TubeletEmbed(nn.Module):
@@ -34,7 +34,13 @@ class TubeletEmbed(nn.Module):
     ) -> Float[Tensor, "batch tokens dim"]:
         """Embed the layout's tubelets."""
         tubelets = layout.select(split_tubelets(video, self.tubelet_size, self.patch_size))
-        return linear(tubelets, self.proj.weight.flatten(1), self.proj.bias)
+        return self.project(tubelets)
+
+    def project(
+        self, tubelets: Float[Tensor, "batch tokens values"]
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """The matrix product: flat tubelets to tokens."""
+        return F.linear(tubelets, self.proj.weight.flatten(1), self.proj.bias)
 
 
 def split_tubelets(

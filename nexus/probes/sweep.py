@@ -29,6 +29,7 @@ from nexus.features.extract import Progress
 from nexus.features.tokens import TokenSource, split_rows
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 from nexus.probes.splits import SPLIT_SEED
+from nexus.training.cpu import tune
 
 TOKENS_AT_ONCE = 16_384
 """Tokens that a head is shown at a time, or those of one row if it has more; a larger batch is
@@ -94,6 +95,7 @@ def make_candidates(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         start = AttentiveHead(settings)
+    tune(start)
     return [Candidate(*pair, copy.deepcopy(start)) for pair in pairs]
 
 

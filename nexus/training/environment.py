@@ -1,15 +1,14 @@
 """Where a run happened: versions and hardware, for the record."""
 
-import os
 import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
 from nexus.errors import ConfigError
+from nexus.training.cpu import cpu_name, usable_cores
 from nexus.training.rng import kept_rng
 from nexus.version import nexus_version
 
@@ -22,7 +21,7 @@ def describe_environment() -> dict[str, str | int | None]:
         "torch": str(torch.__version__),
         "nexus": nexus_version(),
         "platform": platform.platform(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": usable_cores(),
         "gpu": gpu,
     }
@@ -59,19 +58,3 @@ def kept_settings() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(flushed)
-
-
-def usable_cores() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

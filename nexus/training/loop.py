@@ -12,13 +12,12 @@ from nexus.checkpoints.files import discard_leftovers, latest_checkpoint
 from nexus.data.catalog import Catalog
 from nexus.models.ssl.collapse import Diagnosis
 from nexus.runs.folder import RunDirectory, how_to_continue
+from nexus.training.cpu import calibrate, precision_warning, thread_counts
 from nexus.training.environment import describe_environment, kept_settings
 from nexus.training.interrupts import EXIT_CODE, Interrupts
-from nexus.training.precision import warning
 from nexus.training.progress import Screen
 from nexus.training.recipe import Recipe
 from nexus.training.start import Start
-from nexus.training.threads import calibrate, candidates
 from nexus.training.trainer import Status, Trainer
 
 
@@ -93,7 +92,7 @@ def train(
             run.start(recipe, {**facts, **trainer.describe()})
             with run.failures_recorded():
                 trainer.begin(start)
-                if slow := warning(recipe.training.precision, trainer.device):
+                if slow := precision_warning(recipe.training.precision, trainer.device):
                     screen.say(slow)
                 settle_threads(trainer, run)
                 status = trainer.run(interrupts)
@@ -112,7 +111,7 @@ def settle_threads(trainer: Trainer, run: RunDirectory) -> None:
     if wanted != "auto":
         torch.set_num_threads(wanted)
     elif trainer.device.type == "cpu" and trainer.recipe.training.steps:
-        found = calibrate(trainer.rehearse, candidates(torch.get_num_threads()))
+        found = calibrate(trainer.rehearse, thread_counts(torch.get_num_threads()))
         trainer.screen.say(f"using {found}")
     run.update({"threads": torch.get_num_threads()})
 

@@ -19,8 +19,8 @@ from nexus.errors import ConfigError
 from nexus.models.presets import expand_size
 from nexus.models.ssl import PixelConfig, VJEPAConfig, model_config
 from nexus.runs.folder import RunDirectory
+from nexus.training.cpu import usable_cores
 from nexus.training.curriculum import Row, Stage, check_table, shape_at, stages_of
-from nexus.training.environment import usable_cores
 from nexus.training.health import OnCollapse
 from nexus.training.history import upgraded
 from nexus.training.optim import OptimConfig

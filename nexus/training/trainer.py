@@ -17,6 +17,7 @@ from nexus.models.ssl import build_model
 from nexus.models.ssl.collapse import DoctorConfig
 from nexus.runs.folder import RunDirectory
 from nexus.runs.journal import Journal
+from nexus.training.cpu import tune
 from nexus.training.environment import choose_device
 from nexus.training.feed import Feed, describe_data
 from nexus.training.health import HealthWatch, SkipWatch
@@ -42,6 +43,7 @@ class Trainer:
         seed_everything(settings.seed)
         self.model = build_model(recipe.kind, recipe.model_settings.to_mapping())
         self.model.to(self.device).train()
+        tune(self.model)
         self.model.enable_gradient_checkpointing(settings.gradient_checkpointing)
         if settings.compile:
             self.model.compile_stacks()
