@@ -25,5 +25,9 @@ class CheckpointError(NexusError):
     """A checkpoint is missing, incomplete or does not match the model."""
 
 
+class RunError(NexusError):
+    """A folder is not that of a run, or what should be a file of one is something else."""
+
+
 class TrainingError(NexusError):
     """Training cannot go on (repeated non-finite steps, collapse under the `stop` policy, ...)."""

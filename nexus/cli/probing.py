@@ -11,7 +11,7 @@ from rich.table import Table
 from nexus.cli import options, terminal
 
 if TYPE_CHECKING:
-    from nexus.probes.results import ProbeRow
+    from nexus.runs.schema import ProbeRow
 
 
 def probe(
@@ -126,14 +126,13 @@ def train_probe(
 
 def _table(rows: "Iterable[ProbeRow]") -> Table:
     from nexus.report.tables import interval, metric_title, shown
-    from nexus.runs.read import as_table
 
     table = Table(box=None, padding=(0, 2), header_style="bold")
     for name in ("arm", "label", "probe", "metric"):
         table.add_column(name)
     for name in ("value", "95 % interval", "chance", "test files"):
         table.add_column(name, justify="right")
-    for row in as_table([row.to_mapping() for row in rows]).rows:
+    for row in rows:
         table.add_row(
             escape(row.arm),
             escape(row.task),

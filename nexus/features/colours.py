@@ -1,44 +1,18 @@
 """Principal components of patch features as colours, to be laid over the frames they came from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from nexus.atomic import atomic_path
 from nexus.features.encoding import FeatureConfig, encode, frozen
 from nexus.models.encoder import VideoEncoder
+from nexus.runs.colours import PatchColours
 
 COMPONENTS = 3
 PERCENTILES = (1.0, 99.0)
-
-
-@dataclass(frozen=True)
-class PatchColours:
-    """Frames `(clips, T, H, W, 3)` and their patches' colours `(clips, T', h, w, 3)`, uint8.
-
-    `explained` is the share of the features' variance behind red, green and blue.
-    """
-
-    frames: UInt8[ndarray, "clips time rows cols 3"]
-    colours: UInt8[ndarray, "clips steps height width 3"]
-    explained: tuple[float, float, float]
-    names: tuple[str, ...]
-
-    def save(self, path: str | Path) -> None:
-        """Write `frames`, `pca`, `explained` and `names` to a .npz file, atomically."""
-        with atomic_path(path) as temporary, temporary.open("wb") as handle:
-            np.savez_compressed(
-                handle,
-                frames=self.frames,
-                pca=self.colours,
-                explained=np.array(self.explained),
-                names=np.array(self.names, dtype=np.str_),
-            )
 
 
 def patch_colours(

@@ -5,32 +5,19 @@ and the mean target feature are compared with the target by the mean squared err
 dimension, whatever the training loss was.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from nexus.atomic import write_json
 from nexus.data.augment import normalise
 from nexus.errors import DataError
 from nexus.features.encoding import device_of, frozen
 from nexus.models.ssl.v_jepa import Prediction, VJEPAModel
+from nexus.runs.schema import Horizon, HorizonRow
 
 UNIT = "mean squared error per feature dimension, targets normalised as in the training loss"
-
-
-@dataclass(frozen=True)
-class HorizonRow:
-    """Errors of all target tokens that lie `steps_ahead` token time steps after the context."""
-
-    steps_ahead: int
-    seconds_ahead: float
-    error: float
-    copy_error: float | None
-    mean_error: float
 
 
 class _Sums:
@@ -71,7 +58,7 @@ def horizon_errors(
     videos: Iterable[UInt8[Tensor, "batch channels time rows cols"]],
     *,
     seconds_per_step: float,
-) -> list[HorizonRow]:
+) -> Horizon:
     """Average the errors over clips, by distance; nearest first.
 
     Args:
@@ -97,7 +84,8 @@ def horizon_errors(
     dim = len(next(iter(sums.values())).total)
     tokens = sum(found.tokens for found in sums.values())
     mean = sum((found.total for found in sums.values()), np.zeros(dim)) / tokens
-    return [found.row(steps, seconds_per_step, mean) for steps, found in sorted(sums.items())]
+    rows = (found.row(steps, seconds_per_step, mean) for steps, found in sorted(sums.items()))
+    return Horizon(rows=tuple(rows), unit=UNIT)
 
 
 def _accumulate(out: Prediction, sums: dict[int, _Sums]) -> None:
@@ -108,8 +96,3 @@ def _accumulate(out: Prediction, sums: dict[int, _Sums]) -> None:
         at = steps == ahead
         found = sums.setdefault(ahead, _Sums(target.shape[-1]))
         found.add(predicted[at], target[at], None if copied is None else copied[at])
-
-
-def write_horizon(path: str | Path, rows: Sequence[HorizonRow]) -> None:
-    """Write horizon.json, atomically."""
-    write_json(path, {"rows": [asdict(row) for row in rows], "unit": UNIT})

@@ -11,7 +11,7 @@ from nexus.data.catalog import Catalog, VideoRecord
 from nexus.data.clip_source import ClipSource
 from nexus.errors import DataError
 from nexus.features.colours import patch_colours
-from nexus.features.horizon import horizon_errors, write_horizon
+from nexus.features.horizon import horizon_errors
 from nexus.models.encoder import VideoEncoder
 from nexus.models.ssl import SelfSupervisedModel, VJEPAModel
 
@@ -55,8 +55,8 @@ def write_pictures(
         sample = replace(source, catalog=spread(catalog, HORIZON_CLIPS))
         videos = (batch.video for batch in sample.batches(BATCH))
         try:
-            rows = horizon_errors(model, videos, seconds_per_step=seconds_per_step(sample, model))
-            write_horizon(results / "horizon.json", rows)
+            errors = horizon_errors(model, videos, seconds_per_step=seconds_per_step(sample, model))
+            errors.save(results / "horizon.json")
         except DataError as error:
             notes.append(f"no prediction error by horizon: {error}")
     return notes

@@ -36,12 +36,13 @@ from nexus.jobs.starting import read_start, start_of
 from nexus.models.encoder import VideoEncoder
 from nexus.models.ssl import SelfSupervisedModel
 from nexus.probes.columns import label_columns
-from nexus.probes.results import ProbeRow, probe_row, write_probe_rows
+from nexus.probes.results import probe_row
 from nexus.probes.suite import Measured, check_kinds, measure_encoder
 from nexus.report import adaptation as wording
 from nexus.report.page import write_report
 from nexus.runs.folder import RunDirectory, changed_keys
-from nexus.runs.schema import Adaptation
+from nexus.runs.results import write_probe_rows
+from nexus.runs.schema import Adaptation, ProbeRow
 from nexus.training.feed import describe_data, training_part
 from nexus.training.loop import train
 from nexus.training.recipe import Recipe, load_recipe, read_run_recipe

@@ -9,10 +9,10 @@ from pathlib import Path
 import yaml
 
 from nexus.checkpoints.load import LAYOUTS, Loaded
+from nexus.errors import RunError
 from nexus.jobs.runs import run_folder
 from nexus.report.tables import markdown_table
 from nexus.runs.read import RunFiles, read_run
-from nexus.runs.schema import ReportError
 from nexus.version import nexus_version
 
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
@@ -157,7 +157,7 @@ def _run_of(loaded: Loaded) -> RunFiles | None:
         return None
     try:
         return read_run(folder)
-    except ReportError:
+    except RunError:
         return None
 
 

@@ -13,10 +13,10 @@ from nexus.jobs.probing import probe_arms
 from nexus.jobs.runs import clip_source, frames_needed, load_for_measuring, read_videos
 from nexus.jobs.starting import start_of
 from nexus.probes.columns import label_columns
-from nexus.probes.results import write_probe_rows
 from nexus.report.page import write_report
 from nexus.report.tables import markdown_table
 from nexus.runs.read import read_run
+from nexus.runs.results import write_probe_rows
 from nexus.toy.world import ToyConfig, write_toy_world
 from nexus.training.loop import train
 from nexus.training.recipe import Recipe, load_recipe

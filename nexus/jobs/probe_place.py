@@ -12,8 +12,9 @@ from nexus.errors import DataError
 from nexus.jobs.console import say_notes
 from nexus.jobs.runs import expanded
 from nexus.probes.classifier import VideoClassifier
-from nexus.probes.results import ProbeRow, write_probe_rows
 from nexus.runs.folder import changed_keys
+from nexus.runs.results import write_probe_rows
+from nexus.runs.schema import ProbeRow
 
 SHOWN = 4
 """Settings that a message lists."""
@@ -91,8 +92,8 @@ def keep_rows(table: str | Path, rows: Sequence[ProbeRow], *, notes: Sequence[st
         DataError: the file exists but is not a probe table.
     """
     say_notes(
-        f"the row {', '.join((old['arm'], old['task'], old['probe']))} of {table} takes the place "
-        f"of one with {old.get('metric')} {old.get('mean')}"
+        f"the row {', '.join(old.name)} of {table} takes the place of one with {old.metric} "
+        f"{old.mean}"
         for old in write_probe_rows(table, rows, notes=notes)
     )
 

@@ -29,9 +29,10 @@ from nexus.jobs.probe_place import check_free, check_writable, keep_rows
 from nexus.jobs.runs import data_of, expanded, read_videos
 from nexus.probes.attentive import FittedProbe, fit_attentive
 from nexus.probes.columns import brief, class_columns
-from nexus.probes.results import ProbeRow, probe_row
+from nexus.probes.results import probe_row
 from nexus.probes.splits import class_task
 from nexus.probes.sweep import PUBLISHED, AttentiveProbeConfig
+from nexus.runs.schema import ProbeRow
 
 
 @dataclass(frozen=True)

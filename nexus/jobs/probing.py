@@ -24,9 +24,10 @@ from nexus.jobs.weights_probing import probe_weights
 from nexus.models.encoder import VideoEncoder
 from nexus.models.ssl import build_model
 from nexus.probes.columns import label_columns
-from nexus.probes.results import ProbeRow, probe_row
+from nexus.probes.results import probe_row
 from nexus.probes.suite import measure_encoder, measure_pixels, notes_of
 from nexus.runs.read import read_run
+from nexus.runs.schema import ProbeRow
 from nexus.training.recipe import Recipe
 from nexus.training.rng import kept_rng, seed_everything
 

@@ -9,6 +9,6 @@ def report(run: str | Path, out: str | Path | None = None) -> Path:
     """Write a run's page again from the files in its folder.
 
     Raises:
-        ReportError: `run` is not a run's folder.
+        RunError: `run` is not a run's folder.
     """
     return write_report(run, out)

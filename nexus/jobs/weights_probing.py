@@ -10,8 +10,9 @@ from nexus.jobs.opening import ClipChoice, open_encoder
 from nexus.jobs.probe_place import keep_rows
 from nexus.jobs.runs import read_videos
 from nexus.probes.columns import label_columns
-from nexus.probes.results import ProbeRow, probe_row
+from nexus.probes.results import probe_row
 from nexus.probes.suite import measure_encoder, measure_pixels, notes_of
+from nexus.runs.schema import ProbeRow
 
 PIXELS = "raw pixels"
 

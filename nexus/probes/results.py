@@ -1,14 +1,11 @@
-"""What a probe reports, and the rows of RUN/results/probes.json."""
+"""What a probe reports, and how results become rows of a table."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from nexus.atomic import write_json
-from nexus.errors import DataError
 from nexus.probes.metrics import mean_interval, wilson_interval
+from nexus.runs.schema import ProbeRow
 
 
 @dataclass(frozen=True)
@@ -52,34 +49,6 @@ class ProbeResult:
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain JSON-ready values."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class ProbeRow:
-    """One line of a probe table: an arm on a task, one value for each pretraining seed."""
-
-    arm: str
-    task: str
-    probe: str
-    metric: str
-    values: tuple[float, ...]
-    seeds: tuple[int, ...]
-    mean: float
-    ci95: tuple[float, float]
-    chance: float
-    n_train: int
-    n_validation: int
-    n_test: int
-    train_seconds: float | None
-
-    @property
-    def name(self) -> tuple[str, str, str]:
-        """What a row is known by: arm, task, probe."""
-        return self.arm, self.task, self.probe
-
-    def to_mapping(self) -> dict[str, Any]:
-        """The row as it stands in probes.json."""
         return asdict(self)
 
 
@@ -136,42 +105,3 @@ def probe_row(
         n_test=first.n_test,
         train_seconds=train_seconds,
     )
-
-
-def write_probe_rows(
-    path: str | Path, rows: Sequence[ProbeRow], *, notes: Sequence[str] = ()
-) -> list[dict[str, Any]]:
-    """Write rows to probes.json, atomically, beside those that it already holds.
-
-    A row that is already there under the same arm, task and probe is replaced in its place; notes
-    are added once.
-
-    Returns:
-        The rows with other values that were replaced.
-
-    Raises:
-        DataError: the file exists but does not hold `{"rows": [...], "notes": [...]}`.
-    """
-    path = Path(path)
-    known = _read(path) if path.exists() else {"rows": [], "notes": []}
-    table = {(row["arm"], row["task"], row["probe"]): row for row in known["rows"]}
-    old = {row.name: table.get(row.name) for row in rows}
-    table.update({row.name: row.to_mapping() for row in rows})
-    write_json(
-        path,
-        {"rows": list(table.values()), "notes": list(dict.fromkeys([*known["notes"], *notes]))},
-    )
-    found = [(row, old[row.name]) for row in rows]
-    return [was for row, was in found if was and was.get("values") != list(row.values)]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        _ = [(row["arm"], row["task"], row["probe"]) for row in known["rows"]]
-        return {"rows": known["rows"], "notes": list(known.get("notes", []))}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} is not a probe table ({error}); expected rows with arm, task and probe. "
-            "Move the file away and run the probes again."
-        ) from error

@@ -8,11 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure, SubFigure
 
 from nexus.atomic import atomic_path
+from nexus.errors import RunError
 from nexus.report import canvas
 from nexus.report.intervals import draw_intervals, legend_above
 from nexus.report.strips import Film, films
 from nexus.runs.read import read_run
-from nexus.runs.schema import ProbeRow, ReportError
+from nexus.runs.schema import ProbeRow
 
 _HEIGHT = 4.6  # inches
 
@@ -31,7 +32,7 @@ def save_overview(
     the probe table to draw, or how many of the first ones.
 
     Raises:
-        ReportError: not a run directory, or a run with neither colours nor probes.
+        RunError: not a run directory, or a run with neither colours nor probes.
     """
     files = read_run(run)
     strips = films(files.colours, clips, columns=6) if files.colours else []
@@ -43,7 +44,7 @@ def save_overview(
         names = [name for task in tasks for name in names if name[0] == task]
     panels = [[row for row in rows if (row.task, row.metric) == name] for name in names]
     if not strips and not panels:
-        raise ReportError(
+        raise RunError(
             f"{run} holds neither results/pca.npz nor results/probes.json, so there is nothing to "
             f"draw; run `nexus probe {run}` first"
         )

@@ -13,7 +13,8 @@ from nexus.report.plots import LOSS, RATE, SCHEDULES, THROUGHPUT, Chart, Picture
 from nexus.report.strips import strips
 from nexus.report.verdict import diagnosis, health_spans, verdict
 from nexus.report.worth import horizon_words, main_arm
-from nexus.runs.read import RunFiles, as_table, read_run
+from nexus.runs.read import RunFiles, read_run
+from nexus.runs.results import as_table
 from nexus.runs.schema import ProbeTable
 
 _KINDS = {
@@ -53,7 +54,7 @@ def write_report(run: str | Path, out: str | Path | None = None) -> Path:
     that makes them.
 
     Raises:
-        ReportError: `run` is not a run directory.
+        RunError: `run` is not a run directory.
     """
     files = read_run(run)
     out = files.folder / "report.html" if out is None else Path(out)
@@ -75,7 +76,7 @@ def write_study_report(
     `results` are rows as in `results/probes.json`, or a mapping with `rows` and `notes`.
 
     Raises:
-        ReportError: there are no rows, or one of them is not a result.
+        RunError: there are no rows, or one of them is not a result.
     """
     table = as_table(results)
     told = {"Command": command, "Machine": machine, "Date": date}

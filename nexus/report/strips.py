@@ -11,7 +11,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from nexus.runs.read import PatchColours
+from nexus.runs.colours import PatchColours
 
 HEIGHT = 128  # px of a frame in the page; wide screens scale it up a little
 _BLEND = 0.6

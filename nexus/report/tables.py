@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nexus.runs.read import as_table
+from nexus.runs.results import as_table
 from nexus.runs.schema import ProbeRow, ProbeTable
 
 _SHARES = ("accuracy", "top1", "top5", "balanced_accuracy", "recall")
@@ -125,7 +125,7 @@ def markdown_table(
     `probe` keeps the columns of one probe only. The last line says what the numbers are.
 
     Raises:
-        ReportError: there are no (matching) rows or a row is not one.
+        RunError: there are no (matching) rows or a row is not one.
     """
     table = as_table(rows)
     kept = table.rows if probe is None else [row for row in table.rows if row.probe == probe]

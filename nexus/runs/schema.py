@@ -3,23 +3,40 @@
 A report reads runs of other versions too, so nearly everything may be absent.
 """
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import pydantic
 
-from nexus.errors import NexusError
+from nexus.atomic import write_json
 
 
-class ReportError(NexusError):
-    """There is nothing to report on, or what was handed over is not a table of results."""
+class Row(pydantic.BaseModel):
+    """A part of a file."""
 
-
-class _Row(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="ignore")
 
 
-class DataInfo(_Row):
+class Record(Row):
+    """A file of JSON."""
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """The file's content.
+
+        Raises:
+            OSError, ValueError: it cannot be read, or holds something else.
+        """
+        return cls.model_validate(json.loads(Path(path).read_bytes()))
+
+    def save(self, path: str | Path) -> None:
+        """Write the file, atomically."""
+        write_json(path, self.model_dump())
+
+
+class DataInfo(Row):
     """What the run was trained on: files, seconds in all, videos per value of each label."""
 
     source: str | tuple[str, ...] | None = None
@@ -28,7 +45,7 @@ class DataInfo(_Row):
     labels: Mapping[str, Any] = {}
 
 
-class ModelInfo(_Row):
+class ModelInfo(Row):
     """The kind of model and its size."""
 
     kind: str | None = None
@@ -36,7 +53,7 @@ class ModelInfo(_Row):
     encoder_parameters: int | None = None
 
 
-class InitInfo(_Row):
+class InitInfo(Row):
     """The weights that a run started from; `sha256` is of their tensors."""
 
     source: str
@@ -44,7 +61,7 @@ class InitInfo(_Row):
     notes: tuple[str, ...] = ()
 
 
-class RunInfo(_Row):
+class RunInfo(Record):
     """`run.json`: what was run, on what, and how far it came."""
 
     status: str = "unknown"
@@ -68,7 +85,7 @@ class RunInfo(_Row):
     init: InitInfo | None = None
 
 
-class ProblemRow(_Row):
+class ProblemRow(Row):
     """A file that could not be used, or was used with a remark (`fatal` false)."""
 
     path: str
@@ -79,8 +96,11 @@ class ProblemRow(_Row):
     count: int = 1
 
 
-class ProbeRow(_Row):
-    """One arm on one task with one probe; accuracies are shares in [0, 1]."""
+class ProbeRow(Row):
+    """One arm on one task with one probe, a value for each pretraining seed.
+
+    Accuracies are shares in [0, 1].
+    """
 
     arm: str
     task: str
@@ -96,8 +116,20 @@ class ProbeRow(_Row):
     n_test: int | None = None
     train_seconds: float | None = None
 
+    @property
+    def name(self) -> tuple[str, str, str]:
+        """What a row is known by: arm, task, probe."""
+        return self.arm, self.task, self.probe
 
-class HorizonRow(_Row):
+
+class ProbeTable(Record):
+    """`results/probes.json`, or the table of a study."""
+
+    rows: tuple[ProbeRow, ...]
+    notes: tuple[str, ...] = ()
+
+
+class HorizonRow(Row):
     """Prediction error so many token time steps ahead, beside the two trivial predictors."""
 
     steps_ahead: int
@@ -107,14 +139,14 @@ class HorizonRow(_Row):
     mean_error: float | None = None
 
 
-class ProbeTable(_Row):
-    """`results/probes.json`, or the table of a study."""
+class Horizon(Record):
+    """`results/horizon.json`."""
 
-    rows: tuple[ProbeRow, ...]
-    notes: tuple[str, ...] = ()
+    rows: tuple[HorizonRow, ...]
+    unit: str = ""
 
 
-class AdaptationRow(_Row):
+class AdaptationRow(Row):
     """One run of an adaptation sweep: validation scores by task, `score` is what is compared.
 
     A run that `failed` (with this reason) has no scores.
@@ -137,7 +169,7 @@ class AdaptationRow(_Row):
         return self
 
 
-class Adaptation(_Row):
+class Adaptation(Record):
     """`results/adaptation.json`: a sweep of continued pretraining, and which run was picked.
 
     `problems` are those of the files that runs were trained on or judged by.
@@ -164,8 +196,10 @@ class Adaptation(_Row):
         return min(known, key=lambda row: row.loss or 0.0).arm if known else None
 
 
-class Horizon(_Row):
-    """`results/horizon.json`."""
-
-    rows: tuple[HorizonRow, ...]
-    unit: str = ""
+def reason_of(error: Exception) -> str:
+    """Why something could not be read, in a line; of wrong entries the first."""
+    if not isinstance(error, pydantic.ValidationError):
+        return str(error) or type(error).__name__
+    item = error.errors()[0]
+    where = ".".join(str(part) for part in item["loc"])
+    return f"{where}: got {str(item['input'])[:80]!r}; {item['msg']}"

@@ -27,11 +27,12 @@ from nexus.jobs.console import messages
 from nexus.jobs.pretraining import TOY_TASKS, toy_world
 from nexus.jobs.probing import PIXELS_ARM, RANDOM_ARM
 from nexus.models.ssl import PixelConfig, SelfSupervisedModel
-from nexus.probes.results import ProbeResult, probe_row, write_probe_rows
+from nexus.probes.results import ProbeResult, probe_row
 from nexus.probes.suite import Measured, measure_encoder, measure_pixels
 from nexus.report.page import write_study_report
 from nexus.report.tables import markdown_table
 from nexus.runs.read import read_run
+from nexus.runs.results import write_probe_rows
 from nexus.toy.world import ToyConfig
 from nexus.training.environment import describe_environment
 from nexus.training.loop import train

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nexus.data.augment import normalise
 from nexus.errors import DataError
-from nexus.features.horizon import horizon_errors, write_horizon
+from nexus.features.horizon import horizon_errors
 from nexus.models.ssl.v_jepa import VJEPAModel
 
 TINY = {
@@ -37,7 +37,7 @@ def test_equals_a_loop_over_single_tokens() -> None:
     torch.manual_seed(0)
     model = VJEPAModel(TINY)
     batches = [clips(3, 0), clips(0, 1), clips(2, 2)]
-    rows = horizon_errors(model, batches, seconds_per_step=0.25)
+    rows = horizon_errors(model, batches, seconds_per_step=0.25).rows
 
     tokens = []
     model.eval()
@@ -95,7 +95,7 @@ TOLD = Told(
 def test_hidden_places_of_the_context_are_distance_zero_and_no_copy_is_no_copy() -> None:
     model = Teller(TOLD)
     model.train()
-    rows = horizon_errors(model, [clips(1, 0)], seconds_per_step=1.0)  # pyright: ignore
+    rows = horizon_errors(model, [clips(1, 0)], seconds_per_step=1.0).rows  # pyright: ignore
     assert [(row.steps_ahead, row.error, row.copy_error) for row in rows] == [
         (0, (1 + 4) / 4, None),
         (1, (1 + 4) / 2, None),
@@ -108,7 +108,7 @@ def test_hidden_places_of_the_context_are_distance_zero_and_no_copy_is_no_copy()
 def test_far_away_features_do_not_drown_the_mean_error() -> None:
     """A large common offset: the sums of squares nearly cancel, and must not go below zero."""
     shifted = replace(TOLD, target=TOLD.target + 1e4, predicted=TOLD.predicted + 1e4)
-    rows = horizon_errors(Teller(shifted), [clips(1, 0)], seconds_per_step=1.0)  # pyright: ignore
+    rows = horizon_errors(Teller(shifted), [clips(1, 0)], seconds_per_step=1.0).rows  # pyright: ignore
     assert [row.mean_error for row in rows] == pytest.approx([6 / 4, 8 / 2], rel=1e-4)
 
 
@@ -118,8 +118,8 @@ def test_no_clip_is_an_error() -> None:
 
 
 def test_the_file_holds_the_rows_and_their_unit(tmp_path: Path) -> None:
-    rows = horizon_errors(Teller(TOLD), [clips(1, 0)], seconds_per_step=0.5)  # pyright: ignore
-    write_horizon(tmp_path / "results/horizon.json", rows)
+    errors = horizon_errors(Teller(TOLD), [clips(1, 0)], seconds_per_step=0.5)  # pyright: ignore
+    errors.save(tmp_path / "results/horizon.json")
     held = json.loads((tmp_path / "results/horizon.json").read_text())
     assert held["rows"][1] == {
         "steps_ahead": 1,

@@ -10,7 +10,8 @@ from scipy import stats
 
 from nexus.errors import DataError
 from nexus.probes.metrics import wilson_interval
-from nexus.probes.results import ProbeResult, probe_row, write_probe_rows
+from nexus.probes.results import ProbeResult, probe_row
+from nexus.runs.results import write_probe_rows
 
 RESULT = ProbeResult(
     task="direction",

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from run_builder import Builder, journal_rows, probe_rows, run_info, write_run
 
+from nexus.errors import RunError
 from nexus.report.facts import resume_command
 from nexus.report.page import write_report, write_study_report
 from nexus.runs.read import read_run
-from nexus.runs.schema import ReportError
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 EVERYTHING = ("recipe", "problems", "probes", "horizon", "pca")
@@ -304,7 +304,7 @@ def test_a_folder_that_is_no_run_is_an_error_that_says_so(tmp_path: Path, made: 
     folder = tmp_path / "nothing"
     if made:
         folder.mkdir()
-    with pytest.raises(ReportError, match=r"nothing .*expected a run directory"):
+    with pytest.raises(RunError, match=r"nothing .*expected a run directory"):
         write_report(folder)
 
 
@@ -319,7 +319,7 @@ def test_a_study_page_holds_rows_plots_and_markdown(tmp_path: Path) -> None:
     assert "weights chosen on validation" in made.text
     assert "| V-JEPA |" in made.text
     assert sum(tag == "svg" for tag, _ in made.tags) == 2
-    with pytest.raises(ReportError, match="no rows"):
+    with pytest.raises(RunError, match="no rows"):
         write_study_report({"rows": []}, tmp_path / "none.html")
 
 

@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from run_builder import Builder, moving_shapes, probe_rows
 
+from nexus.errors import RunError
 from nexus.models.ssl import VJEPAModel
 from nexus.models.ssl.collapse import DoctorConfig
 from nexus.report import canvas
@@ -21,8 +22,8 @@ from nexus.report.intervals import probe_pictures
 from nexus.report.overview import save_overview
 from nexus.report.plots import LOSS
 from nexus.report.strips import HEIGHT, films, strips
-from nexus.runs.read import PatchColours, as_table
-from nexus.runs.schema import ReportError
+from nexus.runs.colours import PatchColours
+from nexus.runs.results import as_table
 
 VALUES = arrays(
     np.float64, st.integers(1, 200), elements=st.floats(-100, 100) | st.just(float("nan"))
@@ -147,7 +148,7 @@ def test_the_overview_is_a_picture_of_what_there_is(
 
 
 def test_an_overview_of_nothing_is_an_error(build: Builder, tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match="nothing to draw"):
+    with pytest.raises(RunError, match="nothing to draw"):
         save_overview(build(parts=(), journal=[]), tmp_path / "x.png")
 
 

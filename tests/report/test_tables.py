@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_builder import probe_rows
 
+from nexus.errors import RunError
 from nexus.report.tables import count, duration, grid_of, markdown_table, shown, significant
-from nexus.runs.schema import ProbeRow, ReportError
+from nexus.runs.schema import ProbeRow
 
 
 def cells(markdown: str) -> list[list[str]]:
@@ -52,7 +53,7 @@ def test_the_best_of_each_column_is_bold() -> None:
 def test_one_probe_can_be_chosen() -> None:
     head, *_ = cells(markdown_table(probe_rows(), probe="kNN"))
     assert len(head) == 1 + 2 + 1
-    with pytest.raises(ReportError, match="no rows"):
+    with pytest.raises(RunError, match="no rows"):
         markdown_table(probe_rows(), probe="quantum")
 
 

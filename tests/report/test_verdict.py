@@ -8,7 +8,8 @@ from run_builder import Builder, journal_rows, probe_rows, run_info
 from nexus.report.page import write_report
 from nexus.report.verdict import Span, diagnosis, health_spans, steps_done, verdict
 from nexus.report.worth import comparisons, horizon_words, main_arm
-from nexus.runs.read import Journal, as_table, read_run
+from nexus.runs.read import Journal, read_run
+from nexus.runs.results import as_table
 from nexus.runs.schema import Horizon
 
 

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_builder import Builder, journal_rows, probe_rows
 
-from nexus.runs.read import as_table, read_run
-from nexus.runs.schema import ReportError
+from nexus.errors import RunError
+from nexus.runs.read import read_run
+from nexus.runs.results import as_table
 
 PARTS = ("recipe", "problems", "probes", "horizon", "colours")
 FILES = {
@@ -108,7 +109,7 @@ def test_the_journal_alone_is_enough(tmp_path: Path) -> None:
 def test_a_table_says_what_a_row_lacks() -> None:
     rows = probe_rows()
     assert as_table(rows) == as_table({"rows": rows}) == as_table(as_table(rows))
-    with pytest.raises(ReportError, match=r"rows\.1\.task: .*Field required"):
+    with pytest.raises(RunError, match=r"rows\.1\.task: .*Field required"):
         as_table([rows[0], {"arm": "x", "probe": "linear"}])
-    with pytest.raises(ReportError, match="no rows"):
+    with pytest.raises(RunError, match="no rows"):
         as_table([])
