@@ -49,7 +49,7 @@ from av.video.reformatter import VideoReformatter
 from nexus.data.augment import AugmentConfig
 from nexus.data.cache import CacheConfig
 from nexus.data.catalog import Catalog, scan
-from nexus.data.clips import ClipConfig
+from nexus.data.clip_spec import ClipSpec
 from nexus.data.dataset import ClipDataset
 from nexus.data.decode import choose_decoder
 from nexus.data.loader import ClipLoader
@@ -211,8 +211,8 @@ def make_loader(
 ) -> ClipLoader:
     """The loader as training uses it."""
     workers = options.workers if workers is None else workers
-    clip = ClipConfig(num_frames=options.frames, stride=options.stride)
-    dataset = ClipDataset(catalog, clip, AugmentConfig(), options.img_size, decoder, cache)
+    clip = ClipSpec(num_frames=options.frames, stride=options.stride, size=options.img_size)
+    dataset = ClipDataset(clip, catalog, AugmentConfig(), decoder, cache)
     return ClipLoader(dataset, batch_size=options.batch, seed=0, num_workers=workers)
 
 

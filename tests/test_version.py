@@ -12,12 +12,11 @@ from nexus.checkpoints.files import ModelCard, save_checkpoint
 from nexus.checkpoints.probe_folder import (
     EncoderIdentity,
     ProbeCard,
-    Sampling,
     load_probe_folder,
     save_probe,
 )
 from nexus.cli.main import run
-from nexus.data.clips import ClipConfig
+from nexus.data.clip_spec import ClipSpec
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 from nexus.training.environment import describe_environment
 
@@ -44,7 +43,7 @@ def test_from_a_source_folder_probes_are_saved(tmp_path, not_installed):
         classes=("open", "close"),
         head=head,
         encoder=EncoderIdentity(source="runs/a", dim=8),
-        sampling=Sampling(clip=ClipConfig(num_frames=8, fps=4.0), img_size=(16, 16)),
+        clips=ClipSpec(num_frames=8, fps=4.0, size=16),
     )
     _, written = load_probe_folder(save_probe(tmp_path, AttentiveHead(head), card))
     assert written.nexus == "unknown"

@@ -2,10 +2,11 @@
 
 PROBE/
     probe.safetensors   the tensors of an `AttentiveHead`
-    probe.json          `ProbeCard`: classes, encoder, sampling, the sweep it was chosen from
+    probe.json          `ProbeCard`: classes, encoder, clips, the sweep it was chosen from
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,28 +15,12 @@ import pydantic
 from nexus.atomic import atomic_path, write_json
 from nexus.checkpoints.weights import load_weights, save_weights, tensor_digest
 from nexus.config import Config
-from nexus.data.clips import ClipConfig
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import CheckpointError, ConfigError
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 from nexus.version import nexus_version
 
 CARD_FILE, WEIGHTS_FILE = "probe.json", "probe.safetensors"
-
-
-class Sampling(Config):
-    """The clips of a video that a probe reads."""
-
-    clip: ClipConfig
-    img_size: tuple[pydantic.PositiveInt, pydantic.PositiveInt]
-    """Height and width: pictures are resized to cover it and cropped in the middle."""
-    channels: Literal[1, 3] = 3
-    clips_per_video: pydantic.PositiveInt = 1
-    """Spread evenly from the first to the last possible start."""
-    join_clips: bool = False
-    """True: the tokens of a video's clips are pooled together, as published (2 clips for
-    Something-Something). False: each clip by itself, and the probabilities are averaged."""
-    normalisation: Literal["imagenet"] = "imagenet"
-    """Pixels, 0 to 1, less ImageNet's means and divided by its deviations (grey: their means)."""
 
 
 class EncoderIdentity(Config):
@@ -64,14 +49,17 @@ class SweepRow(Config):
 class ProbeCard(Config):
     """What `probe.json` says."""
 
-    format: Literal["nexus-probe-1"] = "nexus-probe-1"
+    format: Literal["nexus-probe-2"] = "nexus-probe-2"
     task: str
     """The label column that was learned."""
     classes: tuple[str, ...]
     """Class names, in the order of the outputs."""
     head: AttentiveHeadConfig
     encoder: EncoderIdentity
-    sampling: Sampling
+    clips: ClipSpec
+    """The clips of a video that the probe reads."""
+    normalisation: Literal["imagenet"] = "imagenet"
+    """Pixels, 0 to 1, less ImageNet's means and divided by its deviations (grey: their means)."""
     chosen: dict[str, float] = pydantic.Field(default_factory=dict)
     """Learning rate and weight decay that won on the validation split."""
     sweep: tuple[SweepRow, ...] = ()
@@ -123,8 +111,8 @@ def load_probe_folder(folder: str | Path) -> tuple[AttentiveHead, ProbeCard]:
             "train-probe WEIGHTS DATA, or import one of Meta's .pt files"
         )
     try:
-        card = ProbeCard.from_mapping(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, ConfigError) as error:
+        card = ProbeCard.from_mapping(upgraded(json.loads(file.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ConfigError) as error:
         raise CheckpointError(f"cannot use {file}: {error}") from error
     head = AttentiveHead(card.head)
     load_weights(head, folder / WEIGHTS_FILE)
@@ -134,3 +122,19 @@ def load_probe_folder(folder: str | Path) -> tuple[AttentiveHead, ProbeCard]:
             "interrupted, or a file was replaced); train or import the probe again"
         )
     return head.eval(), card
+
+
+def upgraded(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A card of any version in today's form; what is no card is left for the validation to name.
+
+    Format 1 had the clips in two groups: `sampling`, and in it `clip`.
+    """
+    if card.get("format") != "nexus-probe-1":
+        return dict(card)
+    sampling = dict(card["sampling"])
+    clips = {**sampling["clip"], "sampling": "uniform", "jitter": 0.0, "reversal": 0.0}
+    names = {"img_size": "size", "join_clips": "join", "channels": "channels"}
+    names["clips_per_video"] = "clips_per_video"
+    clips |= {new: sampling[old] for old, new in names.items() if old in sampling}
+    rest = {key: value for key, value in card.items() if key != "sampling"}
+    return {**rest, "format": "nexus-probe-2", "clips": clips}

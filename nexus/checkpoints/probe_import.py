@@ -16,7 +16,7 @@ from nexus.checkpoints.probes import (
     from_huggingface,
     read_meta_probes,
 )
-from nexus.data.clips import ClipConfig
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import CheckpointError, DataError
 from nexus.models.heads import HUGGINGFACE_EPS, AttentiveHead
 
@@ -25,22 +25,17 @@ PRETRAINING_FPS = 4.0
 
 
 @dataclass(frozen=True)
-class ProbeClips:
-    """The clips that a probe was trained on, as far as that is known."""
-
-    clip: ClipConfig
-    clips_per_video: int = 1
-    layers: tuple[int, ...] = (-1,)
-
-
-@dataclass(frozen=True)
 class ImportedProbe:
-    """A published probe; `notes` say what had to be assumed."""
+    """A published probe, the clips (but for their size) and blocks that it reads.
+
+    `notes` say what had to be assumed.
+    """
 
     head: AttentiveHead
     classes: tuple[str, ...]
     task: str
-    clips: ProbeClips
+    clips: ClipSpec
+    layers: tuple[int, ...]
     notes: tuple[str, ...]
 
 
@@ -82,10 +77,10 @@ def import_meta(
             f"{len(found) - 1}"
         )
     head = build_head(found[index or 0], num_heads=num_heads)
-    clips = published_clips(path.stem, depth)
+    published = published_clips(path.stem, depth)
     notes = []
-    if clips is None:
-        clips = ProbeClips(ClipConfig(num_frames=num_frames, fps=PRETRAINING_FPS))
+    if published is None:
+        published = ClipSpec(num_frames=num_frames, fps=PRETRAINING_FPS, sampling="uniform"), (-1,)
         notes.append(
             f"{path.name} does not say which clips it was trained on: {num_frames} frames at "
             f"{PRETRAINING_FPS:g} a second are assumed"
@@ -96,7 +91,7 @@ def import_meta(
             "little less"
         )
     names, more = _classes(path, head, classes)
-    return ImportedProbe(head, names, path.stem, clips, (*notes, *more))
+    return ImportedProbe(head, names, path.stem, *published, (*notes, *more))
 
 
 def import_huggingface(
@@ -126,26 +121,32 @@ def import_huggingface(
         f"the folder does not say how fast its clips play: {PRETRAINING_FPS:g} frames a second are "
         "assumed"
     )
-    clips = ProbeClips(ClipConfig(num_frames=frames, fps=PRETRAINING_FPS, pad="repeat_last"))
-    return ImportedProbe(head, names, folder.name, clips, (note, *more))
+    clips = ClipSpec(num_frames=frames, fps=PRETRAINING_FPS, sampling="uniform", pad="repeat_last")
+    return ImportedProbe(head, names, folder.name, clips, (-1,), (note, *more))
 
 
-def published_clips(stem: str, depth: int) -> ProbeClips | None:
+def published_clips(stem: str, depth: int) -> tuple[ClipSpec, tuple[int, ...]] | None:
     """What the published evaluation files say about a probe file, by its name; None if unknown.
 
-    Short videos repeat their last frame there.
+    Returns:
+        Its clips (short videos repeat their last frame there), and the blocks that it reads.
     """
     match = re.fullmatch(r"(ssv2|diving48)-vit\w+(?:-\d{3})?(?:-(\d+)x(\d+)x\d+)?", stem)
     if match is None:
         return None
-    data, frames, clips = match[1], match[2], match[3]
-    if data == "diving48":
-        layers = {24: (17, 19, 21, 23), 40: (24, 29, 34, 39)}.get(depth, (-1,))
-        clip = ClipConfig(num_frames=int(frames or 32), stride=2, pad="repeat_last")
-        return ProbeClips(clip, int(clips or 4), layers)
-    count = int(frames or 16)
-    clip = ClipConfig(num_frames=count, stride=4 if count <= 16 else 2, pad="repeat_last")
-    return ProbeClips(clip, int(clips or 2))
+    diving, layers = match[1] == "diving48", (-1,)
+    frames, several = int(match[2] or (32 if diving else 16)), int(match[3] or (4 if diving else 2))
+    if diving:
+        layers = {24: (17, 19, 21, 23), 40: (24, 29, 34, 39)}.get(depth, layers)
+    clips = ClipSpec(
+        num_frames=frames,
+        stride=2 if diving or frames > 16 else 4,
+        sampling="uniform",
+        clips_per_video=several,
+        pad="repeat_last",
+        join=several > 1,
+    )
+    return clips, layers
 
 
 def read_classes(path: str | Path) -> tuple[str, ...]:

@@ -38,14 +38,11 @@ class CacheConfig(Config):
       uncompressed .npy file per video, reused by later runs).
     - `max_gigabytes`: the budget, in 10^9 bytes. Smaller videos are taken first; what does not fit
       is decoded each time.
-    - `short_side`: videos larger than this are reduced to it (antialiased) before anything else is
-      done with them, whether they fit the cache or not. None keeps full size.
     - `folder`: where the files of "disk" go. Stale files are never read; delete it at will.
     """
 
     kind: Literal["none", "memory", "disk"] = "none"
     max_gigabytes: float = pydantic.Field(default=4.0, gt=0)
-    short_side: int | None = pydantic.Field(default=None, ge=1)
     folder: Path | None = None
 
     @pydantic.model_validator(mode="after")

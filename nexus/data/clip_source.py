@@ -1,14 +1,17 @@
-"""The clips that an encoder is measured on: fixed, unaugmented, the same at every call."""
+"""Clips of some videos, from one value for training, probes, features and labels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from nexus.data.augment import AugmentConfig
 from nexus.data.cache import CacheConfig, file_identity
 from nexus.data.catalog import Catalog
-from nexus.data.clips import ClipConfig
+from nexus.data.clip_spec import ClipSpec
 from nexus.data.dataset import ClipDataset
-from nexus.data.decode import Decoder
+from nexus.data.decode import choose_decoder
 from nexus.data.loader import Batch, ClipLoader
+from nexus.data.protocol import Decoder
+from nexus.data.video_reader import VideoReader
 from nexus.digest import digest
 
 KEEP_BYTES = 1_000_000_000
@@ -17,30 +20,33 @@ KEEP_BYTES = 1_000_000_000
 
 @dataclass(frozen=True)
 class ClipSource:
-    """Which clips of which videos, and how they are read.
+    """Which clips (`spec`) of which videos (`catalog`), and how they are read.
 
-    Each video gives its centre clip or, with `clips_per_video` above 1, clips spread evenly from
-    the first to the last possible start. Pictures are resized to cover `img_size` and cropped in
-    the middle; nothing is drawn at random, whatever `clip` says about training.
+    `training` gives them as they are trained on. All else is about the clips that an encoder is
+    measured on, the same at every call: of each video the centre clip or, with `clips_per_video`
+    above 1, clips spread evenly from the first to the last possible start; nothing is drawn at
+    random, whatever `spec` says about training.
 
-    `clip` and `img_size` are usually those of the training recipe; `decoder`, `frame_cache` and
-    `num_workers` change how fast clips arrive, never what is in them.
+    `decoder`, `cache` and `workers` change how fast clips arrive, never what is in them.
     """
 
-    catalog: Catalog
-    clip: ClipConfig
-    img_size: int | tuple[int, int]
-    clips_per_video: int = 1
-    channels: int = 3
-    decoder: Decoder | None = None
-    frame_cache: CacheConfig | None = None
-    num_workers: int = 0
+    spec: ClipSpec
+    catalog: Catalog = field(default_factory=lambda: Catalog("", (), ()))
+    decoder: Decoder = field(default_factory=choose_decoder)
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    workers: int = 0
     _kept: list[Batch] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def clip_count(self) -> int:
         """Clips in all, if every file can be read."""
-        return len(self.catalog.records) * self.clips_per_video
+        return len(self.catalog.records) * self.spec.clips_per_video
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels of all clips."""
+        height, width = self.spec.size
+        return self.clip_count * self.spec.channels * self.spec.num_frames * height * width
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """All clips once, in the order of the catalog; a file that fails is named in `failures`.
@@ -63,40 +69,33 @@ class ClipSource:
         if not self._kept:  # nothing else went through meanwhile
             self._kept.extend(read)
 
-    @property
-    def sides(self) -> tuple[int, int]:
-        """Height and width of the pictures."""
-        size = self.img_size
-        return (size, size) if isinstance(size, int) else size
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the pixels of all clips."""
-        height, width = self.sides
-        return self.clip_count * self.channels * self.clip.num_frames * height * width
-
     def dataset(self) -> ClipDataset:
         """The clips one by one: clip n belongs to record `n // clips_per_video`.
 
         Raises:
             DataError: the catalog is empty.
         """
-        return ClipDataset(
-            self.catalog,
-            self.clip.for_evaluation(self.clips_per_video),
-            None,
-            self.img_size,
-            self.decoder,
-            self.frame_cache,
-            self.channels,
-        )
+        still = self.spec.for_evaluation(self.spec.clips_per_video)
+        return ClipDataset(still, self.catalog, None, self.decoder, self.cache)
+
+    def training(self, augment: AugmentConfig | None) -> ClipDataset:
+        """The clips that an epoch of training draws, and how each is changed (None: not at all).
+
+        Raises:
+            DataError: the catalog is empty.
+        """
+        return ClipDataset(self.spec, self.catalog, augment, self.decoder, self.cache)
+
+    def reader(self) -> VideoReader:
+        """The frames that clips are made of, without a cache: for passes that see each once."""
+        return VideoReader(self.catalog, self.spec.short_side, self.decoder)
 
     def _decoded(self, batch_size: int) -> Iterator[Batch]:
         with ClipLoader(
             self.dataset(),
             batch_size=batch_size,
             seed=0,
-            num_workers=self.num_workers,
+            num_workers=self.workers,
             shuffle=False,
             epochs=1,
         ) as loader:
@@ -108,10 +107,8 @@ class ClipSource:
             [record.key, record.start, record.end, record.fps, *_file(record.path)]
             for record in self.catalog.records
         ]
-        clip = self.clip.for_evaluation(self.clips_per_video).to_mapping()
-        size = [self.img_size] if isinstance(self.img_size, int) else list(self.img_size)
-        short_side = self.frame_cache.short_side if self.frame_cache else None
-        return digest([records, clip, size, self.channels, short_side])
+        still = self.spec.for_evaluation(self.spec.clips_per_video).with_changes(join=False)
+        return digest([records, still.to_mapping()])
 
 
 def _split(batch: Batch, size: int) -> Iterator[Batch]:
@@ -123,6 +120,7 @@ def _split(batch: Batch, size: int) -> Iterator[Batch]:
             video=batch.video[part],
             record_index=batch.record_index[part],
             times=batch.times[part],
+            ends=batch.ends[part],
             failures=() if start else batch.failures,
         )
 

@@ -10,13 +10,11 @@ With a `stride`, a clip is every stride-th frame, whatever the frames' times are
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-import pydantic
 from jaxtyping import Float64, Int64
 
-from nexus.config import Config
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import DataError
 
 # Container clocks tick at 1/90000 s or coarser: a microsecond separates rounding from a real step.
@@ -25,58 +23,6 @@ _TICK = 1e-6
 
 class ClipTooShortError(DataError):
     """A video (or the segment of it that is used) cannot fill a clip."""
-
-
-class ClipConfig(Config):
-    """How clips are cut from videos.
-
-    Exactly one mode: `fps` (frames per second of the clip, by time) or `stride` (every stride-th
-    native frame; `fps` stays None). An `fps` above the video's own shows frames more than once.
-
-    - `sampling`: "random" draws the start anew each epoch; "center" takes the middle; "uniform"
-      spreads `clips_per_video` clips evenly from the first to the last possible start.
-    - `clips_per_video`: clips taken from each video in one epoch. Raise it for a small folder of
-      long videos.
-    - `jitter`: each frame moves by up to this share of the frame step (below 0.5, so that frames
-      keep their order).
-    - `reversal`: probability of playing a clip backwards. Off by default, and rarely right: a
-      model that is to predict what happens next is shown effects before causes, and labels such as
-      a direction of motion, opening or closing become wrong.
-    - `pad`: "error" refuses videos that are too short; "repeat_last" fills up with the last frame.
-    """
-
-    num_frames: int = pydantic.Field(default=16, ge=1)
-    fps: float | None = pydantic.Field(default=None, gt=0, allow_inf_nan=False)
-    stride: int = pydantic.Field(default=1, ge=1)
-    sampling: Literal["random", "center", "uniform"] = "random"
-    clips_per_video: int = pydantic.Field(default=1, ge=1)
-    jitter: float = pydantic.Field(default=0.0, ge=0, lt=0.5)
-    reversal: float = pydantic.Field(default=0.0, ge=0, le=1)
-    pad: Literal["error", "repeat_last"] = "error"
-
-    @pydantic.model_validator(mode="after")
-    def _consistent(self) -> "ClipConfig":
-        if self.fps is not None and self.stride != 1:
-            raise ValueError(
-                f"got fps={self.fps} and stride={self.stride}; give one of them: fps samples by "
-                "time, stride by native frames"
-            )
-        if self.sampling == "center" and self.clips_per_video != 1:
-            raise ValueError(
-                f"sampling 'center' gives one clip, got clips_per_video={self.clips_per_video}; "
-                "use sampling 'uniform'"
-            )
-        if self.sampling != "random" and (self.jitter or self.reversal):
-            raise ValueError(
-                f"jitter and reversal are random, sampling {self.sampling!r} is not; set both to 0"
-            )
-        return self
-
-    def for_evaluation(self, clips_per_video: int = 1) -> "ClipConfig":
-        """The same frames per clip and the same rate, without any random draw."""
-        return self.with_changes(
-            sampling="uniform", clips_per_video=clips_per_video, jitter=0.0, reversal=0.0
-        )
 
 
 @dataclass(frozen=True)
@@ -122,6 +68,11 @@ class FrameTimes:
         if self.timestamps is None:
             return (indices + 1) / self.fps
         return np.append(self.timestamps[1:], self.timestamps[-1] + 1 / self.fps)[indices]
+
+    def bounds_of(self, indices: Int64[np.ndarray, " n"]) -> tuple[float, float]:
+        """When the first of these frames comes on screen and the last one leaves it."""
+        ends = np.array([indices.min(), indices.max()])
+        return float(self.time_of(ends)[0]), float(self.end_of(ends)[1])
 
     def asking_for(self, indices: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
         """Times at which to ask a decoder for these frames.
@@ -170,10 +121,9 @@ class Clip:
 
 def choose_clip(
     timeline: FrameTimes,
-    config: ClipConfig,
+    spec: ClipSpec,
     rng: np.random.Generator,
     *,
-    num_frames: int | None = None,
     number: int = 0,
     start: float | None = None,
     end: float | None = None,
@@ -181,80 +131,79 @@ def choose_clip(
     """Choose the frames of one clip.
 
     Args:
-        num_frames: clip length; None takes `config.num_frames`.
         number: which of the video's `clips_per_video` clips (matters for "uniform" only).
         start, end: the segment [start, end) of the video that may be used, in seconds.
 
     Raises:
-        ClipTooShortError: the segment cannot fill the clip and `config.pad` is "error".
+        ClipTooShortError: the segment cannot fill the clip and `spec.pad` is "error".
     """
-    length = config.num_frames if num_frames is None else num_frames
     first, last = timeline.span(start, end)
-    if config.fps is None:
-        indices = _by_stride(config, rng, length, number, first, last)
+    if spec.fps is None:
+        indices = _by_stride(spec, rng, number, first, last)
     else:
-        indices = _by_rate(timeline, config, rng, length, number, first, last, end)
+        indices = _by_rate(timeline, spec, rng, number, first, last, end)
     indices = np.clip(indices, first, last)
-    if config.reversal and rng.random() < config.reversal:
+    if spec.reversal and rng.random() < spec.reversal:
         indices = indices[::-1].copy()
     return Clip(indices, timeline.time_of(indices))
 
 
 def _by_stride(
-    config: ClipConfig, rng: np.random.Generator, length: int, number: int, first: int, last: int
+    spec: ClipSpec, rng: np.random.Generator, number: int, first: int, last: int
 ) -> Int64[np.ndarray, " frames"]:
-    room = (last - first) - (length - 1) * config.stride
-    if room < 0 and config.pad == "error":
+    length = spec.num_frames
+    room = (last - first) - (length - 1) * spec.stride
+    if room < 0 and spec.pad == "error":
         raise ClipTooShortError(
-            f"{length} frames at stride {config.stride} span {(length - 1) * config.stride + 1} "
+            f"{length} frames at stride {spec.stride} span {(length - 1) * spec.stride + 1} "
             f"frames, the video has {last - first + 1}; use a shorter clip, a smaller stride, or "
             "pad=repeat_last"
         )
     room = max(room, 0)
-    where = _place(config, rng, number)
-    offset = int(where * (room + 1)) if config.sampling == "random" else int(where * room + 0.5)
-    indices = first + offset + config.stride * np.arange(length, dtype=np.int64)
-    if config.jitter:
-        most = int(config.jitter * config.stride)  # below half a stride: neighbours never meet
+    where = _place(spec, rng, number)
+    offset = int(where * (room + 1)) if spec.sampling == "random" else int(where * room + 0.5)
+    indices = first + offset + spec.stride * np.arange(length, dtype=np.int64)
+    if spec.jitter:
+        most = int(spec.jitter * spec.stride)  # below half a stride: neighbours never meet
         indices += rng.integers(-most, most, size=length, endpoint=True)
     return indices
 
 
 def _by_rate(
     timeline: FrameTimes,
-    config: ClipConfig,
+    spec: ClipSpec,
     rng: np.random.Generator,
-    length: int,
     number: int,
     first: int,
     last: int,
     end: float | None,
 ) -> Int64[np.ndarray, " frames"]:
-    assert config.fps is not None
+    assert spec.fps is not None
+    length = spec.num_frames
     ends = np.array([first, last], np.int64)
     begin, last_begins = timeline.time_of(ends)
     finish = float(timeline.end_of(ends)[1])
     finish = finish if end is None else min(finish, end)
-    needed = (length - 1) / config.fps
-    if needed > finish - begin - _TICK and config.pad == "error":
+    needed = (length - 1) / spec.fps
+    if needed > finish - begin - _TICK and spec.pad == "error":
         raise ClipTooShortError(
-            f"{length} frames at {config.fps:g} fps need more than {needed:.3f} s, the video has "
+            f"{length} frames at {spec.fps:g} fps need more than {needed:.3f} s, the video has "
             f"{finish - begin:.3f} s; use a shorter clip, a higher fps, or pad=repeat_last"
         )
     # A random start may fall anywhere while the last frame is still on screen: were it bounded by
     # the moment when that frame appears, the last frame would never be drawn.
-    until = finish if config.sampling == "random" else last_begins
+    until = finish if spec.sampling == "random" else last_begins
     room = max(until - begin - needed, 0.0)
-    times = begin + _place(config, rng, number) * room + np.arange(length) / config.fps
-    if config.jitter:
-        times = times + rng.uniform(-config.jitter, config.jitter, length) / config.fps
+    times = begin + _place(spec, rng, number) * room + np.arange(length) / spec.fps
+    if spec.jitter:
+        times = times + rng.uniform(-spec.jitter, spec.jitter, length) / spec.fps
     return timeline.shown_at(times)
 
 
-def _place(config: ClipConfig, rng: np.random.Generator, number: int) -> float:
+def _place(spec: ClipSpec, rng: np.random.Generator, number: int) -> float:
     """Where the clip starts, as a share of the room for it."""
-    if config.sampling == "random":
+    if spec.sampling == "random":
         return rng.random()
-    if config.sampling == "center" or config.clips_per_video == 1:
+    if spec.sampling == "center" or spec.clips_per_video == 1:
         return 0.5
-    return number / (config.clips_per_video - 1)
+    return number / (spec.clips_per_video - 1)

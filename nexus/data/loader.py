@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
 from nexus.data.catalog import Problem
+from nexus.data.clip_spec import ClipSpec
 from nexus.data.dataset import ClipDataset, Sample
 from nexus.data.order import Order
-from nexus.data.shape import ClipShape
 from nexus.data.slots import SharedSlots
 from nexus.errors import DataError
 
@@ -39,7 +39,8 @@ class Batch:
     """What one training step sees.
 
     `video` is laid out channels last in memory (`torch.channels_last_3d`); `normalise` gives the
-    plain layout. `times` are seconds. A clip whose file fails is missing (never replaced), and
+    plain layout. `times` are seconds of each video: when frames come on screen, and `ends` when the
+    last one of a clip leaves it. A clip whose file fails is missing (never replaced), and
     `failures` says why; a batch may be empty. `epoch` is that of the batch's first clip; `number`
     counts batches from 0.
     """
@@ -47,6 +48,7 @@ class Batch:
     video: UInt8[Tensor, "batch channels time height width"]
     record_index: Int64[Tensor, " batch"]
     times: Float64[Tensor, "batch time"]
+    ends: Float64[Tensor, " batch"]
     failures: tuple[Problem, ...]
     epoch: int
     number: int
@@ -54,10 +56,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Request:
-    """What a worker needs to make a batch: its number, its clips' shape, where its pixels go."""
+    """What a worker needs to make a batch: its number, what its clips are, where its pixels go."""
 
     number: int
-    clip: ClipShape
+    clip: ClipSpec
     slot: int | None = None
 
 
@@ -70,6 +72,7 @@ class _Made:
     pixels: Tensor | None
     record_index: Int64[np.ndarray, " batch"]
     times: Float64[np.ndarray, "batch time"]
+    ends: Float64[np.ndarray, " batch"]
     failures: tuple[Problem, ...]
 
     def pin_memory(self) -> Self:
@@ -90,18 +93,20 @@ class _Maker(torch.utils.data.Dataset):
         pixels = self._memory(request.slot, self.shape(request.clip, len(clips)))
         indices: list[int] = []
         times: list[Float64[np.ndarray, " time"]] = []
+        ends: list[float] = []
         failures: list[Problem] = []
         for epoch, clip in clips:
             result = self.dataset.sample(
                 clip,
                 seed=self.order.seed,
                 epoch=epoch,
-                shape=request.clip,
+                spec=request.clip,
                 into=pixels[len(indices)],
             )
             if isinstance(result, Sample):
                 indices.append(result.record_index)
                 times.append(result.times)
+                ends.append(result.end)
             else:
                 failures.append(result)
         shape = self.shape(request.clip, len(indices))
@@ -111,12 +116,13 @@ class _Maker(torch.utils.data.Dataset):
             pixels=pixels[: len(indices)] if request.slot is None else None,
             record_index=np.array(indices, np.int64),
             times=np.array(times).reshape(len(indices), shape[1]),
+            ends=np.array(ends, np.float64),
             failures=tuple(failures),
         )
 
-    def shape(self, clip: ClipShape, clips: int) -> tuple[int, ...]:
+    def shape(self, clip: ClipSpec, clips: int) -> tuple[int, ...]:
         # As pictures are decoded and resized, channels last: copying them is then a plain memcpy.
-        return clips, clip.num_frames, *clip.size, self.dataset.channels
+        return clips, clip.num_frames, *clip.size, clip.channels
 
     def _memory(self, slot: int | None, shape: tuple[int, ...]) -> Tensor:
         if slot is not None:
@@ -142,8 +148,8 @@ class ClipLoader:
         batch_size: clips a batch (and rank).
         seed, shuffle: each epoch has its own order, drawn from the seed; or the catalog's.
         num_workers: processes that make batches; 0 makes them in this one.
-        shape_at: frames and picture size by batch number (a pure function: workers run ahead of
-            training); None takes the dataset's.
+        clip_at: what clips are, by batch number (a pure function: workers run ahead of training);
+            None takes the dataset's.
         epochs: stop after so many, with a smaller last batch; None never stops.
         rank, world_size: this process's share in data-parallel training.
         prefetch: batches that each worker makes ahead.
@@ -161,7 +167,7 @@ class ClipLoader:
         seed: int,
         num_workers: int = 0,
         shuffle: bool = True,
-        shape_at: Callable[[int], ClipShape] | None = None,
+        clip_at: Callable[[int], ClipSpec] | None = None,
         epochs: int | None = None,
         rank: int = 0,
         world_size: int = 1,
@@ -181,7 +187,7 @@ class ClipLoader:
         self.dataset = dataset
         self.order = Order(len(dataset), batch_size, seed, shuffle, epochs, rank, world_size)
         self._num_workers, self._prefetch, self._pin = num_workers, prefetch, pin_memory
-        self._shape_at = shape_at or (lambda number: dataset.shape)
+        self._clip_at = clip_at or (lambda number: dataset.spec)
         self._maker = _Maker(dataset, self.order)
         self._slots: SharedSlots | None = None
         self._next = 0
@@ -204,7 +210,7 @@ class ClipLoader:
         if self._num_workers:
             made = self._from_workers()
         else:
-            made = self._maker[_Request(self._next, self._shape_at(self._next))]
+            made = self._maker[_Request(self._next, self._clip_at(self._next))]
             made = made.pin_memory() if self._pin else made
         self._next += 1
         return self._batch(made)
@@ -218,13 +224,14 @@ class ClipLoader:
             video=pixels.permute(0, 4, 1, 2, 3),
             record_index=torch.from_numpy(made.record_index),
             times=torch.from_numpy(made.times),
+            ends=torch.from_numpy(made.ends),
             failures=made.failures,
             epoch=self.order.epoch(made.request.number),
             number=made.request.number,
         )
 
     def _from_workers(self) -> _Made:
-        if self._slots and self._bytes(self._shape_at(self._next)) > self._slots.nbytes:
+        if self._slots and self._bytes(self._clip_at(self._next)) > self._slots.nbytes:
             self.close()  # clips have grown: start again with more room
         for attempt in range(_ATTEMPTS):
             try:
@@ -237,7 +244,7 @@ class ClipLoader:
                 self.close()
                 _log.warning("%s; starting new ones (attempt %d)", error, attempt + 1)
         files = {
-            str(self.dataset.catalog.records[clip // self.dataset.clip.clips_per_video].path)
+            str(self.dataset.catalog.records[clip // self.dataset.spec.clips_per_video].path)
             for _, clip in self.order.clips(self._next)
         }
         raise DataError(
@@ -250,7 +257,7 @@ class ClipLoader:
         forking = "fork" in multiprocessing.get_all_start_methods()
         if forking and not self._pin:  # torch's pinning thread makes copies of its own
             ahead = self._num_workers * self._prefetch
-            nbytes = self._bytes(self._shape_at(self._next))
+            nbytes = self._bytes(self._clip_at(self._next))
             self._slots = self._maker.slots = SharedSlots(ahead + _HELD, nbytes)
         loader = DataLoader(
             self._maker,
@@ -273,12 +280,12 @@ class ClipLoader:
         """What workers are to make, from the next batch on; drawn when a worker is free."""
         number, slots = self._next, self._slots
         while number != self.order.batches:
-            clip = self._shape_at(number)
+            clip = self._clip_at(number)
             slot = slots.take(self._bytes(clip)) if slots else None
             yield _Request(number, clip, slot)
             number += 1
 
-    def _bytes(self, clip: ClipShape) -> int:
+    def _bytes(self, clip: ClipSpec) -> int:
         return math.prod(self._maker.shape(clip, self.order.batch_size))
 
     def state_dict(self) -> dict[str, Any]:

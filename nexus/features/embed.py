@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nexus.data.catalog import Catalog, Problem
-from nexus.data.clips import ClipConfig
-from nexus.data.decode import Decoder, choose_decoder
+from nexus.data.catalog import Problem
+from nexus.data.clip_source import ClipSource
 from nexus.features.encoding import FeatureConfig, encode, frozen
 from nexus.features.extract import Progress
 from nexus.features.table import FeatureTable, nothing_read
@@ -31,15 +30,11 @@ class Embedded:
 
 def embed(
     encoder: VideoEncoder,
-    catalog: Catalog,
+    source: ClipSource,
     out: str | Path,
     *,
-    clip: ClipConfig,
-    img_size: int | tuple[int, int],
     overlap: float = 0.0,
     config: FeatureConfig | None = None,
-    channels: int = 3,
-    decoder: Decoder | None = None,
     num_workers: int = 1,
     still: bool = False,
     head: AttentiveHead | None = None,
@@ -48,9 +43,9 @@ def embed(
     """Write one row a window: key, path, split, start, end (seconds), labels, features.
 
     Args:
+        source: the videos, and how windows are cut from them and shown.
         out: a `.parquet` or (the only one for `tokens` pooling) `.npz` file, written as it goes,
             for any amount of video. `load_table` reads both.
-        clip: frames a window and their rate or stride.
         overlap: share of a window that the next one covers again.
         num_workers: threads that decode while the encoder works; 0 decodes in between.
         still: the records are pictures, each shown as often as a window has frames.
@@ -67,15 +62,7 @@ def embed(
     """
     out, config = Path(out), config or FeatureConfig()
     check_ending(out, config.pooling)
-    reader = WindowReader(
-        catalog=catalog,
-        clip=clip,
-        overlap=overlap,
-        size=(img_size, img_size) if isinstance(img_size, int) else img_size,
-        channels=channels,
-        decoder=decoder or choose_decoder("auto"),
-        still=still,
-    )
+    catalog, reader = source.catalog, WindowReader(source, overlap, still)
     files: set[int] = set()
 
     def tables() -> Iterator[FeatureTable]:

@@ -1,18 +1,17 @@
 """Frozen features of a catalog's videos, kept on disk; and the raw-pixel baseline beside them."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional as F
 
-from nexus.data.catalog import Problem, VideoRecord
+from nexus.data.catalog import Problem
 from nexus.data.clip_source import ClipSource
 from nexus.digest import digest
 from nexus.errors import DataError
@@ -116,9 +115,9 @@ def pixel_features(
 def pixel_steps(source: ClipSource, size: int) -> int:
     """Time steps that the pixel features of a source have: its frames, or as many as keep all
     clips within `PIXEL_NUMBERS` (one at the least)."""
-    height, width = (min(size, side) for side in source.sides)
-    step = max(1, source.clip_count) * source.channels * height * width
-    return max(1, min(source.clip.num_frames, PIXEL_NUMBERS // step))
+    height, width = (min(size, side) for side in source.spec.size)
+    step = max(1, source.clip_count) * source.spec.channels * height * width
+    return max(1, min(source.spec.num_frames, PIXEL_NUMBERS // step))
 
 
 def shrink_pixels(
@@ -154,27 +153,17 @@ def _tables(
         found_any = True
         features, grid = featurise(batch.video)
         chosen = [records[row] for row in batch.record_index.tolist()]
-        times = batch.times.numpy()
         yield FeatureTable.of_records(
             features,
             chosen,
-            starts=times[:, 0],
-            ends=times[:, -1] + frame_step(times, chosen),
+            starts=batch.times[:, 0].numpy(),
+            ends=batch.ends.numpy(),
             pooling=pooling,
             grid=grid,
             layers=layers,
         )
     if not found_any:
         raise nothing_read(f"no clip of {source.catalog.source} could be read", problems.values())
-
-
-def frame_step(
-    times: Float64[ndarray, "clips frames"], records: Sequence[VideoRecord]
-) -> Float64[ndarray, " clips"]:
-    """How long each clip's last frame stays on screen: an average step, in seconds."""
-    if times.shape[1] > 1:
-        return (times[:, -1] - times[:, 0]) / (times.shape[1] - 1)
-    return 1 / np.array([record.fps for record in records])
 
 
 def _kept(

@@ -64,7 +64,7 @@ def write_pictures(
 
 def seconds_per_step(source: ClipSource, model: VJEPAModel) -> float:
     """Duration of a token time step: by the clip's rate, else by the videos' median own rate."""
-    clip = source.clip
+    clip = source.spec
     rate = clip.fps
     if rate is None:
         rates = sorted(record.fps for record in source.catalog.records)

@@ -27,7 +27,6 @@ from nexus.features.extract import (
     Progress,
     cache_file,
     extract,
-    frame_step,
     identity_of,
 )
 from nexus.features.table import FeatureTable, nothing_read
@@ -183,7 +182,7 @@ def token_source(
 
 def token_bytes(encoder: VideoEncoder, source: ClipSource, config: FeatureConfig) -> int:
     """Disk space of all tokens, in bytes."""
-    tokens = clip_grid(encoder.config, source.clip.num_frames, source.sides).tokens
+    tokens = clip_grid(encoder.config, source.spec.num_frames, source.spec.size).tokens
     return source.clip_count * tokens * encoder.embed_dim * len(config.layers) * 2
 
 
@@ -201,26 +200,26 @@ def live_tokens(
     """
     dataset = source.dataset()
     numbers: list[int] = []
-    times: list[ndarray] = []
+    bounds: list[tuple[float, float]] = []
     problems: dict[tuple[str, str], Problem] = {}
-    jobs = (partial(_times, dataset, number) for number in range(len(dataset)))
+    jobs = (partial(_bounds, dataset, number) for number in range(len(dataset)))
     for number, found in enumerate(ahead(jobs, 1)):
         if isinstance(found, Problem):
             problems.setdefault((found.path, found.kind), found)
         else:
             numbers.append(number)
-            times.append(found)
+            bounds.append(found)
         if progress is not None:
             progress(number + 1, len(dataset))
     if not numbers:
         raise nothing_read(f"no clip of {source.catalog.source} could be read", problems.values())
-    records = [source.catalog.records[n // source.clips_per_video] for n in numbers]
-    shown = np.stack(times)
+    records = [source.catalog.records[n // source.spec.clips_per_video] for n in numbers]
+    starts, ends = np.array(bounds).T
     table = FeatureTable.of_records(
         np.zeros((len(numbers), 0, encoder.embed_dim), np.float16),
         records,
-        starts=shown[:, 0],
-        ends=shown[:, -1] + frame_step(shown, records),
+        starts=starts,
+        ends=ends,
         pooling="tokens",
         grid=(1, 1, 1),
         problems=tuple(problems.values()),
@@ -238,9 +237,9 @@ def _sample(dataset: ClipDataset, number: int) -> Sample | Problem:
     return dataset.sample(number, seed=0, epoch=0)
 
 
-def _times(dataset: ClipDataset, number: int) -> ndarray | Problem:
+def _bounds(dataset: ClipDataset, number: int) -> tuple[float, float] | Problem:
     found = _sample(dataset, number)
-    return found if isinstance(found, Problem) else found.times
+    return found if isinstance(found, Problem) else (found.start, found.end)
 
 
 def _free(folder: Path) -> int:

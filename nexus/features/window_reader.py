@@ -13,9 +13,10 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from nexus.data.augment import to_gray
-from nexus.data.catalog import Catalog, Problem, VideoRecord
-from nexus.data.clips import ClipConfig, ClipTooShortError, FrameTimes
-from nexus.data.decode import Decoder, decoder_for
+from nexus.data.catalog import Problem
+from nexus.data.clip_source import ClipSource
+from nexus.data.clips import ClipTooShortError
+from nexus.data.video_reader import VideoReader
 from nexus.data.views import CenterView
 from nexus.errors import DataError
 from nexus.features.windows import Windows, slide
@@ -48,14 +49,14 @@ class Missing:
 
 @dataclass
 class WindowReader:
-    """Decodes the windows of a catalog's videos and remembers what failed."""
+    """Decodes the windows of a source's videos and remembers what failed.
 
-    catalog: Catalog
-    clip: ClipConfig
-    overlap: float
-    size: tuple[int, int]
-    channels: int
-    decoder: Decoder
+    A window is cut and shown as `source.spec` says, but for where it lies; consecutive ones share
+    `overlap` of their length.
+    """
+
+    source: ClipSource
+    overlap: float = 0.0
     still: bool = False
     """Pictures rather than videos: a window ends when it starts."""
     planned: dict[int, int] = field(default_factory=dict)
@@ -81,7 +82,7 @@ class WindowReader:
     def _summary(self, index: int, lost: list[Missing]) -> Problem:
         first, planned = lost[0], self.planned[index]
         return Problem(
-            path=str(self.catalog.records[index].path),
+            path=str(self.source.catalog.records[index].path),
             kind="decode_failed",
             reason=f"{len(lost)} of {planned} windows left out, the first from {first.start:.3f} "
             f"to {first.end:.3f} s: {first.reason}",
@@ -89,11 +90,11 @@ class WindowReader:
         )
 
     def _jobs(self) -> Iterator[Callable[[], list[Window | Missing]]]:
-        for index, record in enumerate(self.catalog.records):
+        reader, spec = self.source.reader(), self.source.spec
+        for index, record in enumerate(self.source.catalog.records):
             try:
-                stamps = decoder_for(record, self.decoder).timestamps(record.path)
-                times = FrameTimes.from_timestamps(stamps)
-                found = slide(times, self.clip, self.overlap, start=record.start, end=record.end)
+                times = reader.times(index)
+                found = slide(times, spec, self.overlap, start=record.start, end=record.end)
             except (DataError, OSError) as error:
                 kind = "decode_failed" if record.path.exists() else "missing"
                 kind = "too_short" if isinstance(error, ClipTooShortError) else kind
@@ -102,30 +103,26 @@ class WindowReader:
             if self.still:
                 found = Windows(found.indices, found.starts, found.starts)
             self.planned[index] = len(found.starts)
-            frame_bytes = self.size[0] * self.size[1] * 3
-            step = max(1, CHUNK_BYTES // (frame_bytes * self.clip.num_frames))
+            frame_bytes = spec.size[0] * spec.size[1] * 3
+            step = max(1, CHUNK_BYTES // (frame_bytes * spec.num_frames))
             for first in range(0, len(found.starts), step):
                 part = found.part(first, first + step)
-                yield partial(self._read, index, record, times, part)
+                yield partial(self._read, reader, index, part)
 
-    def _read(
-        self, index: int, record: VideoRecord, times: FrameTimes, part: Windows
-    ) -> list[Window | Missing]:
+    def _read(self, reader: VideoReader, index: int, part: Windows) -> list[Window | Missing]:
+        spec = self.source.spec
         try:
             needed, place = np.unique(part.indices, return_inverse=True)
-            asked = times.asking_for(needed)
-            frames = decoder_for(record, self.decoder).frames(
-                record.path, asked, CenterView(self.size)
-            )
+            frames = reader.frames(index, needed, CenterView(spec.size))
         except (DataError, OSError) as error:
             if len(part.starts) == 1:
                 bounds = float(part.starts[0]), float(part.ends[0])
                 return [Missing(index, *bounds, str(error))]
             # One damaged frame must not take its neighbours along: try the windows one by one.
             singles = (part.part(at, at + 1) for at in range(len(part.starts)))
-            return [window for one in singles for window in self._read(index, record, times, one)]
+            return [window for one in singles for window in self._read(reader, index, one)]
         pictures = torch.from_numpy(frames).permute(3, 0, 1, 2)
-        pictures = to_gray(pictures) if self.channels == 1 else pictures
+        pictures = to_gray(pictures) if spec.channels == 1 else pictures
         rows = torch.from_numpy(place.reshape(part.indices.shape))
         return [
             Window(index, float(start), float(end), pictures[:, row])

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from nexus.data.clips import ClipConfig, ClipTooShortError, FrameTimes
+from nexus.data.clip_spec import ClipSpec
+from nexus.data.clips import ClipTooShortError, FrameTimes
 
 _TINY = 1e-6
 
@@ -36,7 +37,7 @@ class Windows:
 
 def slide(
     times: FrameTimes,
-    clip: ClipConfig,
+    clip: ClipSpec,
     overlap: float,
     *,
     start: float | None = None,
@@ -64,9 +65,7 @@ def slide(
     return _by_rate(times, clip, clip.fps, overlap, first, last, end)
 
 
-def _by_stride(
-    times: FrameTimes, clip: ClipConfig, overlap: float, first: int, last: int
-) -> Windows:
+def _by_stride(times: FrameTimes, clip: ClipSpec, overlap: float, first: int, last: int) -> Windows:
     room = (last - first) - (clip.num_frames - 1) * clip.stride
     if room < 0 and clip.pad == "error":
         raise ClipTooShortError(
@@ -85,7 +84,7 @@ def _by_stride(
 
 def _by_rate(
     times: FrameTimes,
-    clip: ClipConfig,
+    clip: ClipSpec,
     fps: float,
     overlap: float,
     first: int,

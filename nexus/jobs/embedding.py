@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nexus.data.clip_source import ClipSource
-from nexus.data.clips import ClipConfig
+from nexus.data.clip_spec import ClipSpec
 from nexus.data.stills import StillDecoder, find_stills, is_still
 from nexus.errors import DataError
 from nexus.features import embed as windows
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.jobs.console import messages, progress, say_problems
 from nexus.jobs.labelling import load_probe
-from nexus.jobs.opening import ClipChoice, OpenedEncoder, open_encoder
+from nexus.jobs.opening import OpenedEncoder, open_encoder
 from nexus.jobs.runs import read_videos
 from nexus.models.heads import AttentiveHead
 
@@ -78,36 +77,31 @@ def embed(
     opened = open_encoder(source, which, device=device)
     opened, head, config = _pooling(opened, config, tuple(layers), probe)
     check_layers(opened.encoder, config.layers)
-    known = opened.clips
-    choice = ClipChoice.from_mapping(
-        {"num_frames": num_frames, "fps": fps, "pad": pad, "img_size": img_size}
-    )
+    trained = opened.clips.spec
     if still:
-        opened = for_stills(opened, choice)
+        opened = for_stills(opened, num_frames, img_size)
     else:
-        opened = opened.with_clips(choice)
+        opened = opened.with_clips(
+            {"num_frames": num_frames, "fps": fps, "pad": pad, "img_size": img_size}
+        )
+    spec = opened.clips.spec
     if batch_size is None:
-        clips = opened.clips
-        batch_size = fitting_batch(opened.encoder, clips.clip.num_frames, clips.sides)
+        batch_size = fitting_batch(opened.encoder, spec.num_frames, spec.size)
     config = config.with_changes(batch_size=batch_size)
     catalog = find_stills(data) if still else read_videos(data)
     say_problems(catalog)
-    other = None if probe is None else _other_clips(probe, known, opened.clips, still)
+    other = None if probe is None else _other_clips(probe, trained, spec, still)
     for note in (*opened.notes, opened.off_distribution(), other):
         if note:
             messages().print(f"note: {note}", markup=False)
-    clips = opened.clips
+    clips = opened.reading(catalog)
     with progress("embedding") as tick:
         written = windows.embed(
             opened.encoder,
-            catalog,
+            replace(clips, decoder=StillDecoder()) if still else clips,
             out,
-            clip=clips.clip,
-            img_size=clips.img_size,
             overlap=overlap,
             config=config,
-            channels=clips.channels,
-            decoder=StillDecoder() if still else clips.decoder,
             still=still,
             head=head,
             progress=tick,
@@ -117,14 +111,16 @@ def embed(
     return written.path
 
 
-def for_stills(opened: OpenedEncoder, choice: ClipChoice) -> OpenedEncoder:
+def for_stills(
+    opened: OpenedEncoder, num_frames: int | None = None, img_size: int | None = None
+) -> OpenedEncoder:
     """Windows of one picture: as an image where the encoder takes images, else repeated to fill
-    one tubelet (or `choice.num_frames`)."""
+    one tubelet (or `num_frames`)."""
     config = opened.encoder.config
-    frames = choice.num_frames or (1 if config.image_input else config.tubelet_size)
-    clip = ClipConfig(num_frames=frames, pad="repeat_last")
-    still = replace(opened, clips=replace(opened.clips, clip=clip))
-    return still.with_clips(ClipChoice(img_size=choice.img_size))
+    frames = num_frames or (1 if config.image_input else config.tubelet_size)
+    return opened.with_clips(
+        {"num_frames": frames, "stride": 1, "pad": "repeat_last", "img_size": img_size}
+    )
 
 
 def _pooling(
@@ -147,29 +143,16 @@ def _pooling(
         raise DataError(
             f"the probe in {probe} reads the layers {', '.join(map(str, own))}; leave --layers out"
         )
-    sampling = classifier.card.sampling
-    clips = replace(opened.clips, clip=sampling.clip, img_size=sampling.img_size)
+    clips = replace(opened.clips, spec=classifier.card.clips)
     head = classifier.head.to(device_of(opened.encoder))
     return replace(opened, clips=clips), head, config.with_changes(layers=own)
 
 
-def _other_clips(
-    probe: str | Path, trained: ClipSource, clips: ClipSource, still: bool
-) -> str | None:
+def _other_clips(probe: str | Path, trained: ClipSpec, spec: ClipSpec, still: bool) -> str | None:
     """How the clips differ from those that a probe was trained on, if they do."""
-    known, found = _said(trained), _said(clips)
+    known, found = trained.describe(), spec.describe()
     if still:
-        found = f"pictures as {clips.clip.num_frames} frames of {_sides(clips)} pixels"
+        found = f"pictures as {spec.num_frames} frames of {spec.picture} pixels"
     return (
         None if known == found else f"the probe {probe} was trained on {known}; these are {found}"
     )
-
-
-def _said(clips: ClipSource) -> str:
-    clip = clips.clip
-    rate = f"at {clip.fps:g} a second" if clip.fps else f"with a stride of {clip.stride}"
-    return f"clips of {clip.num_frames} frames {rate} of {_sides(clips)} pixels"
-
-
-def _sides(clips: ClipSource) -> str:
-    return " x ".join(map(str, clips.sides))

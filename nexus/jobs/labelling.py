@@ -1,7 +1,6 @@
 """`load_probe` and `label`: a trained or published probe, and the labels that it gives videos."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ from nexus.checkpoints.huggingface import is_huggingface
 from nexus.checkpoints.probe_folder import (
     EncoderIdentity,
     ProbeCard,
-    Sampling,
     load_probe_folder,
 )
 from nexus.checkpoints.probe_import import (
@@ -20,11 +18,10 @@ from nexus.checkpoints.probe_import import (
     is_probe_folder,
 )
 from nexus.checkpoints.weights import tensor_digest
-from nexus.data.shape import ClipShape
 from nexus.errors import CheckpointError
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.jobs.console import messages, progress, say_problems
-from nexus.jobs.opening import ClipChoice, OpenedEncoder, open_encoder
+from nexus.jobs.opening import OpenedEncoder, open_encoder
 from nexus.jobs.runs import expanded, read_videos
 from nexus.models.heads import AttentiveHead
 from nexus.probes.classifier import Labelled, VideoClassifier, check_label_file
@@ -53,8 +50,8 @@ def load_probe(
         classes: class names in the order of the outputs, or a file of them: for probes that do not
             bring them (Meta's).
         index: which of several probes in one of Meta's files.
-        clips, join_clips, layers: how the probe is used (keys of `ClipChoice`), where it does not
-            say or should be used differently.
+        clips, join_clips, layers: how the probe is used (`clips`: keys of
+            `nexus.data.clip_spec.CHOICES`), where it does not say or should be used differently.
         any_encoder: take an encoder of the right width even if it is not the one that the probe was
             trained on.
         precision: "fp32" or "bf16", of the encoder.
@@ -74,16 +71,18 @@ def load_probe(
         classes = None
     if classes is not None:
         raise CheckpointError(f"{probe} names its classes itself; leave the class names out")
-    choice = ClipChoice.from_mapping(clips or {})
-    card = _with_choices(card, opened, choice, join_clips, tuple(layers))
-    check_layers(opened.encoder, card.encoder.layers)
-    told = (*notes, *_off_distribution(card, opened))
+    opened = opened.with_clips({"join": join_clips, **(clips or {})}, card.clips)
+    spec, layers = opened.clips.spec, tuple(layers) or card.encoder.layers
+    check_layers(opened.encoder, layers)
+    known = card.encoder.with_changes(layers=layers)
+    card = card.model_copy(update={"clips": spec, "encoder": known})
+    if (unlike := opened.off_distribution()) is not None:
+        notes = (*notes, unlike)
     if batch_size is None:
-        sampling = card.sampling
-        batch_size = fitting_batch(opened.encoder, sampling.clip.num_frames, sampling.img_size)
+        batch_size = fitting_batch(opened.encoder, spec.num_frames, spec.size)
     config = FeatureConfig.from_mapping({"precision": precision, "batch_size": batch_size})
     head = head.to(device_of(opened.encoder))
-    return VideoClassifier(opened.encoder, head, card, config, told)
+    return VideoClassifier(opened.encoder, head, card, config, notes)
 
 
 def label(
@@ -200,19 +199,15 @@ def imported_card(found: ImportedProbe, probe: str | Path, opened: OpenedEncoder
     Raises:
         CheckpointError: the encoder has another width.
     """
-    head, clips = found.head.config, found.clips
-    identity = EncoderIdentity(source=opened.source, dim=head.dim, layers=clips.layers)
+    head, own = found.head.config, opened.clips.spec
+    identity = EncoderIdentity(source=opened.source, dim=head.dim, layers=found.layers)
     card = ProbeCard(
         task=found.task,
         classes=found.classes,
         head=head,
         encoder=identity,
-        sampling=Sampling(
-            clip=clips.clip,
-            img_size=opened.clips.sides,
-            channels=3 if opened.clips.channels == 3 else 1,
-            clips_per_video=clips.clips_per_video,
-            join_clips=clips.clips_per_video > 1,
+        clips=found.clips.with_changes(
+            size=own.size, channels=own.channels, short_side=own.short_side
         ),
     )
     check_encoder(probe, card, opened)
@@ -223,35 +218,3 @@ def _opened(encoder: str | Path | OpenedEncoder, which: str, device: str) -> Ope
     if isinstance(encoder, OpenedEncoder):
         return encoder
     return open_encoder(encoder, which, device=device)
-
-
-def _with_choices(
-    card: ProbeCard,
-    opened: OpenedEncoder,
-    choice: ClipChoice,
-    join_clips: bool | None,
-    layers: tuple[int, ...],
-) -> ProbeCard:
-    """The card with what the user wants otherwise."""
-    sampling = card.sampling
-    as_trained = replace(
-        opened.clips,
-        clip=sampling.clip,
-        img_size=sampling.img_size,
-        clips_per_video=sampling.clips_per_video,
-    )
-    wanted = replace(opened, clips=as_trained).with_clips(choice).clips
-    sampling = sampling.with_changes(
-        clip=wanted.clip,
-        img_size=wanted.sides,
-        clips_per_video=wanted.clips_per_video,
-        join_clips=sampling.join_clips if join_clips is None else join_clips,
-    )
-    encoder = card.encoder.with_changes(layers=layers or card.encoder.layers)
-    return card.model_copy(update={"sampling": sampling, "encoder": encoder})
-
-
-def _off_distribution(card: ProbeCard, opened: OpenedEncoder) -> list[str]:
-    sampling = card.sampling
-    told = opened.off_distribution(ClipShape(sampling.clip.num_frames, sampling.img_size))
-    return [] if told is None else [told]

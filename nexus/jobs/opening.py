@@ -4,38 +4,23 @@ A run says in its recipe how its clips are cut. Published weights do not: they g
 frames as they were trained with, at the 4 frames a second of V-JEPA 2's training.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import pydantic
+from typing import Any
 
 from nexus.checkpoints.hub import HUB_MARK
 from nexus.checkpoints.load import load
 from nexus.checkpoints.probe_import import PRETRAINING_FPS
 from nexus.checkpoints.source import Role
-from nexus.config import Config
 from nexus.data.catalog import Catalog
 from nexus.data.clip_source import ClipSource
-from nexus.data.clips import ClipConfig
-from nexus.data.decode import choose_decoder
-from nexus.data.shape import ClipShape
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import DataError
 from nexus.jobs.runs import clip_source, expanded, find_run, load_run, run_folder
 from nexus.models.encoder import VideoEncoder, clip_grid, off_distribution
 from nexus.training.environment import choose_device
 from nexus.training.recipe import Recipe
-
-
-class ClipChoice(Config):
-    """What a user wants of the clips; None leaves a setting as it belongs to the weights."""
-
-    num_frames: pydantic.PositiveInt | None = None
-    fps: pydantic.PositiveFloat | None = None
-    pad: bool = False
-    """Fill up a video that is shorter than a clip with its last frame."""
-    img_size: pydantic.PositiveInt | None = None
-    """Side of the square pictures, in pixels."""
-    clips_per_video: pydantic.PositiveInt | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +32,7 @@ class OpenedEncoder:
     """As the user named it, `~` written out."""
     which: Role
     clips: ClipSource
-    """Settings alone: its catalog is empty."""
+    """Its catalog is empty."""
     recipe: Recipe | None
     """Of a run; None for published weights."""
     notes: tuple[str, ...] = ()
@@ -69,57 +54,43 @@ class OpenedEncoder:
             return run_folder(self.source) / "results"
         return Path("probes") / self.name.replace("/", "--")
 
-    def with_clips(self, choice: ClipChoice) -> "OpenedEncoder":
-        """With other clips.
+    def with_clips(
+        self, choices: Mapping[str, Any], spec: ClipSpec | None = None
+    ) -> "OpenedEncoder":
+        """With other clips: `spec` (default: its own), changed as a user wants (`ClipSpec.chosen`).
 
         Raises:
+            ConfigError: a choice that there is not, or a value that is not acceptable.
             DataError: clips that the encoder cannot take.
         """
-        clip = self.clips.clip
-        if choice.fps is not None:
-            clip = clip.with_changes(fps=choice.fps, stride=1)
-        if choice.num_frames is not None:
-            clip = clip.with_changes(num_frames=choice.num_frames)
-        if choice.pad:
-            clip = clip.with_changes(pad="repeat_last")
-        side, several = choice.img_size, choice.clips_per_video
-        clips = replace(
-            self.clips,
-            clip=clip,
-            img_size=self.clips.sides if side is None else (side, side),
-            clips_per_video=several or self.clips.clips_per_video,
-        )
-        check_clips(self.encoder, clips)
-        return replace(self, clips=clips)
+        spec = (spec or self.clips.spec).chosen(choices)
+        check_clips(self.encoder, spec)
+        return replace(self, clips=replace(self.clips, spec=spec))
 
     def reading(self, catalog: Catalog) -> ClipSource:
         """The clips of some videos."""
         return replace(self.clips, catalog=catalog)
 
-    def off_distribution(self, shape: ClipShape | None = None) -> str | None:
-        """How clips differ from those that the weights were trained with, if they do.
-
-        Args:
-            shape: of the clips; default: of its own.
-        """
-        shape = shape or ClipShape(self.clips.clip.num_frames, self.clips.sides)
-        if self.recipe and shape in {stage.shape for stage in self.recipe.stages}:
+    def off_distribution(self) -> str | None:
+        """How its clips differ from those that the weights were trained with, if they do."""
+        spec, stages = self.clips.spec, self.recipe.stages if self.recipe else ()
+        if (spec.num_frames, spec.size) in {(s.clip.num_frames, s.clip.size) for s in stages}:
             return None
         config = self.encoder.config
-        return off_distribution(config, clip_grid(config, shape.num_frames, shape.size))
+        return off_distribution(config, clip_grid(config, spec.num_frames, spec.size))
 
 
-def check_clips(encoder: VideoEncoder, clips: ClipSource) -> None:
+def check_clips(encoder: VideoEncoder, spec: ClipSpec) -> None:
     """Raise DataError for clips that do not divide into the encoder's tubelets."""
-    config, frames = encoder.config, clips.clip.num_frames
+    config, frames = encoder.config, spec.num_frames
     image = config.image_input and frames == 1
     if frames % config.tubelet_size and not image:
         raise DataError(
             f"a window of {frames} frames does not divide into tubelets of {config.tubelet_size}; "
             f"give a multiple of {config.tubelet_size}"
         )
-    if any(side % config.patch_size for side in clips.sides):
-        height, width = clips.sides
+    if any(side % config.patch_size for side in spec.size):
+        height, width = spec.size
         raise DataError(
             f"pictures of {height} x {width} pixels do not divide into patches of "
             f"{config.patch_size}; give a multiple of {config.patch_size}"
@@ -160,7 +131,6 @@ def open_encoder(
         loaded = load(source, role=role, allow_missing=["predictor.*"])
         encoder, recipe, notes = loaded.encoder, None, loaded.notes
         clips = clips_as_trained(encoder)
-    clips = replace(clips, clip=clips.clip.for_evaluation())
     return OpenedEncoder(encoder.to(place).eval(), str(source), role, clips, recipe, notes)
 
 
@@ -172,10 +142,12 @@ def is_run(source: str | Path) -> bool:
 def clips_as_trained(encoder: VideoEncoder) -> ClipSource:
     """Clips for weights without a recipe: as long and large as trained, at 4 frames a second."""
     config = encoder.config
-    return ClipSource(
-        catalog=Catalog("", (), ()),
-        clip=ClipConfig(num_frames=config.num_frames, fps=PRETRAINING_FPS),
-        img_size=config.image_sides,
-        channels=config.in_chans,
-        decoder=choose_decoder("auto"),
+    spec = ClipSpec.from_mapping(
+        {
+            "num_frames": config.num_frames,
+            "fps": PRETRAINING_FPS,
+            "size": config.image_sides,
+            "channels": config.in_chans,
+        }
     )
+    return ClipSource(spec.for_evaluation())

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nexus.checkpoints.probe_folder import CARD_FILE, WEIGHTS_FILE
+from nexus.checkpoints.probe_folder import CARD_FILE, WEIGHTS_FILE, upgraded
 from nexus.checkpoints.weights import tensor_digest
 from nexus.errors import DataError
 from nexus.jobs.console import say_notes
@@ -57,12 +57,12 @@ def check_free(folder: str | Path, wanted: Mapping[str, Any], force: bool) -> No
     if force or not (file.exists() or (folder / WEIGHTS_FILE).exists()):
         return
     try:
-        card = _among(json.loads(file.read_text(encoding="utf-8")), wanted)
+        card = _among(upgraded(json.loads(file.read_text(encoding="utf-8"))), wanted)
         different = [
             f"{key} ({_short(old)} there, {_short(new)} now)"
             for key, (old, new) in changed_keys(card, json.loads(json.dumps(wanted))).items()
         ]
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         different = [f"its {CARD_FILE} cannot be read ({error})"]
     if different:
         more = f" and {len(different) - SHOWN} more" if len(different) > SHOWN else ""

@@ -10,13 +10,13 @@ from typing import Any
 from nexus.checkpoints.probe_folder import (
     EncoderIdentity,
     ProbeCard,
-    Sampling,
     SweepRow,
     save_probe,
 )
 from nexus.checkpoints.weights import tensor_digest
 from nexus.config import parse_overrides
 from nexus.data.catalog import Catalog
+from nexus.data.clip_spec import ClipSpec
 from nexus.digest import digest
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
@@ -24,7 +24,7 @@ from nexus.features.extract import Progress
 from nexus.features.table import FeatureTable
 from nexus.features.tokens import JoinedTokens, TokenSource, token_source
 from nexus.jobs.console import messages, progress, say_problems
-from nexus.jobs.opening import ClipChoice, OpenedEncoder, open_encoder
+from nexus.jobs.opening import OpenedEncoder, open_encoder
 from nexus.jobs.probe_place import check_free, check_writable, keep_rows
 from nexus.jobs.runs import data_of, expanded, read_videos
 from nexus.probes.attentive import FittedProbe, fit_attentive
@@ -70,7 +70,8 @@ def train_probe(
         data: a list with labels; default: the data that a run was trained on.
         label: the column to learn; default: every one of classes that can be learned.
         overrides: changes to `AttentiveProbeConfig`, `["epochs=5", "depth=1", ...]`.
-        clips: keys of `ClipChoice`; default: one clip in a video's middle, as trained.
+        clips: keys of `nexus.data.clip_spec.CHOICES`; default: one clip in a video's middle, as
+            trained.
         join_clips: pool the tokens of a video's clips together, as published, instead of averaging
             their probabilities.
         layers: blocks, from 0, whose tokens are pooled together; default: the last.
@@ -93,7 +94,7 @@ def train_probe(
         {**PUBLISHED.to_mapping(), **parse_overrides(overrides)}
     )
     opened = open_encoder(source, which, device=device).with_clips(
-        ClipChoice.from_mapping(clips or {})
+        {"join": join_clips, **(clips or {})}
     )
     layers = tuple(layers) or (-1,)
     check_layers(opened.encoder, layers)
@@ -107,12 +108,12 @@ def train_probe(
             messages().print(f"note: {note}", markup=False)
 
     folders, wanted = {}, {}
-    identity, sampling = _identity(opened, layers), _sampling(opened, join_clips)
+    identity, spec = _identity(opened, layers), opened.clips.spec
     for column in columns:
         folders[column] = _folder(opened, column, save, several=len(columns) > 1)
         wanted[column] = {
             "encoder": {"digest": identity.digest, "layers": identity.layers},
-            "sampling": sampling.to_mapping(),
+            "clips": spec.to_mapping(),
             "training": {
                 **config.to_mapping(),
                 "seeds": seeds,
@@ -128,9 +129,7 @@ def train_probe(
             "pooling": "tokens",
             "layers": layers,
             "precision": precision,
-            "batch_size": fitting_batch(
-                opened.encoder, opened.clips.clip.num_frames, opened.clips.sides
-            ),
+            "batch_size": fitting_batch(opened.encoder, spec.num_frames, spec.size),
         }
     )
     with progress("encoding") as tick:
@@ -144,8 +143,8 @@ def train_probe(
         )
     for problem in tokens.table.problems:
         messages().print(f"left out {problem.path}: {problem.reason}", markup=False)
-    if join_clips and opened.clips.clips_per_video > 1:
-        tokens = JoinedTokens(tokens, opened.clips.clips_per_video)
+    if spec.join and spec.clips_per_video > 1:
+        tokens = JoinedTokens(tokens, spec.clips_per_video)
         for key in tokens.left_out:
             messages().print(f"left out {key}: not all of its clips can be read", markup=False)
 
@@ -155,7 +154,7 @@ def train_probe(
         folder = folders[column]
         best = max(fitted, key=lambda one: one.result.validation)
         training = {**wanted[column]["training"], "data": catalog.source}
-        card = _card(best, column, training, identity, sampling)
+        card = _card(best, column, training, identity, spec)
         save_probe(folder, best.head, card)
         seed = opened.recipe.training.seed if opened.recipe else 0
         row = probe_row(opened.name, {seed: [one.result for one in fitted]})
@@ -231,14 +230,14 @@ def _card(
     column: str,
     training: Mapping[str, Any],
     encoder: EncoderIdentity,
-    sampling: Sampling,
+    clips: ClipSpec,
 ) -> ProbeCard:
     return ProbeCard(
         task=column,
         classes=best.classes,
         head=best.head.config,
         encoder=encoder,
-        sampling=sampling,
+        clips=clips,
         chosen=dict(best.result.chosen),
         sweep=tuple(
             SweepRow(
@@ -264,15 +263,4 @@ def _identity(opened: OpenedEncoder, layers: tuple[int, ...]) -> EncoderIdentity
         digest=tensor_digest(opened.encoder.state_dict()),
         dim=opened.encoder.embed_dim,
         layers=layers,
-    )
-
-
-def _sampling(opened: OpenedEncoder, join_clips: bool) -> Sampling:
-    clips = opened.clips
-    return Sampling(
-        clip=clips.clip,
-        img_size=clips.sides,
-        channels=1 if clips.channels == 1 else 3,
-        clips_per_video=clips.clips_per_video,
-        join_clips=join_clips,
     )

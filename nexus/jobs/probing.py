@@ -9,7 +9,7 @@ from nexus.data.clip_source import ClipSource
 from nexus.errors import DataError
 from nexus.features.encoding import device_of
 from nexus.jobs.console import progress, say_notes
-from nexus.jobs.opening import ClipChoice, is_run
+from nexus.jobs.opening import is_run
 from nexus.jobs.probe_place import keep_rows
 from nexus.jobs.runs import (
     clip_source,
@@ -53,8 +53,8 @@ def probe(
         data: a list with labels; default: the data that the run was trained on.
         label: the column to learn; default: every one.
         kinds: some of linear, knn, attentive.
-        clips: keys of `ClipChoice`: other clips than those that belong to published weights; runs
-            keep their own.
+        clips: keys of `nexus.data.clip_spec.CHOICES`: other clips than those that belong to
+            published weights; runs keep their own.
         which: "target" or "context" encoder.
         seeds: repetitions of the attentive probe.
 
@@ -67,7 +67,7 @@ def probe(
         return probe_weights(
             run, data, label=label, kinds=kinds, clips=clips, which=which, seeds=seeds
         )
-    if ClipChoice.from_mapping(clips or {}) != ClipChoice():
+    if any(value not in (None, False) for value in (clips or {}).values()):
         raise DataError(
             f"{run} is a run: it is probed on clips as its recipe cuts them, so that its rows can "
             "be compared; leave the choice of clips out, or train an attentive probe (train-probe)"

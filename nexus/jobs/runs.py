@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nexus.checkpoints.files import FOLDER_NAME, load_checkpoint_model
 from nexus.config import read_yaml
+from nexus.data.cache import CacheConfig
 from nexus.data.catalog import Catalog, scan
 from nexus.data.clip_source import ClipSource
 from nexus.data.decode import choose_decoder
@@ -29,7 +30,7 @@ def read_videos(data: str | Path | Sequence[str | Path], min_frames: int = 1) ->
 def frames_needed(settings: Recipe) -> int:
     """Native frames that the longest clip of a recipe needs at the least."""
     clip = settings.data.clip
-    longest = max(stage.shape.num_frames for stage in settings.stages)
+    longest = max(stage.clip.num_frames for stage in settings.stages)
     if clip.pad == "repeat_last":
         return 1
     return longest if clip.fps else (longest - 1) * clip.stride + 1
@@ -37,15 +38,13 @@ def frames_needed(settings: Recipe) -> int:
 
 def clip_source(settings: Recipe, catalog: Catalog) -> ClipSource:
     """The evaluation clips that belong to a recipe: its last size, its rate, nothing random."""
-    data, shape = settings.data, settings.final_shape
+    data = settings.data
     return ClipSource(
-        catalog=catalog,
-        clip=data.clip.with_changes(num_frames=shape.num_frames),
-        img_size=shape.size,
-        channels=settings.model_settings.in_chans,
-        decoder=choose_decoder(data.decoder),
-        frame_cache=data.cache if data.cache.kind == "disk" else None,
-        num_workers=data.workers,
+        settings.final_clip.for_evaluation(),
+        catalog,
+        choose_decoder(data.decoder),
+        data.cache if data.cache.kind == "disk" else CacheConfig(),
+        data.workers,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from nexus.errors import DataError
 from nexus.jobs.console import progress, say_each, say_notes, say_problems
-from nexus.jobs.opening import ClipChoice, open_encoder
+from nexus.jobs.opening import open_encoder
 from nexus.jobs.probe_place import keep_rows
 from nexus.jobs.runs import read_videos
 from nexus.probes.columns import label_columns
@@ -40,9 +40,7 @@ def probe_weights(
     """
     if data is None:
         raise DataError(f"{source} has no data of its own; name a list with labels")
-    opened = open_encoder(source, which, device=device).with_clips(
-        ClipChoice.from_mapping(clips or {})
-    )
+    opened = open_encoder(source, which, device=device).with_clips(clips or {})
     catalog = read_videos(data)
     columns = label_columns(catalog, None if label is None else (label,))
     if not columns:

@@ -17,13 +17,14 @@ from numpy import ndarray
 from torch import Tensor
 
 from nexus.atomic import atomic_path
-from nexus.checkpoints.probe_folder import ProbeCard, Sampling, save_probe
+from nexus.checkpoints.probe_folder import ProbeCard, save_probe
 from nexus.data.catalog import Catalog, Problem
 from nexus.data.clip_source import ClipSource
+from nexus.data.clip_spec import ClipSpec
 from nexus.data.decode import Decoder, choose_decoder
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig, encode_tokens, frozen, probe_tokens
-from nexus.features.extract import Progress, frame_step
+from nexus.features.extract import Progress
 from nexus.features.table import nothing_read
 from nexus.features.table_files import utf8
 from nexus.features.window_reader import WindowReader, batched
@@ -152,9 +153,9 @@ class VideoClassifier:
         return self.card.classes
 
     @property
-    def sampling(self) -> Sampling:
+    def spec(self) -> ClipSpec:
         """The clips that the probe reads."""
-        return self.card.sampling
+        return self.card.clips
 
     def save(self, folder: str | Path) -> Path:
         """Write the probe's folder (the encoder stays where it is)."""
@@ -190,30 +191,23 @@ class VideoClassifier:
         Raises:
             DataError: not a single video could be labelled.
         """
-        sampling = self.sampling
+        spec = self.spec
         failed: dict[int, list[Problem]] = {}
-        source = ClipSource(
-            catalog,
-            sampling.clip,
-            sampling.img_size,
-            sampling.clips_per_video,
-            sampling.channels,
-            decoder or choose_decoder("auto"),
-        )
+        source = ClipSource(spec, catalog, decoder or choose_decoder("auto"))
         rows: list[_Row] = []
         with frozen(self.encoder), frozen(self.head):
             pooled = self._pooled(source, failed, progress)
             for record, found in groupby(pooled, attrgetter("record")):
                 clips = list(found)
-                if sampling.join_clips and len(clips) < sampling.clips_per_video:
+                if spec.join and len(clips) < spec.clips_per_video:
                     continue
                 tokens = torch.stack([clip.tokens for clip in clips])
-                if sampling.join_clips:
+                if spec.join:
                     tokens = tokens.flatten(0, 1)[None]
                 mean = self._probabilities(tokens).mean(axis=0)
                 rows.append(_Row(record, clips[0].start, clips[-1].end, mean))
         problems = tuple(dict.fromkeys(self._told(lost) for _, lost in sorted(failed.items())))
-        if not rows and any(len(lost) < sampling.clips_per_video for lost in failed.values()):
+        if not rows and any(len(lost) < spec.clips_per_video for lost in failed.values()):
             raise nothing_read(f"no video of {catalog.source} has all of its clips", problems)
         return self._labelled(catalog, rows, problems)
 
@@ -237,15 +231,8 @@ class VideoClassifier:
             DataError: not a single window could be read.
             ValueError: an overlap outside 0 to below 1.
         """
-        sampling = self.sampling
-        reader = WindowReader(
-            catalog=catalog,
-            clip=sampling.clip,
-            overlap=overlap,
-            size=sampling.img_size,
-            channels=sampling.channels,
-            decoder=decoder or choose_decoder("auto"),
-        )
+        source = ClipSource(self.spec, catalog, decoder or choose_decoder("auto"))
+        reader = WindowReader(source, overlap)
         rows: list[_Row] = []
         with frozen(self.encoder), frozen(self.head):
             for batch in batched(reader.windows(num_workers), self.config.batch_size):
@@ -268,25 +255,24 @@ class VideoClassifier:
             numbers = batch.record_index.tolist()
             due = range(seen, seen + len(numbers) + len(batch.failures))
             seen = due.stop
-            lost = Counter(clip // source.clips_per_video for clip in due) - Counter(numbers)
+            lost = Counter(clip // source.spec.clips_per_video for clip in due) - Counter(numbers)
             for record, problem in zip(sorted(lost.elements()), batch.failures, strict=True):
                 failed.setdefault(record, []).append(problem)
             if progress is not None:
                 progress(seen, source.clip_count)
             if not len(batch.video):
                 continue
-            times = batch.times.numpy()
-            ends = times[:, -1] + frame_step(times, [source.catalog.records[n] for n in numbers])
+            starts, ends = batch.times[:, 0].tolist(), batch.ends.tolist()
             tokens = self._tokens(batch.video)
-            for number, start, end, found in zip(numbers, times[:, 0], ends, tokens, strict=True):
-                yield _Pooled(number, float(start), float(end), found)
+            for row in zip(numbers, starts, ends, tokens, strict=True):
+                yield _Pooled(*row)
 
     def _told(self, lost: list[Problem]) -> Problem:
         """One record's failed clips as one problem."""
-        first, count, clips = lost[0], len(lost), self.sampling.clips_per_video
+        first, count, clips = lost[0], len(lost), self.spec.clips_per_video
         if count == clips:
             return first
-        if self.sampling.join_clips:
+        if self.spec.join:
             text = f"{count} of {clips} clips cannot be read, and the probe joins all of them"
             return replace(first, reason=f"{text}: {first.reason}")
         text = f"labelled from {clips - count} of {clips} clips"

@@ -69,7 +69,7 @@ def measure_encoder(
     """
     check_kinds(kinds)
     pooled = tokens = None
-    batch_size = fitting_batch(encoder, source.clip.num_frames, source.sides)
+    batch_size = fitting_batch(encoder, source.spec.num_frames, source.spec.size)
     if {"linear", "knn"} & set(kinds):
         config = FeatureConfig(batch_size=batch_size)
         pooled = extract(encoder, source, config, cache_dir=cache_dir, progress=progress)
@@ -96,7 +96,7 @@ def measure_pixels(
         return Measured({}, ("raw pixels: not measured (they have no tokens to attend to)",))
     pooled = pixel_features(source, size=size, cache_dir=cache_dir)
     measured = _measure(source, pooled, None, columns, kinds, 1, False, "cpu")
-    frames, steps = source.clip.num_frames, pixel_steps(source, size)
+    frames, steps = source.spec.num_frames, pixel_steps(source, size)
     if steps == frames:
         return measured
     note = (
@@ -149,7 +149,7 @@ def _measure(
 
 def _left_out(source: ClipSource, problems: Sequence[Problem]) -> str:
     kinds = Counter(problem.kind.replace("_", " ") for problem in problems)
-    files, clip = len({record.path for record in source.catalog.records}), source.clip
+    files, clip = len({record.path for record in source.catalog.records}), source.spec
     rate = "" if clip.fps is None else f" at {clip.fps:g} a second"
     return (
         f"{source.catalog.source}, clips of {clip.num_frames} frames{rate}: "

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import pydantic
 
-from nexus.data.shape import ClipShape
+from nexus.data.clip_spec import ClipSpec, Size
 
 
 def _in_one_line(row: Any, validate: Callable[[Any], Any]) -> Any:
@@ -27,48 +27,45 @@ def _in_one_line(row: Any, validate: Callable[[Any], Any]) -> Any:
         ) from None
 
 
-ImageSize = pydantic.PositiveInt | tuple[pydantic.PositiveInt, pydantic.PositiveInt]
 Row = Annotated[
     tuple[pydantic.NonNegativeInt, pydantic.PositiveInt]
-    | tuple[pydantic.NonNegativeInt, pydantic.PositiveInt, ImageSize],
+    | tuple[pydantic.NonNegativeInt, pydantic.PositiveInt, Size],
     pydantic.WrapValidator(_in_one_line),
 ]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """From this step on, clips have this shape."""
+    """From this step on, clips are cut so."""
 
     first_step: int
-    shape: ClipShape
+    clip: ClipSpec
 
 
 @dataclass(frozen=True)
-class ShapeByBatch:
-    """The shape of a clip by the loader's batch number; a plain value, so workers can hold it."""
+class ClipByBatch:
+    """What clips are by the loader's batch number; a plain value, so workers can hold it."""
 
     stages: tuple[Stage, ...]
     batches_per_step: int = 1
 
-    def __call__(self, batch_number: int) -> ClipShape:
-        """What the clips of the batch with this number, counted from 0, measure."""
-        return shape_at(self.stages, batch_number // self.batches_per_step)
+    def __call__(self, batch_number: int) -> ClipSpec:
+        """What the clips of the batch with this number, counted from 0, are."""
+        return clip_at(self.stages, batch_number // self.batches_per_step)
 
 
-def stages_of(table: Sequence[Row], size: tuple[int, int]) -> tuple[Stage, ...]:
-    """The stages that a curriculum's rows describe; rows without a picture size have `size`."""
+def stages_of(table: Sequence[Row], clip: ClipSpec) -> tuple[Stage, ...]:
+    """The stages that a curriculum's rows describe: `clip` with the frames and the size of each."""
     stages = []
-    for first_step, num_frames, *sides in table:
-        height, width = size
-        if sides:
-            height, width = (sides[0],) * 2 if isinstance(sides[0], int) else sides[0]
-        stages.append(Stage(first_step, ClipShape(num_frames, (height, width))))
+    for first_step, num_frames, *sizes in table:
+        size = sizes[0] if sizes else clip.size
+        stages.append(Stage(first_step, clip.with_changes(num_frames=num_frames, size=size)))
     return tuple(stages)
 
 
-def shape_at(stages: Sequence[Stage], step: int) -> ClipShape:
-    """The shape of a clip at a step: that of the last stage whose first step has come."""
-    return stages[bisect_right([stage.first_step for stage in stages], step) - 1].shape
+def clip_at(stages: Sequence[Stage], step: int) -> ClipSpec:
+    """What clips are at a step: as in the last stage whose first step has come."""
+    return stages[bisect_right([stage.first_step for stage in stages], step) - 1].clip
 
 
 def check_table(table: Sequence[Row], *, tubelet_size: int, patch_size: int) -> None:
@@ -78,18 +75,18 @@ def check_table(table: Sequence[Row], *, tubelet_size: int, patch_size: int) -> 
         ValueError: the first row does not start at step 0, starts do not rise, or a length or a
             picture size is not a multiple of the tubelet's.
     """
-    stages = stages_of(table, (patch_size, patch_size))
+    stages = stages_of(table, ClipSpec(size=(patch_size, patch_size)))
     starts = [stage.first_step for stage in stages]
     if starts[0] != 0:
         raise ValueError(f"the curriculum's first row must start at step 0, got {starts[0]}")
     if any(later <= earlier for earlier, later in pairwise(starts)):
         raise ValueError(f"the curriculum's first steps must rise from row to row, got {starts}")
-    frames = [stage.shape.num_frames for stage in stages]
+    frames = [stage.clip.num_frames for stage in stages]
     if wrong := [number for number in frames if number % tubelet_size]:
         raise ValueError(
             f"the curriculum's frames must be multiples of tubelet_size {tubelet_size}, got {wrong}"
         )
-    sides = [side for stage in stages for side in stage.shape.size]
+    sides = [side for stage in stages for side in stage.clip.size]
     if wrong := [side for side in sides if side % patch_size]:
         raise ValueError(
             f"the curriculum's picture sizes must be multiples of patch_size {patch_size}, got "

@@ -7,12 +7,12 @@ from typing import Any
 
 from nexus.atomic import write_json
 from nexus.data.catalog import Catalog
-from nexus.data.dataset import ClipDataset
+from nexus.data.clip_source import ClipSource
 from nexus.data.decode import choose_decoder
 from nexus.data.failures import FailureLedger
 from nexus.data.loader import Batch, ClipLoader
 from nexus.digest import digest
-from nexus.training.curriculum import ShapeByBatch
+from nexus.training.curriculum import ClipByBatch
 from nexus.training.recipe import Recipe
 
 
@@ -57,7 +57,7 @@ class Feed:
     """Hands out micro-batches and keeps the list of files that could not be used.
 
     Args:
-        recipe: batch size, clip shape, augmentation, workers.
+        recipe: batch size, clips, augmentation, workers.
         catalog: what the scan found.
         problems_file: where the list of bad files is kept.
         say: prints a message for the user.
@@ -80,21 +80,13 @@ class Feed:
         self.videos = part = training_part(catalog, data.split)
         self.ledger = FailureLedger(len(part.records), limit=data.max_bad_files)
         self.ledger.add(catalog.problems, stage="check")
-        dataset = ClipDataset(
-            part,
-            data.clip,
-            data.augment,
-            recipe.model_settings.image_sides,
-            decoder=choose_decoder(data.decoder),
-            cache=data.cache,
-            channels=recipe.model_settings.in_chans,
-        )
+        source = ClipSource(data.clip, part, choose_decoder(data.decoder), data.cache)
         self.loader = ClipLoader(
-            dataset,
+            source.training(data.augment),
             batch_size=training.batch_size,
             seed=training.seed,
             num_workers=data.workers,
-            shape_at=ShapeByBatch(recipe.stages, training.accumulation),
+            clip_at=ClipByBatch(recipe.stages, training.accumulation),
             pin_memory=pin_memory,
         )
         self._problems_file, self._say = problems_file, say

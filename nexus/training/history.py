@@ -19,5 +19,25 @@ def upgraded(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return current
 
 
-RULES: tuple[Rule, ...] = ()
+def _short_side_left_the_cache(recipe: dict[str, Any]) -> dict[str, Any]:
+    """`data.cache.short_side` changed the pixels whatever the cache: it belongs to the clips."""
+    data = recipe.get("data")
+    cache = data.get("cache") if isinstance(data, Mapping) else None
+    if not isinstance(data, Mapping) or not isinstance(cache, Mapping):
+        return recipe
+    if "short_side" not in cache:
+        return recipe
+    cache = dict(cache)
+    old, clip = cache.pop("short_side"), data.get("clip", {})
+    if old is not None and isinstance(clip, Mapping):
+        if clip.get("short_side") not in (None, old):
+            raise ValueError(
+                f"data.clip.short_side is {clip['short_side']} and data.cache.short_side, its old "
+                f"name, {old}; leave the latter out"
+            )
+        clip = {**clip, "short_side": old}
+    return {**recipe, "data": {**data, "clip": clip, "cache": cache}}
+
+
+RULES: tuple[Rule, ...] = (_short_side_left_the_cache,)
 """In the order in which the forms were given up."""

@@ -13,14 +13,13 @@ import yaml
 from nexus.config import Config, merge, parse_overrides, read_yaml
 from nexus.data.augment import AugmentConfig
 from nexus.data.cache import CacheConfig
-from nexus.data.clips import ClipConfig
-from nexus.data.shape import ClipShape
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import ConfigError
 from nexus.models.presets import expand_size
 from nexus.models.ssl import PixelConfig, VJEPAConfig, model_config
 from nexus.runs.folder import RunDirectory
 from nexus.training.cpu import usable_cores
-from nexus.training.curriculum import Row, Stage, check_table, shape_at, stages_of
+from nexus.training.curriculum import Row, Stage, check_table, clip_at, stages_of
 from nexus.training.health import OnCollapse
 from nexus.training.history import upgraded
 from nexus.training.optim import OptimConfig
@@ -30,12 +29,13 @@ from nexus.training.step import Precision
 
 
 class DataConfig(Config):
-    """How clips are taken from the videos; picture size and clip length come from the model."""
+    """How clips are taken from the videos, changed and read."""
 
     split: str | None = "train"
     """Which split is trained on, where the catalog has splits; null: everything."""
-    clip: ClipConfig = ClipConfig()
-    """`clip.num_frames` follows `model.num_frames` unless a curriculum sets the length."""
+    clip: ClipSpec = ClipSpec()
+    """`num_frames`, `size` and `channels` follow the model (`num_frames`, `img_size`, `in_chans`);
+    a curriculum has other lengths and sizes."""
     augment: AugmentConfig | None = AugmentConfig()
     """Null: no augmentation, only resizing and a centre crop."""
     decoder: Literal["auto", "pyav", "torchcodec"] = "auto"
@@ -122,17 +122,20 @@ class Recipe(Config):
             data = data.model_dump(exclude_unset=True)
         if not isinstance(data, Mapping) or "model" not in info.data:
             return data
-        return merge({"clip": {"num_frames": info.data["model"]["num_frames"]}}, data)
+        return merge({"clip": _clip_of(info.data["model"])}, data)
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Self:
+        follows = self.data.clip.with_changes(**_clip_of(self.model))
+        for key, name in _FOLLOWS.items():
+            own, expected = getattr(self.data.clip, key), getattr(follows, key)
+            if own != expected and not (key == "num_frames" and self.training.curriculum):
+                raise ValueError(
+                    f"data.clip.{key} is {own} and model.{name} is {expected}; leave the former "
+                    "out, or set training.curriculum"
+                )
         if self.training.curriculum:
             self._check_curriculum()
-        elif self.data.clip.num_frames != self.model["num_frames"]:
-            raise ValueError(
-                f"data.clip.num_frames is {self.data.clip.num_frames} and model.num_frames is "
-                f"{self.model['num_frames']}; leave the former out, or set training.curriculum"
-            )
         return self
 
     def _check_curriculum(self) -> None:
@@ -142,7 +145,7 @@ class Recipe(Config):
         )
         for stage in self.stages:
             try:
-                model.with_changes(num_frames=stage.shape.num_frames, img_size=stage.shape.size)
+                model.with_changes(num_frames=stage.clip.num_frames, img_size=stage.clip.size)
             except ConfigError as error:
                 reason = str(error).partition("\n  - ")[2]
                 raise ValueError(
@@ -164,12 +167,20 @@ class Recipe(Config):
     def stages(self) -> tuple[Stage, ...]:
         """The curriculum, a single stage where none is set."""
         table = self.training.curriculum or ((0, self.data.clip.num_frames),)
-        return stages_of(table, self.model_settings.image_sides)
+        return stages_of(table, self.data.clip)
 
     @property
-    def final_shape(self) -> ClipShape:
-        """What clips measure when the run ends: so the model is measured and used afterwards."""
-        return shape_at(self.stages, max(0, self.training.steps - 1))
+    def final_clip(self) -> ClipSpec:
+        """What clips are when the run ends: so the model is measured and used afterwards."""
+        return clip_at(self.stages, max(0, self.training.steps - 1))
+
+
+_FOLLOWS = {"num_frames": "num_frames", "size": "img_size", "channels": "in_chans"}
+"""Keys of a clip that follow the model's, and what they are called there."""
+
+
+def _clip_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: model[name] for key, name in _FOLLOWS.items() if name in model}
 
 
 def recipe_names() -> list[str]:

@@ -278,7 +278,7 @@ class Trainer:
     def rehearse(self) -> None:
         """Forward and backward of a random batch, as in a step, that leaves no trace."""
         settings, model = self.recipe.training, self.model.config
-        clip = self.recipe.stages[0].shape
+        clip = self.recipe.stages[0].clip
         shape = (settings.batch_size, model.in_chans, clip.num_frames, *clip.size)
         with kept_rng():
             video = torch.randint(256, shape, dtype=torch.uint8)

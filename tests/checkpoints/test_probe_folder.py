@@ -10,13 +10,12 @@ import torch
 from nexus.checkpoints.probe_folder import (
     EncoderIdentity,
     ProbeCard,
-    Sampling,
     SweepRow,
     load_probe_folder,
     save_probe,
     tensor_digest,
 )
-from nexus.data.clips import ClipConfig
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import CheckpointError, ConfigError
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 
@@ -30,8 +29,8 @@ def make_card(**changes: Any) -> ProbeCard:
             "classes": ("open", "close", "naïve ☂"),
             "head": HEAD,
             "encoder": EncoderIdentity(source="runs/a", digest="ab", dim=8, layers=(1, 3)),
-            "sampling": Sampling(
-                clip=ClipConfig(num_frames=8, fps=4.0), img_size=(16, 24), clips_per_video=2
+            "clips": ClipSpec(
+                num_frames=8, fps=4.0, size=(16, 24), clips_per_video=2, sampling="uniform"
             ),
             "chosen": {"learning_rate": 1e-3, "weight_decay": 0.1},
             "sweep": (SweepRow(learning_rate=1e-3, weight_decay=0.1, accuracy=0.5, loss=1.0),),
@@ -78,7 +77,7 @@ def test_a_missing_or_damaged_probe_is_an_error(
     for broken, message in [
         ("{", "cannot use"),
         (json.dumps({**content, "classes": ["a"]}), "names 1 classes"),
-        (json.dumps({**content, "format": "nexus-probe-9"}), "nexus-probe-1"),
+        (json.dumps({**content, "format": "nexus-probe-9"}), "nexus-probe-2"),
         (json.dumps({**content, "colour": 1}), "unknown key 'colour'"),
         ("[1]", "cannot use"),
     ]:

@@ -16,7 +16,7 @@ from nexus.checkpoints.probe_import import (
     read_classes,
 )
 from nexus.checkpoints.probes import to_huggingface, to_meta
-from nexus.data.clips import ClipConfig
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import CheckpointError, DataError
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 
@@ -43,15 +43,17 @@ def test_a_file_of_meta_gives_its_head_classes_and_clips(tmp_path: Path) -> None
     probe = import_meta(path, 24, 64, classes=NAMES)
     assert torch.equal(probe.head(TOKENS), make_head()(TOKENS))
     assert probe.classes == NAMES and probe.task == "ssv2-vitl-16x2x3"
-    assert probe.clips.clip == ClipConfig(num_frames=16, stride=4, pad="repeat_last")
-    assert probe.clips.clips_per_video == 2 and probe.clips.layers == (-1,)
+    assert probe.clips == ClipSpec(
+        num_frames=16, stride=4, sampling="uniform", clips_per_video=2, pad="repeat_last", join=True
+    )
+    assert probe.layers == (-1,)
     assert ["three" in note for note in probe.notes] == [True]
 
 
 def test_what_a_file_does_not_say_is_assumed_and_told(tmp_path: Path) -> None:
     probe = import_meta(meta_file(tmp_path / "mine.pt"), 24, 16)
     assert probe.classes == ("class 0", "class 1", "class 2")
-    assert probe.clips.clip == ClipConfig(num_frames=16, fps=4.0)
+    assert probe.clips == ClipSpec(num_frames=16, fps=4.0, sampling="uniform")
     assert any("16 frames at 4 a second are assumed" in note for note in probe.notes)
     assert any("numbered from 0" in note for note in probe.notes)
 
@@ -79,8 +81,9 @@ def test_the_published_files_are_known_by_name(
 ) -> None:
     known = published_clips(stem, depth)
     assert known is not None
-    assert (known.clip.num_frames, known.clip.stride) == (frames, stride)
-    assert (known.clips_per_video, known.layers) == (clips, layers)
+    spec, blocks = known
+    assert (spec.num_frames, spec.stride) == (frames, stride)
+    assert (spec.clips_per_video, blocks) == (clips, layers)
     assert published_clips("ek100-vitl-256", 24) is None
 
 
@@ -105,7 +108,7 @@ def test_a_transformers_folder_gives_its_classifier(tmp_path: Path) -> None:
     model = VJEPA2ForVideoClassification(config).eval()
     model.save_pretrained(tmp_path / "ssv2")
     probe = import_huggingface(tmp_path / "ssv2")
-    assert probe.classes == NAMES and probe.clips.clip.num_frames == 4
+    assert probe.classes == NAMES and probe.clips.num_frames == 4
     with torch.no_grad():
         expected = model.classifier(model.pooler(TOKENS))
         torch.testing.assert_close(probe.head(TOKENS), expected, rtol=1e-5, atol=1e-6)

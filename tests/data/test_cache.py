@@ -16,11 +16,11 @@ from nexus.data import cache as module
 from nexus.data.augment import AugmentConfig
 from nexus.data.cache import CacheConfig, CacheEntry, file_identity, plan
 from nexus.data.catalog import Problem
-from nexus.data.clips import ClipConfig
+from nexus.data.clip_spec import ClipSpec
 from nexus.data.dataset import ClipDataset, Sample
 from nexus.errors import DataError
 
-CLIP = ClipConfig(num_frames=6, stride=2)
+CLIP = ClipSpec(num_frames=6, stride=2, size=20)
 
 
 def world(folder: Path, count: int = 5, **changes) -> list:
@@ -34,11 +34,11 @@ def world(folder: Path, count: int = 5, **changes) -> list:
     return records
 
 
-def make(records, config: CacheConfig | None, log: Path, **changes) -> ClipDataset:
+def make(records, config: CacheConfig | None, log: Path, clip=CLIP, **changes) -> ClipDataset:
     decoder = FakeDecoder(records, log)
     for name, value in changes.items():
         setattr(decoder, name, value)
-    return ClipDataset(fake_catalog(records), CLIP, AugmentConfig(), 20, decoder, config)
+    return ClipDataset(clip, fake_catalog(records), AugmentConfig(), decoder, config)
 
 
 def epochs(dataset: ClipDataset, count: int = 3) -> list[Sample | Problem]:
@@ -72,9 +72,9 @@ def test_each_video_is_decoded_once_and_samples_keep_their_bits(tmp_path):
     for config in configs(tmp_path):
         log = tmp_path / f"log {config.kind}"
         dataset = make(records, config, log)
-        assert dataset.cache is not None and dataset.cache.planned == 5
+        assert dataset.reader.cache is not None and dataset.reader.cache.planned == 5
         assert_same(epochs(dataset), plain)
-        assert dataset.decoder.decoded() == sum(record.num_frames for record in records)
+        assert dataset.reader.decoder.decoded() == sum(record.num_frames for record in records)
 
 
 def test_disk_frames_serve_later_runs_until_the_video_changes(tmp_path):
@@ -83,14 +83,14 @@ def test_disk_frames_serve_later_runs_until_the_video_changes(tmp_path):
     first = epochs(make(records, config, tmp_path / "log1"))
     again = make(records, config, tmp_path / "log2")
     assert_same(epochs(again), first)
-    assert again.decoder.decoded() == 0
+    assert again.reader.decoder.decoded() == 0
     records[2].path.write_bytes(b"another file")
     changed = make(records, config, tmp_path / "log3")
     epochs(changed)
-    assert changed.decoder.decoded() == records[2].num_frames
-    smaller = make(records, config.with_changes(short_side=16), tmp_path / "log4")
+    assert changed.reader.decoder.decoded() == records[2].num_frames
+    smaller = make(records, config, tmp_path / "log4", CLIP.with_changes(short_side=16))
     epochs(smaller)
-    assert smaller.decoder.decoded() == sum(record.num_frames for record in records)
+    assert smaller.reader.decoder.decoded() == sum(record.num_frames for record in records)
 
 
 def test_what_does_not_fit_is_decoded_each_time_and_said_so(tmp_path, caplog):
@@ -101,26 +101,26 @@ def test_what_does_not_fit_is_decoded_each_time_and_said_so(tmp_path, caplog):
         with caplog.at_level(logging.WARNING):
             caplog.clear()
             dataset = make(records, config, tmp_path / f"log {config.kind}")
-        assert dataset.cache is not None and dataset.cache.planned == 3
+        assert dataset.reader.cache is not None and dataset.reader.cache.planned == 3
         assert "2 do not fit and are decoded each time" in caplog.text
         assert_same(epochs(dataset), plain)
         whole = sum(record.num_frames for record in records[:3])
-        assert dataset.decoder.decoded() == whole + 2 * 3 * 6
+        assert dataset.reader.decoder.decoded() == whole + 2 * 3 * 6
 
 
 def test_a_reduced_size_holds_for_kept_and_other_videos_alike(tmp_path):
     records = world(tmp_path)
-    settings = {"short_side": 16}
+    clip = CLIP.with_changes(short_side=16)
     full = epochs(make(records, CacheConfig(kind="memory"), tmp_path / "log0"))
-    uncached = epochs(make(records, CacheConfig(**settings), tmp_path / "log1"))
+    uncached = epochs(make(records, None, tmp_path / "log1", clip))
     assert not torch.equal(full[0].video, uncached[0].video)
-    for config in configs(tmp_path, **settings):
-        assert_same(epochs(make(records, config, tmp_path / "log2")), uncached)
-    tight = CacheConfig(kind="memory", max_gigabytes=5e-5, **settings)
-    dataset = make(records, tight, tmp_path / "log3")
-    assert dataset.cache is not None and 0 < dataset.cache.planned < 5
+    for config in configs(tmp_path):
+        assert_same(epochs(make(records, config, tmp_path / "log2", clip)), uncached)
+    tight = CacheConfig(kind="memory", max_gigabytes=5e-5)
+    dataset = make(records, tight, tmp_path / "log3", clip)
+    assert dataset.reader.cache is not None and 0 < dataset.reader.cache.planned < 5
     assert_same(epochs(dataset), uncached)
-    assert dataset.cache.entries[0].shape == (16, 16, 27, 3)
+    assert dataset.reader.cache.entries[0].shape == (16, 16, 27, 3)
 
 
 def test_backward_and_standing_clips_come_out_of_the_cache_too(tmp_path):
@@ -128,24 +128,23 @@ def test_backward_and_standing_clips_come_out_of_the_cache_too(tmp_path):
     for changes in ({"reversal": 1.0}, {"num_frames": 30, "stride": 1, "pad": "repeat_last"}):
         pair = []
         for config in (None, CacheConfig(kind="memory")):
-            dataset = make(records, config, tmp_path / "log")
-            dataset.clip = CLIP.with_changes(**changes)
+            dataset = make(records, config, tmp_path / "log", CLIP.with_changes(**changes))
             pair.append(epochs(dataset))
         assert_same(*pair)
     still = [fake_record(tmp_path / "v0.mp4", num_frames=1)]
-    dataset = make(still, CacheConfig(kind="memory"), tmp_path / "log")
-    dataset.clip = CLIP.with_changes(pad="repeat_last")
+    padded = CLIP.with_changes(pad="repeat_last")
+    dataset = make(still, CacheConfig(kind="memory"), tmp_path / "log", padded)
     for sample in epochs(dataset):
         assert isinstance(sample, Sample) and torch.equal(sample.video[:, 0], sample.video[:, 5])
 
 
 def test_long_videos_are_decoded_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr("nexus.data.dataset._CHUNK_BYTES", 1)  # 16 frames, the least
+    monkeypatch.setattr("nexus.data.video_reader._CHUNK_BYTES", 1)  # 16 frames, the least
     records = [fake_record(tmp_path / "v.mp4", num_frames=53)]
     records[0].path.touch()
     plain = epochs(make(records, None, tmp_path / "log"), 8)
     dataset = make(records, CacheConfig(kind="memory"), tmp_path / "log")
-    pieces = [len(piece) for piece in dataset._decode_all(0)]
+    pieces = [len(piece) for piece in dataset.reader._decode_all(0)]
     assert pieces == [16, 16, 16, 5]
     assert_same(epochs(dataset, 8), plain)
 
@@ -155,8 +154,8 @@ def test_segments_keep_only_their_own_frames(tmp_path):
     stamps = {"stamps": {str(record.path): np.arange(25) / 10 for record in records}}
     plain = epochs(make(records, None, tmp_path / "log", **stamps))
     dataset = make(records, CacheConfig(kind="memory"), tmp_path / "log2", **stamps)
-    assert dataset.cache is not None
-    assert [(entry.first, entry.last) for entry in dataset.cache.entries] == [(2, 14)] * 5
+    assert dataset.reader.cache is not None
+    assert [(entry.first, entry.last) for entry in dataset.reader.cache.entries] == [(2, 14)] * 5
     assert_same(epochs(dataset), plain)
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nexus.data.clips import ClipConfig, ClipTooShortError, FrameTimes, choose_clip
+from nexus.data.clip_spec import ClipSpec
+from nexus.data.clips import ClipTooShortError, FrameTimes, choose_clip
 from nexus.errors import DataError
 
 
@@ -53,7 +54,7 @@ def test_the_frame_on_screen_is_the_last_one_that_came(stamps, time):
 @given(uneven, st.floats(2, 40), st.integers(1, 12), st.integers(0, 2**32))
 def test_clips_at_a_rate_follow_uneven_timestamps(stamps, fps, length, seed):
     timeline = FrameTimes.from_timestamps(stamps)
-    config = ClipConfig(num_frames=length, fps=fps)
+    config = ClipSpec(num_frames=length, fps=fps)
     finish = timeline.end_of(np.array([len(stamps) - 1]))[0]
     if (length - 1) / fps > finish - 1e-6:
         with pytest.raises(ClipTooShortError, match=f"{length} frames at"):
@@ -72,7 +73,7 @@ def test_clips_at_a_rate_follow_uneven_timestamps(stamps, fps, length, seed):
     st.integers(0, 2**32),
 )  # fmt: skip
 def test_strided_clips_stay_inside_and_in_order(num_frames, length, stride, jitter, seed):
-    config = ClipConfig(num_frames=length, stride=stride, jitter=jitter)
+    config = ClipSpec(num_frames=length, stride=stride, jitter=jitter)
     timeline = FrameTimes(num_frames, 25.0)
     if (length - 1) * stride >= num_frames:
         with pytest.raises(ClipTooShortError, match=f"the video has {num_frames}"):
@@ -88,7 +89,7 @@ def test_strided_clips_stay_inside_and_in_order(num_frames, length, stride, jitt
 
 
 @pytest.mark.parametrize(
-    "config", [ClipConfig(num_frames=4, stride=2), ClipConfig(num_frames=4, fps=5)]
+    "config", [ClipSpec(num_frames=4, stride=2), ClipSpec(num_frames=4, fps=5)]
 )
 def test_random_starts_reach_every_frame_about_equally_often(config):
     timeline = FrameTimes(12, 10.0)  # 7 frames a clip leave starts 0..5; at 5 fps also half a step
@@ -100,10 +101,10 @@ def test_random_starts_reach_every_frame_about_equally_often(config):
 
 
 def test_jitter_moves_frames():
-    config = ClipConfig(num_frames=8, stride=5, jitter=0.4)
+    config = ClipSpec(num_frames=8, stride=5, jitter=0.4)
     clips = [choose_clip(FrameTimes(60, 25.0), config, rng(seed)) for seed in range(20)]
     assert {int(step) for clip in clips for step in np.diff(clip.indices)} >= {1, 3, 5, 7, 9}
-    at_rate = ClipConfig(num_frames=8, fps=5, jitter=0.4)
+    at_rate = ClipSpec(num_frames=8, fps=5, jitter=0.4)
     clips = [choose_clip(FrameTimes(60, 25.0), at_rate, rng(seed)) for seed in range(20)]
     assert all(np.all(np.diff(clip.indices) >= 0) for clip in clips)
     assert any(np.any(np.diff(clip.indices) != 5) for clip in clips)
@@ -111,18 +112,18 @@ def test_jitter_moves_frames():
 
 def test_center_and_uniform_clips_by_hand():
     timeline = FrameTimes(20, 10.0)
-    center = ClipConfig(num_frames=4, stride=2, sampling="center")  # 7 of 20 frames: room 13
+    center = ClipSpec(num_frames=4, stride=2, sampling="center")  # 7 of 20 frames: room 13
     assert choose_clip(timeline, center, rng()).indices.tolist() == [7, 9, 11, 13]
-    spread = ClipConfig(num_frames=4, stride=2, sampling="uniform", clips_per_video=3)
+    spread = ClipSpec(num_frames=4, stride=2, sampling="uniform", clips_per_video=3)
     starts = [choose_clip(timeline, spread, rng(), number=k).indices[0] for k in range(3)]
     assert starts == [0, 7, 13]
-    by_time = ClipConfig(num_frames=4, fps=5, sampling="uniform", clips_per_video=3)
+    by_time = ClipSpec(num_frames=4, fps=5, sampling="uniform", clips_per_video=3)
     clips = [choose_clip(timeline, by_time, rng(), number=k).indices.tolist() for k in range(3)]
     assert clips == [[0, 2, 4, 6], [6, 8, 10, 12], [13, 15, 17, 19]]
 
 
 def test_evaluation_clips_ignore_the_generator():
-    config = ClipConfig(num_frames=4, fps=5, jitter=0.3, reversal=0.5).for_evaluation(2)
+    config = ClipSpec(num_frames=4, fps=5, jitter=0.3, reversal=0.5).for_evaluation(2)
     assert (config.sampling, config.clips_per_video, config.fps) == ("uniform", 2, 5)
     clips = [choose_clip(FrameTimes(20, 10.0), config, rng(seed), number=1) for seed in range(5)]
     assert {tuple(clip.indices) for clip in clips} == {(13, 15, 17, 19)}
@@ -132,7 +133,7 @@ def test_evaluation_clips_ignore_the_generator():
 def test_segments_are_respected(start, length, by_rate, seed):
     stamps = np.cumsum(np.tile([0.03, 0.05, 0.04], 30)) - 0.03
     end = start + length
-    config = ClipConfig(num_frames=5, fps=10) if by_rate else ClipConfig(num_frames=5, stride=2)
+    config = ClipSpec(num_frames=5, fps=10) if by_rate else ClipSpec(num_frames=5, stride=2)
     inside = [i for i, stamp in enumerate(stamps) if start - 1e-6 <= stamp < end - 1e-6]
     try:
         clip = choose_clip(
@@ -147,7 +148,7 @@ def test_segments_are_respected(start, length, by_rate, seed):
 def test_a_clip_ends_before_its_segment_does():
     # The last frame of the segment stays on screen until 1.1 s, but the segment ends at 1.05 s.
     for fps, fits in ((2 / 1.04, True), (2 / 1.06, False)):
-        config = ClipConfig(num_frames=3, fps=fps)
+        config = ClipSpec(num_frames=3, fps=fps)
         try:
             clip = choose_clip(FrameTimes(20, 10.0), config, rng(), end=1.05)
             assert fits and clip.indices.tolist() == [0, 5, 10]
@@ -156,7 +157,7 @@ def test_a_clip_ends_before_its_segment_does():
 
 
 def test_an_empty_segment_is_refused_even_with_padding():
-    config = ClipConfig(num_frames=2, pad="repeat_last")
+    config = ClipSpec(num_frames=2, pad="repeat_last")
     with pytest.raises(ClipTooShortError, match="holds none"):
         choose_clip(FrameTimes(10, 10.0), config, rng(), start=5.0, end=6.0)
 
@@ -165,16 +166,16 @@ def test_padding_repeats_the_last_frame_and_says_so_in_its_times():
     timeline = FrameTimes(3, 10.0)
     for mode in ({"stride": 1}, {"fps": 10.0}):
         with pytest.raises(ClipTooShortError, match="pad=repeat_last"):
-            choose_clip(timeline, ClipConfig(num_frames=5, **mode), rng())
-        padded = ClipConfig(num_frames=5, pad="repeat_last", **mode)
+            choose_clip(timeline, ClipSpec(num_frames=5, **mode), rng())
+        padded = ClipSpec(num_frames=5, pad="repeat_last", **mode)
         clip = choose_clip(timeline, padded, rng())
         assert clip.indices.tolist() == [0, 1, 2, 2, 2]
         np.testing.assert_allclose(clip.times, [0, 0.1, 0.2, 0.2, 0.2])
 
 
 def test_reversal_is_off_by_default_and_reverses_times_too():
-    assert ClipConfig().reversal == 0.0
-    plain = ClipConfig(num_frames=4, stride=2)
+    assert ClipSpec().reversal == 0.0
+    plain = ClipSpec(num_frames=4, stride=2)
     backwards = plain.with_changes(reversal=1.0)
     for seed in range(5):
         forward = choose_clip(FrameTimes(30, 10.0), plain, rng(seed))
@@ -191,13 +192,13 @@ def test_reversal_is_off_by_default_and_reverses_times_too():
 @settings(max_examples=30)
 @given(st.integers(2, 200), st.sampled_from([10.0, 25.0, 30000 / 1001, 60.0]))
 def test_the_native_rate_takes_every_frame_once(num_frames, fps):
-    config = ClipConfig(num_frames=num_frames, fps=fps, sampling="center")
+    config = ClipSpec(num_frames=num_frames, fps=fps, sampling="center")
     clip = choose_clip(FrameTimes(num_frames, fps), config, rng())
     assert clip.indices.tolist() == list(range(num_frames))
 
 
 def test_num_frames_overrides_the_config():
-    clip = choose_clip(FrameTimes(30, 10.0), ClipConfig(num_frames=4), rng(), num_frames=8)
+    clip = choose_clip(FrameTimes(30, 10.0), ClipSpec(num_frames=8), rng())
     assert len(clip.indices) == 8
 
 
@@ -213,7 +214,7 @@ def test_num_frames_overrides_the_config():
 )
 def test_contradictory_settings_are_refused(settings, message):
     with pytest.raises(pydantic.ValidationError, match=message):
-        ClipConfig(**settings)
+        ClipSpec(**settings)
 
 
 def test_steady_timestamps_become_a_rate_and_uneven_ones_stay():

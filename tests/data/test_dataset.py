@@ -21,18 +21,18 @@ from nexus.data.augment import (
 )
 from nexus.data.cache import CacheConfig
 from nexus.data.catalog import Problem, scan
-from nexus.data.clips import ClipConfig, FrameTimes, choose_clip
-from nexus.data.dataset import ClipDataset, Sample, exclude_too_short
-from nexus.data.shape import ClipShape
-from nexus.errors import DataError
+from nexus.data.clip_spec import ClipSpec
+from nexus.data.clips import FrameTimes, choose_clip
+from nexus.data.dataset import ClipDataset, Sample
+from nexus.errors import ConfigError, DataError
 
-CLIP = ClipConfig(num_frames=6, stride=2)
+CLIP = ClipSpec(num_frames=6, stride=2)
 CHANGES = AugmentConfig(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1)
 
 
-def make(records, clip=CLIP, augment=None, size=32, **arguments) -> ClipDataset:
-    decoder = arguments.pop("decoder", None) or FakeDecoder(records)
-    return ClipDataset(fake_catalog(records), clip, augment, size, decoder, **arguments)
+def make(records, clip=CLIP, augment=None, size=32, decoder=None, cache=None) -> ClipDataset:
+    spec = clip.with_changes(size=size)
+    return ClipDataset(spec, fake_catalog(records), augment, decoder or FakeDecoder(records), cache)
 
 
 def good(result: Sample | Problem) -> Sample:
@@ -91,7 +91,7 @@ def test_seed_epoch_and_clip_number_each_change_the_draw():
 
 
 def test_reversed_padded_and_slow_clips_repeat_the_right_frames():
-    clip = ClipConfig(num_frames=8, fps=25, reversal=1.0)  # each frame of 10 fps comes 2 or 3 times
+    clip = ClipSpec(num_frames=8, fps=25, reversal=1.0)  # each frame of 10 fps comes 2 or 3 times
     sample = good(make(RECORDS, clip).sample(0, seed=0, epoch=0))
     indices = np.round(sample.times * 10).astype(int)
     assert len(set(indices)) < 8 and np.all(np.diff(indices) <= 0)
@@ -120,7 +120,7 @@ def whole_clip(record, clip, config, size, short_side, channels, seed, epoch) ->
 
 
 SIDES = st.integers(8, 60)
-CLIPS = [CLIP, CLIP.with_changes(reversal=1.0), ClipConfig(num_frames=8, fps=25, reversal=0.5)]
+CLIPS = [CLIP, CLIP.with_changes(reversal=1.0), ClipSpec(num_frames=8, fps=25, reversal=0.5)]
 LOOKS = [
     None,
     AugmentConfig(),
@@ -148,9 +148,9 @@ def test_pictures_shown_one_by_one_have_the_bits_of_whole_clips(
     cache = CacheConfig(
         kind="none" if kind == "none" else "memory",
         max_gigabytes=1e-6 if kind == "no room" else 1,
-        short_side=short_side,
     )
-    dataset = make([record], clip, config, size, cache=cache, channels=channels)
+    shown = clip.with_changes(short_side=short_side, channels=channels)
+    dataset = make([record], shown, config, size, cache=cache)
     for epoch in range(2):
         expected = whole_clip(record, clip, config, size, short_side, channels, seed, epoch)
         assert torch.equal(good(dataset.sample(0, seed=seed, epoch=epoch)).video, expected)
@@ -177,7 +177,7 @@ def test_uneven_timestamps_and_segments_reach_the_decoder():
     decoder = FakeDecoder([record])
     stamps = np.cumsum(np.tile([0.03, 0.09, 0.07], 10)) - 0.03
     decoder.stamps[str(record.path)] = stamps
-    dataset = make([record], ClipConfig(num_frames=6, fps=8), decoder=decoder)
+    dataset = make([record], ClipSpec(num_frames=6, fps=8), decoder=decoder)
     for epoch in range(10):
         sample = good(dataset.sample(0, seed=0, epoch=epoch))
         indices = np.searchsorted(stamps, sample.times)
@@ -192,18 +192,20 @@ def test_sizes_and_channels():
     for changes in (None, CHANGES):
         sample = good(make(wide, augment=changes, size=(16, 20)).sample(0, seed=0, epoch=0))
         assert sample.video.shape == (3, 6, 16, 20)
-        gray = good(make(wide, augment=changes, size=16, channels=1).sample(0, seed=0, epoch=0))
+        luma = CLIP.with_changes(channels=1)
+        gray = good(make(wide, luma, augment=changes, size=16).sample(0, seed=0, epoch=0))
         assert gray.video.shape == (1, 6, 16, 16) and gray.video.dtype == torch.uint8
-    with pytest.raises(ValueError, match="got 2"):
-        make(wide, channels=2)
+    with pytest.raises(ConfigError, match="channels: got 2"):
+        CLIP.with_changes(channels=2)
 
 
 def test_clip_length_can_grow():
     dataset = make(RECORDS)
-    assert dataset.shape == ClipShape(6, (32, 32))
-    longer = good(dataset.sample(0, seed=0, epoch=0, shape=ClipShape(10, (32, 32))))
+    assert (dataset.spec.num_frames, dataset.spec.size) == (6, (32, 32))
+    ten, eleven = (dataset.spec.with_changes(num_frames=frames) for frames in (10, 11))
+    longer = good(dataset.sample(0, seed=0, epoch=0, spec=ten))
     assert longer.video.shape[1] == 10
-    problem = wrong(dataset.sample(0, seed=0, epoch=0, shape=ClipShape(11, (32, 32))))
+    problem = wrong(dataset.sample(0, seed=0, epoch=0, spec=eleven))
     assert problem.kind == "too_short" and problem.path == "v0.mp4" and problem.fatal
     assert "span 21 frames, the video has 20" in problem.reason
 
@@ -213,9 +215,9 @@ def test_clip_length_can_grow():
 def test_pictures_can_grow(augment, kept):
     """A sample of another size is the sample of a dataset made for that size, bit for bit."""
     for size in ((24, 40), (48, 48)):
-        shape = ClipShape(4, size)
+        spec = CLIP.with_changes(num_frames=4, size=size)
         grown = good(
-            make(RECORDS, augment=augment, cache=kept).sample(1, seed=3, epoch=2, shape=shape)
+            make(RECORDS, augment=augment, cache=kept).sample(1, seed=3, epoch=2, spec=spec)
         )
         clip = CLIP.with_changes(num_frames=4)
         made = good(make(RECORDS, clip, augment, size).sample(1, seed=3, epoch=2))
@@ -224,11 +226,13 @@ def test_pictures_can_grow(augment, kept):
 
 
 @pytest.mark.parametrize("channels", [3, 1])
-@pytest.mark.parametrize("kept", [CacheConfig(), CacheConfig(kind="memory", short_side=20)])
+@pytest.mark.parametrize("kept", [None, 20])
 @pytest.mark.parametrize("augment", [None, AugmentConfig(flip=1.0), CHANGES])
 @pytest.mark.parametrize("clip", [CLIP, CLIP.with_changes(reversal=1.0)])
 def test_a_sample_lies_in_the_memory_that_it_is_given(channels, kept, augment, clip):
-    dataset = make(RECORDS, clip, augment, channels=channels, cache=kept)
+    clip = clip.with_changes(channels=channels, short_side=kept)
+    cache = CacheConfig(kind="memory") if kept else None
+    dataset = make(RECORDS, clip, augment, cache=cache)
     alone = good(dataset.sample(2, seed=3, epoch=1))
     memory = torch.full((3, 6, 32, 32, channels), 99, dtype=torch.uint8)
     given = good(dataset.sample(2, seed=3, epoch=1, into=memory[1]))
@@ -240,7 +244,7 @@ def test_a_sample_lies_in_the_memory_that_it_is_given(channels, kept, augment, c
 
 def test_a_clip_that_shows_a_picture_twice_lies_in_the_memory_that_it_is_given():
     record = fake_record(Path("slow.mp4"), num_frames=40)
-    dataset = make([record], ClipConfig(num_frames=8, fps=25))
+    dataset = make([record], ClipSpec(num_frames=8, fps=25))
     memory = torch.zeros(8, 32, 32, 3, dtype=torch.uint8)
     given = good(dataset.sample(0, seed=0, epoch=0, into=memory))
     repeats = [torch.equal(one, other) for one, other in zip(memory[1:], memory[:-1], strict=True)]
@@ -282,17 +286,6 @@ def test_an_empty_catalog_is_refused():
         make([])
 
 
-def test_short_files_can_be_sorted_out_before_a_run():
-    records = [*RECORDS, fake_record(Path("short.mp4"), num_frames=5)]
-    decoder = FakeDecoder(records)
-    catalog = exclude_too_short(fake_catalog(records), CLIP, decoder)
-    assert [record.key for record in catalog.records] == ["v0.mp4", "v1.mp4", "v2.mp4", "v3.mp4"]
-    (problem,) = catalog.problems
-    assert (problem.kind, problem.path) == ("too_short", "short.mp4")
-    long = exclude_too_short(fake_catalog(records), CLIP.with_changes(num_frames=11), decoder)
-    assert [record.key for record in long.records] == ["v1.mp4", "v2.mp4", "v3.mp4"]
-
-
 def test_the_fingerprint_follows_the_clips_of_an_epoch():
     base = make(RECORDS).fingerprint
     assert make(list(RECORDS)).fingerprint == base
@@ -323,8 +316,11 @@ def test_real_files_steady_and_uneven(tmp_path):
     write_video(tmp_path / "uneven.mp4", uneven)
     catalog = scan(tmp_path, index_dir=tmp_path / "index")
     assert [record.key for record in catalog.records] == ["steady.mp4", "uneven.mp4"]
-    for clip in (ClipConfig(num_frames=5, fps=8), ClipConfig(num_frames=5, stride=3)):
-        dataset = ClipDataset(catalog, clip, None, 64)
+    for clip in (
+        ClipSpec(num_frames=5, fps=8, size=64),
+        ClipSpec(num_frames=5, stride=3, size=64),
+    ):
+        dataset = ClipDataset(clip, catalog)
         for epoch in range(6):
             for number, stamps in enumerate((steady, uneven)):
                 sample = good(dataset.sample(number, seed=3, epoch=epoch))
@@ -348,7 +344,7 @@ def test_real_files_that_go_bad_after_the_scan(tmp_path):
     (tmp_path / "wiped.mp4").write_bytes(wiped[:middle] + b"\0" * (len(wiped) - middle))
     (tmp_path / "cut.mp4").write_bytes(wiped[:300])
     (tmp_path / "gone.mp4").unlink()
-    dataset = ClipDataset(catalog, ClipConfig(num_frames=20), None, 64)
+    dataset = ClipDataset(ClipSpec(num_frames=20, size=64), catalog)
     found = {}
     for record, number in zip(catalog.records, range(4), strict=True):
         result = dataset.sample(number, seed=0, epoch=0)

@@ -15,20 +15,19 @@ from hypothesis import strategies as st
 
 from nexus.data.augment import AugmentConfig
 from nexus.data.cache import CacheConfig
-from nexus.data.clips import ClipConfig
+from nexus.data.clip_spec import ClipSpec
 from nexus.data.dataset import ClipDataset
 from nexus.data.loader import Batch, ClipLoader
 from nexus.data.order import Order
-from nexus.data.shape import ClipShape
 from nexus.errors import DataError
 
 RECORDS = [fake_record(Path(f"v{i}.mp4"), num_frames=20 + i % 3, size=(18, 20)) for i in range(7)]
 
 
 def data(records=RECORDS, log=None, cache=None, clips_per_video=1) -> ClipDataset:
-    clip = ClipConfig(num_frames=4, stride=2, clips_per_video=clips_per_video)
+    spec = ClipSpec(num_frames=4, stride=2, clips_per_video=clips_per_video, size=16)
     decoder = FakeDecoder(records, log)
-    return ClipDataset(fake_catalog(records), clip, AugmentConfig(), 16, decoder, cache)
+    return ClipDataset(spec, fake_catalog(records), AugmentConfig(), decoder, cache)
 
 
 def load(dataset=None, **changes) -> ClipLoader:
@@ -42,10 +41,14 @@ def impatient(monkeypatch):
     monkeypatch.setattr(look, "__defaults__", (0.2,))
 
 
-def growing(number: int) -> ClipShape:
+def clip(num_frames: int, size: tuple[int, int]) -> ClipSpec:
+    return ClipSpec(num_frames=num_frames, stride=2, size=size)
+
+
+def growing(number: int) -> ClipSpec:
     """Longer clips first, then larger pictures, then both smaller again."""
-    stages = ClipShape(4, (16, 16)), ClipShape(6, (16, 16)), ClipShape(6, (24, 20))
-    return stages[min(number // 3, 2)] if number < 9 else ClipShape(2, (8, 8))
+    stages = clip(4, (16, 16)), clip(6, (16, 16)), clip(6, (24, 20))
+    return stages[min(number // 3, 2)] if number < 9 else clip(2, (8, 8))
 
 
 def take(loader: ClipLoader, count: int) -> list[Batch]:
@@ -99,7 +102,7 @@ def test_epochs_and_seeds_have_their_own_order():
 
 def test_batches_hold_what_the_dataset_gives():
     dataset = data(clips_per_video=2)
-    loader = load(dataset, shape_at=growing)
+    loader = load(dataset, clip_at=growing)
     for number, batch in enumerate(take(loader, 11)):
         assert batch.number == number and batch.failures == ()
         shape = growing(number)
@@ -108,7 +111,7 @@ def test_batches_hold_what_the_dataset_gives():
         assert batch.video.dtype == torch.uint8
         assert batch.times.dtype == torch.float64 and batch.record_index.dtype == torch.int64
         for place, (epoch, clip) in enumerate(loader.order.clips(number)):
-            sample = dataset.sample(clip, seed=11, epoch=epoch, shape=shape)
+            sample = dataset.sample(clip, seed=11, epoch=epoch, spec=shape)
             assert torch.equal(batch.video[place], sample.video)
             assert batch.times[place].tolist() == sample.times.tolist()
             assert batch.record_index[place] == clip // 2
@@ -160,11 +163,11 @@ def test_impossible_arguments_are_refused():
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=4), st.booleans())
 def test_stopping_anywhere_changes_nothing(stops, shuffle):
-    straight = take(load(shape_at=growing, shuffle=shuffle), sum(stops) + 2)
+    straight = take(load(clip_at=growing, shuffle=shuffle), sum(stops) + 2)
     pieces: list[Batch] = []
     state = load(shuffle=shuffle).state_dict()
     for stop in [*stops, 2]:
-        loader = load(shape_at=growing, shuffle=shuffle)
+        loader = load(clip_at=growing, shuffle=shuffle)
         loader.load_state_dict(state)
         pieces += take(loader, stop)
         state = loader.state_dict()
@@ -174,11 +177,11 @@ def test_stopping_anywhere_changes_nothing(stops, shuffle):
 @settings(max_examples=6, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), min_size=2, max_size=3))
 def test_any_number_of_workers_gives_and_resumes_the_same_stream(pieces):
-    straight = take(load(shape_at=growing), sum(count for _, count in pieces))
+    straight = take(load(clip_at=growing), sum(count for _, count in pieces))
     got: list[Batch] = []
     state = load().state_dict()
     for workers, count in pieces:
-        with load(shape_at=growing, num_workers=workers) as loader:
+        with load(clip_at=growing, num_workers=workers) as loader:
             loader.load_state_dict(state)
             got += take(loader, count)
             state = loader.state_dict()  # workers are ahead; this is what was delivered
@@ -187,9 +190,9 @@ def test_any_number_of_workers_gives_and_resumes_the_same_stream(pieces):
 
 def test_batches_that_are_kept_stay_as_they_were():
     """More of them than there is shared memory for, with clips and pictures that grow."""
-    with load(shape_at=growing, num_workers=2) as loader:
+    with load(clip_at=growing, num_workers=2) as loader:
         kept = take(loader, 14)
-    assert_same(kept, take(load(shape_at=growing), 14))
+    assert_same(kept, take(load(clip_at=growing), 14))
 
 
 def test_going_back_to_a_saved_position_drops_what_workers_made_ahead():
@@ -226,7 +229,7 @@ def test_state_is_plain_data():
 
 def broken_data(paths: list[str]) -> ClipDataset:
     dataset = data()
-    dataset.decoder.broken = set(paths)
+    dataset.reader.decoder.broken = set(paths)
     return dataset
 
 
@@ -256,7 +259,7 @@ def test_a_batch_of_nothing_but_failures_is_empty(workers):
 
 def test_bugs_in_workers_come_out():
     dataset = data()
-    dataset.decoder.frames = lambda path, times, view: 1 / 0
+    dataset.reader.decoder.frames = lambda path, times, view: 1 / 0
     with load(dataset, num_workers=1) as loader, pytest.raises(ZeroDivisionError):
         next(loader)
 
@@ -276,7 +279,7 @@ def test_a_worker_killed_between_batches_is_replaced(caplog, impatient):
 def test_a_file_that_kills_its_worker_once_changes_nothing(tmp_path, impatient):
     straight = take(load(), 5)
     dataset = data()
-    dataset.decoder.deadly = {"v3.mp4": tmp_path / "marker"}
+    dataset.reader.decoder.deadly = {"v3.mp4": tmp_path / "marker"}
     (tmp_path / "marker").touch()
     with load(dataset, num_workers=1) as loader:
         assert_same(take(loader, 5), straight)
@@ -291,7 +294,7 @@ def test_a_file_that_always_kills_its_worker_stops_the_run_by_name(tmp_path, imp
     dataset = data(RECORDS[:2])
     marker = Immortal(tmp_path / "marker")
     marker.touch()
-    dataset.decoder.deadly = {"v1.mp4": marker}
+    dataset.reader.decoder.deadly = {"v1.mp4": marker}
     with load(dataset, num_workers=1) as loader, pytest.raises(DataError, match=r"v1\.mp4"):
         next(loader)
 
@@ -318,8 +321,8 @@ def test_workers_share_the_cache(kind, tmp_path):
     with load(dataset, num_workers=2, prefetch=1) as loader:
         batches = take(loader, 12)
         time.sleep(0.3)  # let both workers finish what they are at
-        decoded = dataset.decoder.decoded()
+        decoded = dataset.reader.decoder.decoded()
         batches += take(loader, 18)
     assert_same(batches, straight)
-    assert dataset.decoder.decoded() == decoded
+    assert dataset.reader.decoder.decoded() == decoded
     assert decoded <= 2 * sum(record.num_frames for record in records)

@@ -11,7 +11,8 @@ from feature_worlds import MemoryDecoder, memory_world, picture_frames, tiny_enc
 from oracles.tiny import stir
 
 from nexus.data.augment import center_view, normalise, to_gray
-from nexus.data.clips import ClipConfig
+from nexus.data.clip_source import ClipSource
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import DataError
 from nexus.features import window_reader
 from nexus.features.embed import embed
@@ -20,7 +21,7 @@ from nexus.features.table_files import load_table
 from nexus.features.window_reader import WindowReader, ahead, batched
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 
-CLIP = ClipConfig(num_frames=4)
+CLIP = ClipSpec(num_frames=4, size=16)
 
 
 @pytest.mark.parametrize("ending", ["npz", "parquet"])
@@ -31,13 +32,10 @@ def test_each_row_is_its_windows_feature(tmp_path: Path, ending: str, workers: i
     seen: list[tuple[int, int]] = []
     done = embed(
         encoder,
-        catalog,
+        ClipSource(CLIP, catalog, decoder),
         tmp_path / f"out.{ending}",
-        clip=CLIP,
-        img_size=16,
         overlap=0.5,
         config=FeatureConfig(batch_size=3),
-        decoder=decoder,
         num_workers=workers,
         progress=lambda *at: seen.append(at),
     )
@@ -64,7 +62,7 @@ def test_several_layers_stand_side_by_side(tmp_path: Path) -> None:
     stir(encoder)
     out = tmp_path / "out.parquet"
     config = FeatureConfig(layers=(0, 1))
-    embed(encoder, catalog, out, clip=CLIP, img_size=16, config=config, decoder=decoder)
+    embed(encoder, ClipSource(CLIP, catalog, decoder), out, config=config)
     table = load_table(out)
     assert table.layers == (0, 1) and table.features.shape == (3, 16)
     video = torch.from_numpy(picture_frames(0, catalog.records[0])[:4]).permute(3, 0, 1, 2)
@@ -82,7 +80,7 @@ def test_a_probe_pools_the_tokens_of_its_layers(tmp_path: Path) -> None:
     head = AttentiveHead(AttentiveHeadConfig(dim=8, num_classes=3, num_heads=2, depth=2))
     out = tmp_path / "out.npz"
     config = FeatureConfig(pooling="attentive", layers=(0, 1))
-    embed(encoder, catalog, out, clip=CLIP, img_size=16, config=config, decoder=decoder, head=head)
+    embed(encoder, ClipSource(CLIP, catalog, decoder), out, config=config, head=head)
     table = load_table(out)
     assert table.pooling == "attentive"
     video = torch.from_numpy(picture_frames(0, catalog.records[0])[:4]).permute(3, 0, 1, 2)
@@ -97,9 +95,8 @@ def test_failures_are_named_and_take_only_themselves_along(tmp_path: Path) -> No
     decoder.broken[str(catalog.records[2].path)] = 9  # the last of three windows
     decoder.broken[str(catalog.records[3].path)] = 0
     catalog.records[4].path.unlink()
-    done = embed(
-        tiny_encoder(), catalog, tmp_path / "out.parquet", clip=CLIP, img_size=16, decoder=decoder
-    )
+    source = ClipSource(CLIP, catalog, decoder)
+    done = embed(tiny_encoder(), source, tmp_path / "out.parquet")
     table = load_table(done.path)
     assert table.keys == ("video 0.mp4",) * 2 + ("video 2.mp4",) * 2
     assert table.starts.tolist() == pytest.approx([0.0, 0.4, 0.0, 0.4])
@@ -117,11 +114,11 @@ def test_failures_are_named_and_take_only_themselves_along(tmp_path: Path) -> No
 def test_long_videos_are_decoded_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog, decoder = memory_world(tmp_path, [103])
     out = tmp_path / "out.npz"
-    embed(tiny_encoder(), catalog, out, clip=CLIP, img_size=16, decoder=decoder)
+    embed(tiny_encoder(), ClipSource(CLIP, catalog, decoder), out)
     whole = load_table(out)
     assert len(decoder.requests) == 1
     monkeypatch.setattr(window_reader, "CHUNK_BYTES", 5 * 4 * 16 * 16 * 3)
-    embed(tiny_encoder(), catalog, out, clip=CLIP, img_size=16, decoder=decoder)
+    embed(tiny_encoder(), ClipSource(CLIP, catalog, decoder), out)
     assert len(decoder.requests) == 1 + 6 and max(n for _, n in decoder.requests[1:]) <= 20
     np.testing.assert_allclose(load_table(out).features, whole.features, atol=1e-6)
 
@@ -133,14 +130,9 @@ def test_pictures_are_made_small_one_by_one_with_the_bits_of_whole_windows(
 ) -> None:
     catalog, _ = memory_world(tmp_path, [11])
     record = replace(catalog.records[0], height=sides[0], width=sides[1])
-    reader = WindowReader(
-        catalog=replace(catalog, records=(record,)),
-        clip=CLIP,
-        overlap=0.5,
-        size=(16, 24),
-        channels=channels,
-        decoder=MemoryDecoder([record]),
-    )
+    spec = CLIP.with_changes(size=(16, 24), channels=channels)
+    source = ClipSource(spec, replace(catalog, records=(record,)), MemoryDecoder([record]))
+    reader = WindowReader(source, overlap=0.5)
     found = list(reader.windows(0))
     frames = torch.from_numpy(picture_frames(0, record))
     assert len(found) == 5
@@ -162,10 +154,8 @@ def test_large_pictures_are_counted_at_the_size_that_is_kept(
     kept: list[tuple[int, ...]] = []
     catalog, _ = memory_world(tmp_path, [80], size=64)
     monkeypatch.setattr(window_reader, "CHUNK_BYTES", 5 * 4 * 16 * 16 * 3)
-    embed(
-        tiny_encoder(), catalog, tmp_path / "out.npz", clip=CLIP, img_size=16,
-        decoder=Watched(catalog.records),
-    )  # fmt: skip
+    source = ClipSource(CLIP, catalog, Watched(catalog.records))
+    embed(tiny_encoder(), source, tmp_path / "out.npz")
     assert kept == [(20, 16, 16, 3)] * 4
 
 
@@ -173,22 +163,17 @@ def test_nothing_to_embed_is_an_error_and_leaves_no_file(tmp_path: Path) -> None
     catalog, decoder = memory_world(tmp_path, [3])
     for ending in ("npz", "parquet"):
         with pytest.raises(DataError, match=r"no window of memory could be read \(.*video 0"):
-            embed(
-                tiny_encoder(), catalog, tmp_path / f"x.{ending}", clip=CLIP, img_size=16,
-                decoder=decoder,
-            )  # fmt: skip
+            embed(tiny_encoder(), ClipSource(CLIP, catalog, decoder), tmp_path / f"x.{ending}")
     assert sorted(item.name for item in tmp_path.iterdir()) == ["video 0.mp4"]
 
 
 def test_a_wrong_ending_is_refused_before_anything_is_decoded(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [8])
+    source, tokens = ClipSource(CLIP, catalog, decoder), FeatureConfig(pooling="tokens")
     with pytest.raises(DataError, match=r"\.npz or \.parquet"):
-        embed(tiny_encoder(), catalog, tmp_path / "x.csv", clip=CLIP, img_size=16, decoder=decoder)
+        embed(tiny_encoder(), source, tmp_path / "x.csv")
     with pytest.raises(DataError, match="tokens features"):
-        embed(
-            tiny_encoder(), catalog, tmp_path / "x.parquet", clip=CLIP, img_size=16,
-            decoder=decoder, config=FeatureConfig(pooling="tokens"),
-        )  # fmt: skip
+        embed(tiny_encoder(), source, tmp_path / "x.parquet", config=tokens)
     assert decoder.requests == []
 
 

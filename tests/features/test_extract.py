@@ -12,7 +12,7 @@ from torch import nn
 
 from nexus.data.augment import normalise
 from nexus.data.clip_source import ClipSource
-from nexus.data.clips import ClipConfig
+from nexus.data.clip_spec import ClipSpec
 from nexus.data.dataset import AugmentConfig
 from nexus.errors import DataError, NexusError
 from nexus.features.encoding import (
@@ -25,7 +25,7 @@ from nexus.features.encoding import (
 from nexus.features.extract import extract, pixel_features
 from nexus.models.encoder import VideoEncoder
 
-CLIP = ClipConfig(num_frames=4)
+CLIP = ClipSpec(num_frames=4, size=16)
 
 
 def clip_of(number: int, record, first: int) -> torch.Tensor:
@@ -36,7 +36,7 @@ def clip_of(number: int, record, first: int) -> torch.Tensor:
 def test_rows_are_the_encoders_features_of_the_centre_clips(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [10, 4, 7], labels=["a", "b", ""])
     encoder = tiny_encoder()
-    source = ClipSource(catalog, CLIP, 16, decoder=decoder)
+    source = ClipSource(CLIP, catalog, decoder)
     table = extract(encoder, source, FeatureConfig(pooling="tokens", batch_size=2))
     assert table.keys == ("video 0.mp4", "video 1.mp4", "video 2.mp4")
     assert table.splits == ("train", "validation", "test")
@@ -63,7 +63,7 @@ def test_rows_are_the_encoders_features_of_the_centre_clips(tmp_path: Path) -> N
 
 def test_uniform_clips_of_a_video_are_rows_of_their_own(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [10, 8])
-    source = ClipSource(catalog, CLIP, 16, clips_per_video=3, decoder=decoder)
+    source = ClipSource(CLIP.with_changes(clips_per_video=3), catalog, decoder)
     table = extract(tiny_encoder(), source)
     assert table.keys == ("video 0.mp4",) * 3 + ("video 1.mp4",) * 3
     assert (table.starts * 10).round().astype(int).tolist() == [0, 3, 6, 0, 2, 4]
@@ -71,20 +71,17 @@ def test_uniform_clips_of_a_video_are_rows_of_their_own(tmp_path: Path) -> None:
 
 def test_training_settings_leave_no_trace_in_evaluation(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [10, 8])
-    training = ClipConfig(num_frames=4, sampling="random", jitter=0.2, reversal=0.5)
+    training = CLIP.with_changes(sampling="random", jitter=0.2, reversal=0.5)
     assert AugmentConfig().flip  # what training does by default
     encoder = tiny_encoder().train()
-    tables = [
-        extract(encoder, ClipSource(catalog, clip, 16, decoder=decoder))
-        for clip in (training, CLIP)
-    ]
+    tables = [extract(encoder, ClipSource(clip, catalog, decoder)) for clip in (training, CLIP)]
     np.testing.assert_array_equal(tables[0].features, tables[1].features)
     assert encoder.training and all(module.training for module in encoder.modules())
 
 
 def test_batch_size_and_neighbours_do_not_matter(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [10, 8, 9, 6, 5])
-    source = ClipSource(catalog, CLIP, 16, decoder=decoder)
+    source = ClipSource(CLIP, catalog, decoder)
     encoder = tiny_encoder()
     one, many = (extract(encoder, source, FeatureConfig(batch_size=size)) for size in (1, 5))
     np.testing.assert_allclose(one.features, many.features, atol=1e-6)
@@ -107,7 +104,7 @@ def test_files_that_fail_are_named_and_nothing_takes_their_place(tmp_path: Path)
     catalog, decoder = memory_world(tmp_path, [10, 3, 8, 8, 9])
     decoder.broken[str(catalog.records[2].path)] = 0
     catalog.records[3].path.unlink()
-    source = ClipSource(catalog, CLIP, 16, clips_per_video=2, decoder=decoder)
+    source = ClipSource(CLIP.with_changes(clips_per_video=2), catalog, decoder)
     seen: list[tuple[int, int]] = []
     table = extract(
         tiny_encoder(), source, FeatureConfig(batch_size=4), progress=lambda *at: seen.append(at)
@@ -119,14 +116,16 @@ def test_files_that_fail_are_named_and_nothing_takes_their_place(tmp_path: Path)
         ("video 3.mp4", "missing"),
     ]
     assert seen[-1] == (10, 10)
-    whole = extract(tiny_encoder(), ClipSource(catalog, CLIP, 16, 2, decoder=decoder))
+    whole = extract(
+        tiny_encoder(), ClipSource(CLIP.with_changes(clips_per_video=2), catalog, decoder)
+    )
     np.testing.assert_allclose(table.features, whole.features, atol=1e-6)
 
 
 def test_no_clip_at_all_is_an_error_that_names_the_files(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [3, 2])
     with pytest.raises(DataError, match=r"no clip of memory could be read \(.*video 0\.mp4"):
-        extract(tiny_encoder(), ClipSource(catalog, CLIP, 16, decoder=decoder))
+        extract(tiny_encoder(), ClipSource(CLIP, catalog, decoder))
 
 
 def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
@@ -134,12 +133,12 @@ def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     encoder = tiny_encoder()
     next(encoder.parameters()).data.fill_(float("nan"))
     with pytest.raises(NexusError, match="not finite"):
-        extract(encoder, ClipSource(catalog, CLIP, 16, decoder=decoder))
+        extract(encoder, ClipSource(CLIP, catalog, decoder))
 
 
 def test_bf16_is_close_to_fp32(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [5, 6])
-    source = ClipSource(catalog, CLIP, 16, decoder=decoder)
+    source = ClipSource(CLIP, catalog, decoder)
     encoder = tiny_encoder()
     fine = extract(encoder, source).features
     coarse = extract(encoder, source, FeatureConfig(precision="bf16")).features
@@ -151,7 +150,7 @@ def test_bf16_is_close_to_fp32(tmp_path: Path) -> None:
 def test_the_cache_answers_without_decoding_and_with_todays_labels(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [5, 6, 7], labels=["a", "b", "c"])
     encoder, cache = tiny_encoder(), tmp_path / "cache"
-    source = ClipSource(catalog, CLIP, 16, decoder=decoder)
+    source = ClipSource(CLIP, catalog, decoder)
     first = extract(encoder, source, cache_dir=cache)
     asked = len(decoder.requests)
 
@@ -161,7 +160,7 @@ def test_the_cache_answers_without_decoding_and_with_todays_labels(tmp_path: Pat
             replace(record, labels={"class": "z"}, split=None) for record in catalog.records
         ),
     )
-    again = extract(encoder, ClipSource(relabelled, CLIP, 16, decoder=decoder), cache_dir=cache)
+    again = extract(encoder, ClipSource(CLIP, relabelled, decoder), cache_dir=cache)
     assert len(decoder.requests) == asked
     np.testing.assert_array_equal(again.features, first.features)
     assert again.labels == ({"class": "z"},) * 3 and again.splits == ("",) * 3
@@ -178,15 +177,19 @@ def another_file(encoder: VideoEncoder, source: ClipSource):
     return encoder, source, FeatureConfig()
 
 
+def changed(source: ClipSource, **changes) -> ClipSource:
+    return replace(source, spec=source.spec.with_changes(**changes))
+
+
 CHANGES: dict[str, Callable] = {
     "weight": another_weight,
     "file": another_file,
     "pooling": lambda e, s: (e, s, FeatureConfig(pooling="mean_time")),
     "layers": lambda e, s: (e, s, FeatureConfig(layers=(0,))),
     "precision": lambda e, s: (e, s, FeatureConfig(precision="bf16")),
-    "stride": lambda e, s: (e, replace(s, clip=ClipConfig(num_frames=4, stride=1, fps=5.0)), None),
-    "size": lambda e, s: (e, replace(s, img_size=(16, 24)), None),
-    "clips": lambda e, s: (e, replace(s, clips_per_video=2), None),
+    "stride": lambda e, s: (e, changed(s, fps=5.0), None),
+    "size": lambda e, s: (e, changed(s, size=(16, 24)), None),
+    "clips": lambda e, s: (e, changed(s, clips_per_video=2), None),
 }
 
 
@@ -197,7 +200,7 @@ def test_the_cache_is_not_fooled(
     monkeypatch.setattr("nexus.data.clip_source.KEEP_BYTES", 0)
     catalog, decoder = memory_world(tmp_path, [8, 9])
     encoder, cache = tiny_encoder(), tmp_path / "cache"
-    source = ClipSource(catalog, CLIP, 16, decoder=decoder)
+    source = ClipSource(CLIP, catalog, decoder)
     extract(encoder, source, FeatureConfig(), cache_dir=cache)
     asked = len(decoder.requests)
     encoder, source, config = CHANGES[change](encoder, source)
@@ -208,7 +211,7 @@ def test_the_cache_is_not_fooled(
 
 def test_a_damaged_cache_file_is_made_again(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [8, 9])
-    source = ClipSource(catalog, CLIP, 16, decoder=decoder)
+    source = ClipSource(CLIP, catalog, decoder)
     first = extract(tiny_encoder(), source, cache_dir=tmp_path / "cache")
     (held,) = (tmp_path / "cache").iterdir()
     held.write_bytes(held.read_bytes()[:100])
@@ -251,7 +254,7 @@ def test_frozen_restores_each_modules_own_mode() -> None:
 
 def test_pixel_features_are_averaged_pixels(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [4, 9])
-    table = pixel_features(ClipSource(catalog, CLIP, 16, decoder=decoder), size=4)
+    table = pixel_features(ClipSource(CLIP, catalog, decoder), size=4)
     assert table.pooling == "pixels" and table.features.shape == (2, 3 * 4 * 4 * 4)
     video = clip_of(1, catalog.records[1], 3)[0].double() / 255
     for channel in range(3):
@@ -263,13 +266,13 @@ def test_pixel_features_are_averaged_pixels(tmp_path: Path) -> None:
                         channel, frame, row * 4 : row * 4 + 4, column * 4 : column * 4 + 4
                     ]
                     assert table.features[1, place] == pytest.approx(float(block.mean()), abs=1e-6)
-    tiny = pixel_features(ClipSource(catalog, CLIP, 16, decoder=decoder), size=99)
+    tiny = pixel_features(ClipSource(CLIP, catalog, decoder), size=99)
     assert tiny.features.shape == (2, 3 * 4 * 16 * 16)  # never enlarged
 
 
 def test_small_sources_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog, decoder = memory_world(tmp_path, [8, 9])
-    source = ClipSource(catalog, CLIP, 16, decoder=decoder)
+    source = ClipSource(CLIP, catalog, decoder)
     first = extract(tiny_encoder(), source, FeatureConfig())
     asked = len(decoder.requests)
     again = extract(tiny_encoder(), source, FeatureConfig())

@@ -9,7 +9,7 @@ from oracles.tiny import tiny_model
 
 from nexus.data.catalog import Catalog, scan
 from nexus.data.clip_source import ClipSource
-from nexus.data.clips import ClipConfig
+from nexus.data.clip_spec import ClipSpec
 from nexus.features.colours import patch_colours
 from nexus.features.embed import embed
 from nexus.features.extract import extract, pixel_features
@@ -19,7 +19,7 @@ from nexus.probes.knn import knn_probe
 from nexus.probes.linear import linear_probe
 from nexus.toy.world import ToyConfig, write_toy_world
 
-CLIP = ClipConfig(num_frames=8)
+CLIP = ClipSpec(num_frames=8, size=16)
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,10 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
 def test_features_of_real_files_carry_their_labels_and_splits(catalog: Catalog) -> None:
     assert [Path(problem.path).name for problem in catalog.problems] == ["zz damaged.mp4"]
     encoder = tiny_model().evaluation_encoder()
-    source = ClipSource(catalog, CLIP, 16)
+    source = ClipSource(CLIP, catalog)
     table = extract(encoder, source)
     assert len(table) == 64 and table.features.shape == (64, 24)
-    parallel = extract(encoder, ClipSource(catalog, CLIP, 16, num_workers=2))
+    parallel = extract(encoder, ClipSource(CLIP, catalog, workers=2))
     np.testing.assert_array_equal(parallel.features, table.features)
     for probe in (linear_probe, knn_probe):
         result = probe(table, "direction")
@@ -56,9 +56,11 @@ def test_features_of_real_files_carry_their_labels_and_splits(catalog: Catalog) 
 def test_windows_of_real_files(catalog: Catalog, tmp_path: Path) -> None:
     encoder = tiny_model().evaluation_encoder()
     done = embed(
-        encoder, catalog, tmp_path / "out.parquet", clip=ClipConfig(num_frames=8, fps=8.0),
-        img_size=16, overlap=0.5,
-    )  # fmt: skip
+        encoder,
+        ClipSource(CLIP.with_changes(fps=8.0), catalog),
+        tmp_path / "out.parquet",
+        overlap=0.5,
+    )
     table = load_table(done.path)
     assert (done.windows, done.files, done.problems) == (128, 64, ())
     assert table.starts[:2].tolist() == pytest.approx([0.0, 0.5])
@@ -67,7 +69,7 @@ def test_windows_of_real_files(catalog: Catalog, tmp_path: Path) -> None:
 
 def test_horizon_and_patch_colours_of_real_files(catalog: Catalog) -> None:
     model = tiny_model()
-    source = ClipSource(catalog.select("test"), CLIP, 16)
+    source = ClipSource(CLIP, catalog.select("test"))
     videos = [batch.video for batch in source.batches(8)]
     rows = horizon_errors(model, videos, seconds_per_step=2 / 8).rows
     assert [row.steps_ahead for row in rows] == [1, 2]

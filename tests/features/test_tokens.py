@@ -9,7 +9,7 @@ import torch
 from feature_worlds import MemoryDecoder, make_table, memory_world, tiny_encoder
 
 from nexus.data.clip_source import ClipSource
-from nexus.data.clips import ClipConfig
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import DataError
 from nexus.features import tokens as token_sources
 from nexus.features.encoding import FeatureConfig
@@ -26,7 +26,7 @@ from nexus.features.tokens import (
 from nexus.probes.attentive import fit_attentive
 from nexus.probes.sweep import AttentiveProbeConfig
 
-CLIP = ClipConfig(num_frames=4)
+CLIP = ClipSpec(num_frames=4, size=16)
 TOKENS = FeatureConfig(pooling="tokens", layers=(0, 1), batch_size=4)
 QUICK = AttentiveProbeConfig(epochs=2, learning_rates=(1e-2,), weight_decays=(0.0,), batch_size=8)
 
@@ -34,7 +34,7 @@ QUICK = AttentiveProbeConfig(epochs=2, learning_rates=(1e-2,), weight_decays=(0.
 def world(folder: Path, count: int = 12, clips: int = 1) -> tuple[ClipSource, MemoryDecoder]:
     labels = [f"c{number // 3 % 2}" for number in range(count)]
     catalog, decoder = memory_world(folder, [8 + n % 3 for n in range(count)], labels=labels)
-    return ClipSource(catalog, CLIP, 16, clips, decoder=decoder), decoder
+    return ClipSource(CLIP.with_changes(clips_per_video=clips), catalog, decoder), decoder
 
 
 def all_tokens(source: TableTokens | LiveTokens | JoinedTokens, size: int = 5) -> torch.Tensor:

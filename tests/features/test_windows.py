@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nexus.data.clips import ClipConfig, ClipTooShortError, FrameTimes
+from nexus.data.clip_spec import ClipSpec
+from nexus.data.clips import ClipTooShortError, FrameTimes
 from nexus.features.windows import slide
 
 
@@ -17,7 +18,7 @@ from nexus.features.windows import slide
     overlap=st.sampled_from([0.0, 0.25, 0.5, 0.9]),
 )
 def test_strides_cover_the_video(length: int, frames: int, stride: int, overlap: float) -> None:
-    clip = ClipConfig(num_frames=frames, stride=stride)
+    clip = ClipSpec(num_frames=frames, stride=stride)
     times = FrameTimes(length, 10.0)
     span = (frames - 1) * stride + 1
     if span > length:
@@ -47,7 +48,7 @@ def test_rates_cover_the_video(
     length: int, native: float, fps: float, frames: int, overlap: float
 ) -> None:
     times = FrameTimes(length, native)
-    clip = ClipConfig(num_frames=frames, fps=fps)
+    clip = ClipSpec(num_frames=frames, fps=fps)
     duration, window = length / native, frames / fps
     if (frames - 1) / fps > duration - 1e-6:
         with pytest.raises(ClipTooShortError, match="needs more than"):
@@ -65,9 +66,9 @@ def test_rates_cover_the_video(
 
 def test_a_segment_is_covered_from_its_start_to_its_end() -> None:
     times = FrameTimes(100, 10.0)
-    found = slide(times, ClipConfig(num_frames=4), 0.0, start=2.0, end=3.0)
+    found = slide(times, ClipSpec(num_frames=4), 0.0, start=2.0, end=3.0)
     assert found.indices[:, 0].tolist() == [20, 24, 26]
-    found = slide(times, ClipConfig(num_frames=4, fps=5.0), 0.0, start=2.0, end=4.0)
+    found = slide(times, ClipSpec(num_frames=4, fps=5.0), 0.0, start=2.0, end=4.0)
     assert found.starts.tolist() == pytest.approx([2.0, 2.8, 3.2])
     assert found.indices[-1].tolist() == [32, 34, 36, 38]
     assert found.ends[-1] == pytest.approx(4.0)
@@ -75,14 +76,14 @@ def test_a_segment_is_covered_from_its_start_to_its_end() -> None:
 
 def test_uneven_timestamps_decide_which_frame_is_shown() -> None:
     times = FrameTimes.from_timestamps(np.array([0.0, 0.1, 0.5, 0.6, 1.0]))
-    found = slide(times, ClipConfig(num_frames=3, fps=4.0), 0.0)
+    found = slide(times, ClipSpec(num_frames=3, fps=4.0), 0.0)
     assert found.indices[0].tolist() == [0, 1, 2]  # at 0, 0.25 and 0.5 s
 
 
 def test_padding_fills_a_single_window_with_the_last_frame() -> None:
     for clip in (
-        ClipConfig(num_frames=5, pad="repeat_last"),
-        ClipConfig(num_frames=5, fps=10.0, pad="repeat_last"),
+        ClipSpec(num_frames=5, pad="repeat_last"),
+        ClipSpec(num_frames=5, fps=10.0, pad="repeat_last"),
     ):
         found = slide(FrameTimes(3, 10.0), clip, 0.5)
         assert found.indices.tolist() == [[0, 1, 2, 2, 2]]
@@ -92,4 +93,4 @@ def test_padding_fills_a_single_window_with_the_last_frame() -> None:
 @pytest.mark.parametrize("overlap", [-0.1, 1.0])
 def test_an_impossible_overlap_is_refused(overlap: float) -> None:
     with pytest.raises(ValueError, match="from 0 to below 1"):
-        slide(FrameTimes(10, 10.0), ClipConfig(num_frames=2), overlap)
+        slide(FrameTimes(10, 10.0), ClipSpec(num_frames=2), overlap)

@@ -50,7 +50,7 @@ def test_weights_that_were_converted_into_a_run_are_weights(home, to):
     nexus.convert(run, run / to, to=to)
     opened = open_encoder(run / to)
     assert opened.recipe is None and opened.name == to
-    assert opened.clips.clip.fps == 4.0
+    assert opened.clips.spec.fps == 4.0
     assert open_encoder(run).recipe is not None
 
 

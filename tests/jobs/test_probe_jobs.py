@@ -25,7 +25,7 @@ def test_a_trained_probe_is_kept_with_all_that_it_needs(folder, trained):
     card = load_probe_folder(trained.folder)[1]
     assert card.classes == tuple(sorted(card.classes)) and len(card.classes) == 2
     assert card.encoder.source == str(folder / "w.pt") and card.encoder.dim == 32
-    assert card.sampling.clip.fps == 8.0 and card.sampling.img_size == (32, 32)
+    assert card.clips.fps == 8.0 and card.clips.size == (32, 32)
     assert len(card.sweep) == 8 and card.chosen in [
         {"learning_rate": row.learning_rate, "weight_decay": row.weight_decay} for row in card.sweep
     ]
@@ -169,7 +169,7 @@ def test_joined_clips_of_several_layers(folder, here):
     )  # fmt: skip
     assert found.folder == Path("probes/w/speed")
     card = load_probe_folder(found.folder)[1]
-    assert card.sampling.join_clips and card.sampling.clips_per_video == 2
+    assert card.clips.join and card.clips.clips_per_video == 2
     assert card.encoder.layers == (0, 2)
     labelled = nexus.label(nexus.load_probe(found.folder), folder / "clips/test")
     assert len(labelled) == 12
@@ -204,7 +204,7 @@ def test_a_probe_of_meta_needs_its_encoder_and_names(folder, here):
     assert run([*line, "--out", "out.parquet"]) == 0
     assert set(pd.read_parquet("out.parquet")["label"]) <= {"slow", "fast"}
     again = nexus.load_probe("kept")
-    assert again.classes == ("fast", "slow") and again.sampling.clip.fps == 8.0
+    assert again.classes == ("fast", "slow") and again.spec.fps == 8.0
     with pytest.raises(CheckpointError, match="names its classes itself"):
         nexus.load_probe("kept", classes=["a", "b"])
 

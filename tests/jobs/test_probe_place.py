@@ -19,7 +19,7 @@ def test_a_probe_is_not_replaced_by_another(folder, trained, here, capsys):
     before = {path.name: path.read_bytes() for path in trained.folder.iterdir()}
     for changes, told in (
         ({"overrides": [*QUICK, "epochs=3"]}, r"training\.epochs \(2 there, 3 now\)"),
-        ({"clips": {"fps": 4.0}}, r"sampling\.clip\.fps \(8\.0 there, 4\.0 now\)"),
+        ({"clips": {"fps": 4.0}}, r"clips\.fps \(8\.0 there, 4\.0 now\)"),
         ({"which": "context"}, r"encoder\.digest"),
         ({"seeds": 2}, r"training\.seeds \(1 there, 2 now\)"),
         ({"layers": (0, 2)}, r"encoder\.layers \(\[-1\] there, \[0, 2\] now\)"),
@@ -118,7 +118,7 @@ def test_a_published_probe_replaces_no_other(folder, trained, here):
     assert run([*line, "kept"]) == 0  # the same one
     assert run([*line, "kept", "--frames", "4"]) == 1
     assert run([*line, "kept", "--frames", "4", "--force"]) == 0
-    assert nexus.load_probe("kept").sampling.clip.num_frames == 4
+    assert nexus.load_probe("kept").spec.num_frames == 4
 
 
 def test_a_runs_probe_is_kept_in_the_run(folder, here):
@@ -129,7 +129,7 @@ def test_a_runs_probe_is_kept_in_the_run(folder, here):
     assert found.folder == here / "run/results/speed" and len(found.row.values) == 1
     classifier = nexus.load_probe(found.folder)
     assert classifier.card.encoder.source == str(here / "run")
-    assert classifier.sampling.clip.num_frames == 8 and classifier.sampling.img_size == (32, 32)
+    assert classifier.spec.num_frames == 8 and classifier.spec.size == (32, 32)
     rows = json.loads((here / "run/results/probes.json").read_text())["rows"]
     assert [row["probe"] for row in rows] == ["attentive, 2 blocks"]
     with pytest.raises(DataError, match="probed on clips as its recipe cuts them"):

@@ -13,7 +13,7 @@ import nexus
 from nexus.cli.main import run
 from nexus.errors import DataError
 from nexus.features.table_files import load_table
-from nexus.jobs.opening import ClipChoice, open_encoder
+from nexus.jobs.opening import open_encoder
 
 
 def test_published_files_of_either_layout_give_the_same_features(folder, here):
@@ -32,15 +32,15 @@ def test_published_files_of_either_layout_give_the_same_features(folder, here):
 
 def test_published_weights_get_clips_as_trained(folder):
     opened = open_encoder(folder / "w.pt")
-    assert (opened.clips.clip.num_frames, opened.clips.clip.fps) == (8, 4.0)
-    assert opened.clips.sides == (32, 32) and opened.recipe is None
+    assert (opened.clips.spec.num_frames, opened.clips.spec.fps) == (8, 4.0)
+    assert opened.clips.spec.size == (32, 32) and opened.recipe is None
     assert opened.off_distribution() is None and not opened.encoder.training
-    other = opened.with_clips(ClipChoice(num_frames=4, img_size=64, pad=True))
+    other = opened.with_clips({"num_frames": 4, "img_size": 64, "pad": True})
     assert "clips of 4 frames, not 8 and pictures of 64 x 64" in (other.off_distribution() or "")
-    assert other.clips.clip.pad == "repeat_last"
+    assert other.clips.spec.pad == "repeat_last"
     for choice, message in (
-        (ClipChoice(num_frames=5), "multiple of 2"),
-        (ClipChoice(img_size=40), "multiple of 16"),
+        ({"num_frames": 5}, "multiple of 2"),
+        ({"img_size": 40}, "multiple of 16"),
     ):
         with pytest.raises(DataError, match=message):
             opened.with_clips(choice)

@@ -13,9 +13,9 @@ import torch
 from feature_worlds import memory_world, picture_frames, tiny_encoder
 from oracles.tiny import stir
 
-from nexus.checkpoints.probe_folder import EncoderIdentity, ProbeCard, Sampling, load_probe_folder
+from nexus.checkpoints.probe_folder import EncoderIdentity, ProbeCard, load_probe_folder
 from nexus.data.augment import normalise
-from nexus.data.clips import ClipConfig
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
@@ -24,7 +24,7 @@ from nexus.probes.classifier import Labelled, VideoClassifier, check_label_file
 HEAD = AttentiveHeadConfig(dim=8, num_classes=3, num_heads=2, depth=2)
 
 
-def make_classifier(layers: tuple[int, ...] = (-1,), **sampling: Any) -> VideoClassifier:
+def make_classifier(layers: tuple[int, ...] = (-1,), **clips: Any) -> VideoClassifier:
     torch.manual_seed(1)
     head = AttentiveHead(HEAD)
     encoder = tiny_encoder()
@@ -35,7 +35,7 @@ def make_classifier(layers: tuple[int, ...] = (-1,), **sampling: Any) -> VideoCl
         classes=("a", "b", "c"),
         head=HEAD,
         encoder=EncoderIdentity(source="x", dim=8, layers=layers),
-        sampling=Sampling(clip=ClipConfig(num_frames=4), img_size=(16, 16), **sampling),
+        clips=ClipSpec(num_frames=4, size=16, sampling="uniform", **clips),
     )
     return VideoClassifier(encoder, head, card, FeatureConfig(batch_size=3))
 
@@ -56,7 +56,7 @@ def test_a_video_is_labelled_from_its_clips(
     tmp_path: Path, joined: bool, layers: tuple[int, ...]
 ) -> None:
     catalog, decoder = memory_world(tmp_path, [10, 8, 6])
-    classifier = make_classifier(layers, clips_per_video=2, join_clips=joined)
+    classifier = make_classifier(layers, clips_per_video=2, join=joined)
     seen: list[tuple[int, int]] = []
     found = classifier.videos(catalog, decoder=decoder, progress=lambda *at: seen.append(at))
     assert found.keys == ("video 0.mp4", "video 1.mp4", "video 2.mp4") and seen[-1] == (6, 6)
@@ -72,7 +72,7 @@ def test_a_video_is_labelled_from_its_clips(
 def test_joining_is_something_else_than_averaging(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [10])
     apart, joined = (
-        make_classifier(clips_per_video=2, join_clips=join).videos(catalog, decoder=decoder)
+        make_classifier(clips_per_video=2, join=join).videos(catalog, decoder=decoder)
         for join in (False, True)
     )
     assert np.abs(apart.probabilities - joined.probabilities).max() > 1e-4
@@ -127,7 +127,7 @@ def test_a_video_that_fails_in_part_is_labelled_from_the_rest_and_said_so(tmp_pa
 def test_where_clips_are_joined_all_of_them_are_needed(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [10, 8])
     decoder.broken[str(catalog.records[1].path)] = 5
-    classifier = make_classifier(clips_per_video=2, join_clips=True)
+    classifier = make_classifier(clips_per_video=2, join=True)
     found = classifier.videos(catalog, decoder=decoder)
     assert found.keys == ("video 0.mp4",)
     [problem] = found.problems
@@ -166,7 +166,7 @@ def test_modules_and_gradients_are_left_as_they_were(tmp_path: Path) -> None:
 def test_a_classifier_is_saved_as_a_probe(tmp_path: Path) -> None:
     classifier = make_classifier((0, 1), clips_per_video=2)
     head, card = load_probe_folder(classifier.save(tmp_path / "probe"))
-    assert card.sampling == classifier.sampling and card.encoder.layers == (0, 1)
+    assert card.clips == classifier.spec and card.encoder.layers == (0, 1)
     assert torch.equal(head.linear.weight, classifier.head.linear.weight)
 
 

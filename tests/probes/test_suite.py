@@ -9,18 +9,18 @@ from feature_worlds import memory_world, tiny_encoder
 
 from nexus.data.catalog import Catalog
 from nexus.data.clip_source import ClipSource
-from nexus.data.clips import ClipConfig
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import DataError
 from nexus.features.extract import pixel_features
 from nexus.probes.columns import class_columns, is_quantity
 from nexus.probes.suite import measure_encoder, measure_pixels
 
-CLIP = ClipConfig(num_frames=4)
+CLIP = ClipSpec(num_frames=4, size=16)
 
 
 def world(folder: Path, lengths: list[int], column: list[str]) -> tuple[Catalog, ClipSource]:
     catalog, decoder = memory_world(folder, lengths, labels=column)
-    return catalog, ClipSource(catalog, CLIP, 16, decoder=decoder)
+    return catalog, ClipSource(CLIP, catalog, decoder)
 
 
 def test_files_that_are_too_short_are_named_once(tmp_path: Path) -> None:

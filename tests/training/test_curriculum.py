@@ -4,19 +4,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus.data.shape import ClipShape
-from nexus.training.curriculum import ShapeByBatch, Stage, check_table, shape_at, stages_of
+from nexus.data.clip_spec import ClipSpec
+from nexus.training.curriculum import ClipByBatch, Stage, check_table, clip_at, stages_of
 
 TABLE = ((0, 8), (100, 16, 32), (200, 16, (48, 64)), (300, 24))
-STAGES = stages_of(TABLE, (16, 32))
+STAGES = stages_of(TABLE, ClipSpec(stride=3, short_side=40, size=(16, 32)))
+
+
+def clip(num_frames, size):
+    return ClipSpec(stride=3, short_side=40, num_frames=num_frames, size=size)
 
 
 def test_rows_without_a_picture_size_have_the_models():
     assert (
-        Stage(0, ClipShape(8, (16, 32))),
-        Stage(100, ClipShape(16, (32, 32))),
-        Stage(200, ClipShape(16, (48, 64))),
-        Stage(300, ClipShape(24, (16, 32))),
+        Stage(0, clip(8, (16, 32))),
+        Stage(100, clip(16, (32, 32))),
+        Stage(200, clip(16, (48, 64))),
+        Stage(300, clip(24, (16, 32))),
     ) == STAGES
 
 
@@ -24,7 +28,7 @@ def test_rows_without_a_picture_size_have_the_models():
     ("step", "stage"), [(0, 0), (99, 0), (100, 1), (199, 1), (200, 2), (299, 2), (10**6, 3)]
 )
 def test_the_last_row_that_has_come_counts(step, stage):
-    assert shape_at(STAGES, step) == STAGES[stage].shape
+    assert clip_at(STAGES, step) == STAGES[stage].clip
 
 
 @given(
@@ -40,18 +44,18 @@ def test_against_a_slow_walk_through_the_table(rows, step):
     for i, (at, size) in enumerate(rows):
         if step >= at:
             sides = {None: (8, 8), 16: (16, 16), (16, 24): (16, 24)}[size]
-            expected = ClipShape(2 * i + 2, sides)
-    assert shape_at(stages_of(table, (8, 8)), step) == expected
+            expected = ClipSpec(num_frames=2 * i + 2, size=sides)
+    assert clip_at(stages_of(table, ClipSpec(size=8)), step) == expected
 
 
 def test_all_micro_batches_of_a_step_have_one_shape():
-    shape = ShapeByBatch(stages_of(((0, 4), (2, 8, 24)), (16, 16)), batches_per_step=3)
-    first, second = ClipShape(4, (16, 16)), ClipShape(8, (24, 24))
+    shape = ClipByBatch(stages_of(((0, 4), (2, 8, 24)), ClipSpec(size=16)), batches_per_step=3)
+    first, second = ClipSpec(num_frames=4, size=16), ClipSpec(num_frames=8, size=24)
     assert [shape(number) for number in range(9)] == [first] * 6 + [second] * 3
 
 
 def test_workers_can_hold_it():
-    shape = ShapeByBatch(STAGES, 2)
+    shape = ClipByBatch(STAGES, 2)
     assert pickle.loads(pickle.dumps(shape)) == shape
 
 

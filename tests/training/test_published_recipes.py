@@ -4,7 +4,6 @@ import pytest
 import torch
 from oracles.tiny import SMALL_SIZE, clips, stir
 
-from nexus.data.shape import ClipShape
 from nexus.models.ssl import VJEPAConfig, build_model
 from nexus.training.curriculum import Stage
 from nexus.training.optim import rates_at
@@ -76,8 +75,9 @@ def test_vjepa2_is_the_published_run():
     assert (model.loss, model.target_norm, model.target_input) == ("l1", "layer", "clip")
     assert (model.ema_momentum, model.ema_schedule) == (0.99925, "constant")
     assert training.batch_size * training.accumulation == 3072
-    assert recipe.stages[0] == Stage(0, ClipShape(16, (256, 256)))
-    assert recipe.stages[1] == Stage(240_000, ClipShape(64, (256, 256)))
+    assert recipe.stages[0] == Stage(0, recipe.data.clip)
+    assert recipe.stages[1] == Stage(240_000, recipe.data.clip.with_changes(num_frames=64))
+    assert (recipe.data.clip.num_frames, recipe.data.clip.size) == (16, (256, 256))
     assert recipe.optim.clip_grad is None and training.precision == "bf16"
     rates = {step: rates_at(recipe.optim, step, steps=training.steps) for step in (11_999, 251_999)}
     assert rates[11_999] == {"lr": 5.25e-4, "weight_decay": 0.04}

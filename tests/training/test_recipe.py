@@ -1,7 +1,7 @@
 import pytest
 
 from nexus.config import write_yaml
-from nexus.data.shape import ClipShape
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import ConfigError
 from nexus.models.ssl import VJEPAConfig, build_model
 from nexus.training.curriculum import Stage
@@ -58,16 +58,16 @@ def test_clips_are_as_long_as_the_model_says():
 
 
 def test_the_curriculum():
-    assert load_recipe("small").stages == (Stage(0, ClipShape(8, (32, 32))),)
+    assert load_recipe("small").stages == (Stage(0, ClipSpec(num_frames=8, size=32)),)
     recipe = load_recipe("small", ["training.curriculum=[[0, 4], [100, 8, 64]]"])
     assert recipe.stages == (
-        Stage(0, ClipShape(4, (32, 32))),
-        Stage(100, ClipShape(8, (64, 64))),
+        Stage(0, ClipSpec(num_frames=4, size=32)),
+        Stage(100, ClipSpec(num_frames=8, size=64)),
     )
     assert Recipe.from_mapping(recipe.to_mapping()).stages == recipe.stages
     for steps, last in ((0, 0), (100, 0), (101, 1), (1000, 1)):  # a short run ends early
         ended = recipe.with_changes(training=recipe.training.with_changes(steps=steps))
-        assert ended.final_shape == recipe.stages[last].shape
+        assert ended.final_clip == recipe.stages[last].clip
 
 
 @pytest.mark.parametrize(
