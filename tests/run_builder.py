@@ -15,6 +15,11 @@ ARMS = {
     "anti-collapse term only": (0.271, 0.412),
     "EMA only": (0.263, 0.489),
 }
+ROLES = {
+    "random init": "untrained",
+    **dict.fromkeys(("pixels, raw MSE", "pixels, normalised"), "baseline"),
+    **dict.fromkeys(("anti-collapse term only", "EMA only"), "baseline"),
+}
 TASKS = (("direction", 0.125), ("shape", 0.25))
 RECIPE = """\
 recipe: small
@@ -35,6 +40,7 @@ Builder = Callable[..., Path]
 def run_info(**changes: Any) -> dict[str, Any]:
     """run.json of a finished run."""
     return {
+        "format": 2,
         "status": "finished",
         "command": "nexus pretrain 'toy world/labels.csv' --recipe small --out runs/toy",
         "recipe": "small",
@@ -123,7 +129,8 @@ def probe_rows(arms: dict[str, tuple[float, ...]] | None = None) -> list[dict[st
                 values = np.round(middle + 0.012 * rng.standard_normal(3), 4)
                 half = 4.303 * values.std(ddof=1) / np.sqrt(3)
                 rows.append({
-                    "arm": arm, "task": task, "probe": probe, "metric": "accuracy",
+                    "arm": arm, "role": ROLES.get(arm, "trained"), "task": task, "probe": probe,
+                    "metric": "accuracy",
                     "values": values.tolist(), "seeds": [0, 1, 2], "mean": float(values.mean()),
                     "ci95": [float(values.mean() - half), float(values.mean() + half)],
                     "chance": chance, "n_train": 800, "n_validation": 200, "n_test": 400,

@@ -13,7 +13,6 @@ perhaps a hidden leftover that `discard_leftovers` removes.
 """
 
 import json
-import re
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -28,10 +27,10 @@ from nexus.atomic import atomic_folder, write_json
 from nexus.checkpoints.weights import load_weights, save_weights
 from nexus.errors import CheckpointError, ConfigError
 from nexus.models.ssl import build_model
+from nexus.runs.folder import CHECKPOINT
 
 MODEL_FILE, CONFIG_FILE, STATE_FILE = "model.safetensors", "config.json", "state.pt"
 LATEST_FILE = "latest.json"
-FOLDER_NAME = re.compile(r"step_(\d{8,})")
 LEFTOVER_PREFIX = ".leftover-"
 
 
@@ -196,7 +195,7 @@ def discard_leftovers(root: str | Path) -> int:
 def _steps(root: Path) -> list[int]:
     if not root.is_dir():
         return []
-    matches = (FOLDER_NAME.fullmatch(folder.name) for folder in root.iterdir())
+    matches = (CHECKPOINT.fullmatch(folder.name) for folder in root.iterdir())
     return sorted(int(match[1]) for match in matches if match)
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nexus.atomic import write_json, write_text
+from nexus.atomic import write_text
 from nexus.config import merge, parse_overrides
 from nexus.data.catalog import Catalog
 from nexus.data.clip_source import ClipSource
@@ -24,11 +24,10 @@ from nexus.features.pictures import write_pictures
 from nexus.jobs.arms import BASELINE, Arm, Failure, Outcome, last_row
 from nexus.jobs.console import messages, progress, say_each
 from nexus.jobs.pretraining import RunResult
-from nexus.jobs.probing import PIXELS_ARM, RANDOM_ARM, probe_arms
+from nexus.jobs.probing import probe_arms
 from nexus.jobs.runs import (
     clip_source,
     frames_needed,
-    is_finished,
     load_for_measuring,
     read_videos,
 )
@@ -36,13 +35,13 @@ from nexus.jobs.starting import read_start, start_of
 from nexus.models.encoder import VideoEncoder
 from nexus.models.ssl import SelfSupervisedModel
 from nexus.probes.columns import label_columns
-from nexus.probes.results import probe_row
+from nexus.probes.results import probe_rows
 from nexus.probes.suite import Measured, check_kinds, measure_encoder
 from nexus.report import adaptation as wording
 from nexus.report.page import write_report
-from nexus.runs.folder import RunDirectory, changed_keys
+from nexus.runs.folder import RunDirectory, changed_keys, is_finished
 from nexus.runs.results import write_probe_rows
-from nexus.runs.schema import Adaptation, ProbeRow
+from nexus.runs.schema import Adaptation, InitInfo, ProbeRow, ProblemRow
 from nexus.training.feed import describe_data, training_part
 from nexus.training.loop import train
 from nexus.training.recipe import Recipe, load_recipe, read_run_recipe
@@ -203,8 +202,8 @@ class Sweep:
         if arm.is_baseline or not (folder / "run.json").exists():
             return ""
         info = RunDirectory(folder).read_info()
-        kind, _, reason = str(info.get("error") or "").partition(": ")
-        return reason if info.get("status") == "failed" and kind == TrainingError.__name__ else ""
+        kind, _, reason = (info.error or "").partition(": ")
+        return reason if info.status == "failed" and kind == TrainingError.__name__ else ""
 
     def check_videos(self, folder: Path) -> None:
         """Check that a run that is there was trained on the videos at hand.
@@ -212,14 +211,15 @@ class Sweep:
         Raises:
             TrainingError: it was trained on others.
         """
-        before = RunDirectory(folder).read_info().get("data") or {}
+        before = RunDirectory(folder).read_info().data
         now = describe_data(training_part(self.catalog, self.recipe(Arm()).data.split))
-        if before.get("fingerprint") == now["fingerprint"]:
+        if before.fingerprint == now.fingerprint:
             return
+        changed = changed_keys(before.model_dump(), now.model_dump())
         lines = [
-            f"{key}: {before.get(key)!r} in the run, {now[key]!r} now"
-            for key in ("source", "videos", "seconds")
-            if before.get(key) != now[key]
+            f"{key}: {old!r} in the run, {new!r} now"
+            for key, (old, new) in changed.items()
+            if key in ("source", "videos", "seconds")
         ]
         raise TrainingError(
             "\n  - ".join([f"{folder} was trained on other videos (by name or length)", *lines])
@@ -230,11 +230,13 @@ class Sweep:
     @cached_property
     def kept(self) -> Start:
         """The weights as the baseline has them, parts that started afresh included."""
-        return replace(read_start(self.folder(Arm())), facts=self.origin())
+        return replace(read_start(self.folder(Arm())), origin=self.origin())
 
-    def origin(self) -> dict[str, Any]:
+    def origin(self) -> InitInfo:
         """What the baseline's records say of the weights."""
-        return dict(RunDirectory(self.folder(Arm())).read_info()["init"])
+        init = RunDirectory(self.folder(Arm())).read_info().init
+        assert init is not None, "the baseline starts from the weights"
+        return init
 
     def measure(self, arm: Arm) -> Outcome | Failure:
         """Probe a run that has come to its end.
@@ -290,12 +292,12 @@ class Sweep:
             strict=False,
         )  # fmt: skip
         untouched = [] if best.arm.is_baseline else self.untouched(outcomes[0])
-        own = [row for row in rows if row.arm not in (RANDOM_ARM, PIXELS_ARM)]
+        own = [row for row in rows if row.role == "trained"]
         rows = [*own, *untouched, *rows[len(own) :]]
         write_probe_rows(results / "probes.json", rows, notes=more)
         found = self.result(endings, outcomes[0].measured, best, more)
         for path in (self.out / RESULT, results / RESULT):
-            write_json(path, found.model_dump(mode="json"))
+            found.save(path)
         table = wording.markdown(found)
         write_text(self.out / "table.md", table)
         page = write_report(best.folder)
@@ -310,7 +312,7 @@ class Sweep:
     def untouched(self, baseline: Outcome) -> list[ProbeRow]:
         """What the weights are worth as they were, on the test split."""
         seed = self.recipe(baseline.arm).training.seed
-        return [probe_row(BASELINE, {seed: each}) for each in baseline.measured.results.values()]
+        return probe_rows(BASELINE, "start", {seed: baseline.measured.results})
 
     def result(
         self,
@@ -324,24 +326,22 @@ class Sweep:
         probes = dict.fromkeys(probe for _, probe in first.results)
         problems = self.problems(first)
         notes = [*first.notes, *more, *self.seen_before(), *_left_out(problems)]
-        return Adaptation.model_validate(
-            {
-                "init": self.origin(),
-                "probe": ", ".join(probes),
-                "metrics": metrics,
-                "rows": [ending.row() for ending in endings],
-                "chosen": best.arm.name,
-                "notes": list(dict.fromkeys(notes)),
-                "problems": problems,
-            }
+        return Adaptation(
+            init=self.origin(),
+            probe=", ".join(probes),
+            metrics=metrics,
+            rows=tuple(ending.row() for ending in endings),
+            chosen=best.arm.name,
+            notes=tuple(dict.fromkeys(notes)),
+            problems=tuple(problems),
         )
 
-    def problems(self, measured: Measured) -> list[dict[str, Any]]:
+    def problems(self, measured: Measured) -> list[ProblemRow]:
         """What is wrong with files, of videos and labels, each once; and where it was noticed."""
         known = dict.fromkeys([*self.catalog.problems, *self.labelled.problems])
         late = [problem for problem in measured.problems if problem not in known]
         return [
-            {**problem.to_mapping(), "stage": stage}
+            ProblemRow(**problem.to_mapping(), stage=stage)
             for stage, found in (("check", known), ("probe", late))
             for problem in found
         ]
@@ -366,9 +366,9 @@ def _more_patient(folder: Path, recipe: Recipe) -> bool:
     return any(key in PATIENCE for key in changed_keys(before, recipe.to_mapping()))
 
 
-def _left_out(problems: Sequence[Mapping[str, Any]]) -> list[str]:
+def _left_out(problems: Sequence[ProblemRow]) -> list[str]:
     """A line about the files that are not used; the first of them by name."""
-    reasons = {each["path"]: each["reason"] for each in problems if each["fatal"]}
+    reasons = {each.path: each.reason for each in problems if each.fatal}
     if not reasons:
         return []
     named = [f"{path} ({reason})" for path, reason in list(reasons.items())[:SHOWN_PROBLEMS]]

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from nexus.probes.suite import Measured
-from nexus.runs.read import read_run
+from nexus.runs.folder import RunDirectory
+from nexus.runs.journal import Journal
+from nexus.runs.schema import AdaptationRow
 
 BASELINE = "no adaptation"
 
@@ -55,10 +57,9 @@ class Outcome:
         """What runs are compared by: the mean over the tasks."""
         return sum(self.validation.values()) / len(self.validation)
 
-    def row(self) -> dict[str, Any]:
-        """Its line in the table, see `nexus.runs.schema.AdaptationRow`."""
-        told = {"validation": self.validation, "score": self.score}
-        return {**_facts(self.arm, self.folder), **told}
+    def row(self) -> AdaptationRow:
+        """Its line in the table."""
+        return _row(self.arm, self.folder, validation=self.validation, score=self.score)
 
 
 @dataclass(frozen=True)
@@ -69,24 +70,35 @@ class Failure:
     folder: Path
     reason: str
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> AdaptationRow:
         """Its line in the table."""
-        return {**_facts(self.arm, self.folder), "failed": self.reason}
+        return _row(self.arm, self.folder, failed=self.reason)
 
 
 def last_row(folder: Path) -> Mapping[str, Any]:
     """The last line of a run's journal; empty where there is none."""
-    rows = read_run(folder).journal.rows
+    run = RunDirectory(folder)
+    rows = Journal.read(run.journal_file).rows if run.journal_file.exists() else ()
     return rows[-1] if rows else {}
 
 
-def _facts(arm: Arm, folder: Path) -> dict[str, Any]:
+def _row(
+    arm: Arm,
+    folder: Path,
+    *,
+    validation: Mapping[str, float] | None = None,
+    score: float | None = None,
+    failed: str = "",
+) -> AdaptationRow:
     last = last_row(folder)
-    return {
-        "arm": arm.name,
-        "lr": arm.lr,
-        "ema_momentum": arm.momentum,
-        "loss": last.get("loss"),
-        "health": str(last.get("health", "")),
-        "train_seconds": read_run(folder).info.train_seconds if last else None,
-    }
+    return AdaptationRow(
+        arm=arm.name,
+        lr=arm.lr,
+        ema_momentum=arm.momentum,
+        validation=validation or {},
+        score=score,
+        loss=last.get("loss"),
+        health=str(last.get("health", "")),
+        train_seconds=RunDirectory(folder).read_info().train_seconds if last else None,
+        failed=failed,
+    )

@@ -9,9 +9,8 @@ from pathlib import Path
 import yaml
 
 from nexus.checkpoints.load import LAYOUTS, Loaded
-from nexus.errors import RunError
-from nexus.jobs.runs import run_folder
 from nexus.report.tables import markdown_table
+from nexus.runs.folder import find_run
 from nexus.runs.read import RunFiles, read_run
 from nexus.version import nexus_version
 
@@ -152,13 +151,8 @@ def _training(loaded: Loaded) -> list[str]:
 
 
 def _run_of(loaded: Loaded) -> RunFiles | None:
-    folder = run_folder(loaded.path)
-    if loaded.kind != "nexus" or not (folder / "recipe.yaml").exists():
-        return None
-    try:
-        return read_run(folder)
-    except RunError:
-        return None
+    folder = find_run(loaded.path) if loaded.kind == "nexus" else None
+    return read_run(folder) if folder else None
 
 
 def _code(text: str) -> str:

@@ -17,8 +17,9 @@ from nexus.data.catalog import Catalog
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import DataError
-from nexus.jobs.runs import clip_source, expanded, find_run, load_run, run_folder
+from nexus.jobs.runs import clip_source, load_run
 from nexus.models.encoder import VideoEncoder, clip_grid, off_distribution
+from nexus.runs.folder import expanded, find_run, run_folder
 from nexus.training.environment import choose_device
 from nexus.training.recipe import Recipe
 

@@ -15,6 +15,7 @@ from nexus.jobs.starting import start_of
 from nexus.probes.columns import label_columns
 from nexus.report.page import write_report
 from nexus.report.tables import markdown_table
+from nexus.runs.folder import RunDirectory
 from nexus.runs.read import read_run
 from nexus.runs.results import write_probe_rows
 from nexus.toy.world import ToyConfig, write_toy_world
@@ -121,7 +122,7 @@ def demo(out: str | Path = "demo", *, seed: int = 0) -> RunResult:
 
 
 def _is_done(run: Path, seed: int) -> bool:
-    info = read_run(run).info
+    info = RunDirectory(run).read_info()
     return info.status == "finished" and info.seed == seed
 
 

@@ -10,9 +10,8 @@ from nexus.checkpoints.probe_folder import CARD_FILE, WEIGHTS_FILE, upgraded
 from nexus.checkpoints.weights import tensor_digest
 from nexus.errors import DataError
 from nexus.jobs.console import say_notes
-from nexus.jobs.runs import expanded
 from nexus.probes.classifier import VideoClassifier
-from nexus.runs.folder import changed_keys
+from nexus.runs.folder import changed_keys, expanded
 from nexus.runs.results import write_probe_rows
 from nexus.runs.schema import ProbeRow
 

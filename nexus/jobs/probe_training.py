@@ -26,12 +26,13 @@ from nexus.features.tokens import JoinedTokens, TokenSource, token_source
 from nexus.jobs.console import messages, progress, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder
 from nexus.jobs.probe_place import check_free, check_writable, keep_rows
-from nexus.jobs.runs import data_of, expanded, read_videos
+from nexus.jobs.runs import read_videos
 from nexus.probes.attentive import FittedProbe, fit_attentive
 from nexus.probes.columns import brief, class_columns
 from nexus.probes.results import probe_row
 from nexus.probes.splits import class_task
 from nexus.probes.sweep import PUBLISHED, AttentiveProbeConfig
+from nexus.runs.folder import data_of, expanded
 from nexus.runs.schema import ProbeRow
 
 
@@ -157,7 +158,7 @@ def train_probe(
         card = _card(best, column, training, identity, spec)
         save_probe(folder, best.head, card)
         seed = opened.recipe.training.seed if opened.recipe else 0
-        row = probe_row(opened.name, {seed: [one.result for one in fitted]})
+        row = probe_row(opened.name, "trained", {seed: [one.result for one in fitted]})
         keep_rows(opened.results / "probes.json", [row], notes=best.result.notes)
         trained.append(TrainedProbe(folder, row))
     return trained

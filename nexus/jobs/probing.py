@@ -13,25 +13,20 @@ from nexus.jobs.opening import is_run
 from nexus.jobs.probe_place import keep_rows
 from nexus.jobs.runs import (
     clip_source,
-    data_of,
-    expanded,
     frames_needed,
     load_for_measuring,
     read_videos,
-    run_folder,
 )
 from nexus.jobs.weights_probing import probe_weights
 from nexus.models.encoder import VideoEncoder
 from nexus.models.ssl import build_model
 from nexus.probes.columns import label_columns
-from nexus.probes.results import probe_row
+from nexus.probes.results import RANDOM_ARM, pixel_rows, probe_rows
 from nexus.probes.suite import measure_encoder, measure_pixels, notes_of
-from nexus.runs.read import read_run
+from nexus.runs.folder import RunDirectory, data_of, expanded, run_folder
 from nexus.runs.schema import ProbeRow
 from nexus.training.recipe import Recipe
 from nexus.training.rng import kept_rng, seed_everything
-
-RANDOM_ARM, PIXELS_ARM = "random init", "raw pixels"
 
 
 def probe(
@@ -106,7 +101,7 @@ def probe_arms(
 ) -> tuple[list[ProbeRow], list[str]]:
     """The run's encoder, the same one untrained, and raw pixels: rows by arm, and notes."""
     card = read_card(run)
-    info = read_run(run_folder(run)).info
+    info = RunDirectory(run_folder(run)).read_info()
     with kept_rng():
         seed_everything(settings.training.seed)
         untrained = build_model(card.kind, card.config).evaluation_encoder()
@@ -116,22 +111,15 @@ def probe_arms(
         "cache_dir": run_folder(run) / "results" / "features",
     }
     with progress("probing") as tick:
-        arms = {
-            card.kind: measure_encoder(
-                encoder, source, columns, seeds=seeds, strict=strict, progress=tick, **options
-            ),
-            RANDOM_ARM: measure_encoder(
-                untrained, source, columns, seeds=seeds, progress=tick, **options
-            ),
-            PIXELS_ARM: measure_pixels(source, columns, **options),
-        }
-    rows = [
-        probe_row(
-            arm,
-            {settings.training.seed: found},
-            train_seconds=info.train_seconds if arm == card.kind else None,
+        own = measure_encoder(
+            encoder, source, columns, seeds=seeds, strict=strict, progress=tick, **options
         )
-        for arm, measured in arms.items()
-        for found in measured.results.values()
+        fresh = measure_encoder(untrained, source, columns, seeds=seeds, progress=tick, **options)
+        pixels = measure_pixels(source, columns, **options)
+    seed = settings.training.seed
+    rows = [
+        *probe_rows(card.kind, "trained", {seed: own.results}, train_seconds=info.train_seconds),
+        *probe_rows(RANDOM_ARM, "untrained", {seed: fresh.results}),
+        *pixel_rows(pixels.results, seed),
     ]
-    return rows, notes_of(arms[card.kind], arms[PIXELS_ARM])
+    return rows, notes_of(own, pixels)

@@ -3,22 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from nexus.checkpoints.files import FOLDER_NAME, load_checkpoint_model
+from nexus.checkpoints.files import load_checkpoint_model
 from nexus.config import read_yaml
 from nexus.data.cache import CacheConfig
 from nexus.data.catalog import Catalog, scan
 from nexus.data.clip_source import ClipSource
 from nexus.data.decode import choose_decoder
 from nexus.data.index import user_index_dir
-from nexus.errors import CheckpointError, DataError
+from nexus.errors import CheckpointError
 from nexus.jobs.console import progress
 from nexus.models.ssl import SelfSupervisedModel
-from nexus.runs.read import read_run
+from nexus.runs.folder import expanded, run_folder
 from nexus.training.environment import choose_device
 from nexus.training.recipe import Recipe
-
-RUN, CHECKPOINTS = ("recipe.yaml", "run.json"), "checkpoints"
-"""What marks a run's folder, and the folder of its checkpoints."""
 
 
 def read_videos(data: str | Path | Sequence[str | Path], min_frames: int = 1) -> Catalog:
@@ -77,52 +74,3 @@ def load_for_measuring(
     recipe = settings or own
     model.to(choose_device("cpu" if recipe.training.device == "cpu" else "auto"))
     return model, recipe
-
-
-def is_finished(run: str | Path) -> bool:
-    """Whether there is a run in this folder that came to its end."""
-    folder = Path(run)
-    return (folder / "run.json").exists() and read_run(folder).info.status == "finished"
-
-
-def expanded(source: str | Path) -> str | Path:
-    """A source with `~` as the home folder; a string stays one, since only they can be hub ids."""
-    if not str(source).startswith("~"):
-        return source
-    found = Path(source).expanduser()
-    return found if isinstance(source, Path) else str(found)
-
-
-def find_run(source: str | Path) -> Path | None:
-    """The run's folder for a run, its checkpoints folder, or one of its checkpoints; else None.
-
-    A run's folder holds recipe.yaml and run.json; other folders in it, such as converted weights,
-    are not the run.
-    """
-    folder = Path(expanded(source))
-    if not folder.is_dir():
-        return None
-    candidates, real = [folder], folder.resolve()
-    if real.name == CHECKPOINTS:
-        candidates.append(real.parent)
-    elif real.parent.name == CHECKPOINTS and FOLDER_NAME.fullmatch(real.name):
-        candidates.append(real.parents[1])
-    runs = (found for found in candidates if all((found / name).exists() for name in RUN))
-    return next(runs, None)
-
-
-def run_folder(run: str | Path) -> Path:
-    """The run's folder as `find_run` knows it; where there is no run, the path itself."""
-    return find_run(run) or Path(expanded(run))
-
-
-def data_of(run: str | Path) -> str | list[str]:
-    """What a run was trained on.
-
-    Raises:
-        DataError: the run does not say.
-    """
-    source = read_run(run_folder(run)).info.data.source
-    if source is None:
-        raise DataError(f"{run} does not say what it was trained on; name the data after it")
-    return source if isinstance(source, str) else list(source)

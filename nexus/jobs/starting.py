@@ -1,6 +1,5 @@
 """`--init`: published weights or a run's as the start of a run, and what a resumed one needs."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from nexus.checkpoints.weights import tensor_digest
 from nexus.errors import TrainingError
 from nexus.models.predictor import PredictorConfig
 from nexus.runs.folder import RunDirectory
+from nexus.runs.schema import InitInfo
 from nexus.training.recipe import read_run_recipe
 from nexus.training.rng import kept_rng
 from nexus.training.start import PREDICTOR, Start
@@ -35,17 +35,17 @@ def read_start(weights: str | Path) -> Start:
         config = {
             key: each for key, each in config.items() if key not in PredictorConfig.model_fields
         }
-    facts = {
-        "source": str(weights),
-        "place": _place_of(weights),
-        "layout": loaded.kind,
-        "path": str(loaded.path),
-        "revision": loaded.revision,
-        "sha256": tensor_digest(tensors, exact=True),
-        "report": loaded.explain(),
-        "notes": list(loaded.notes),
-    }
-    return Start(config, tensors, facts)
+    origin = InitInfo(
+        source=str(weights),
+        place=_place_of(weights),
+        layout=loaded.kind,
+        path=str(loaded.path),
+        revision=loaded.revision,
+        sha256=tensor_digest(tensors, exact=True),
+        report=loaded.explain(),
+        notes=tuple(loaded.notes),
+    )
+    return Start(config, tensors, origin)
 
 
 def start_of(
@@ -66,7 +66,7 @@ def start_of(
             return None, None
         start = read_start(init)
         return start, dict(start.config)
-    recorded = run.read_info().get("init")
+    recorded = run.read_info().init
     if init is not None and not recorded:
         raise TrainingError(
             f"{out} holds a run that started from nothing, not from {init}; resume it without "
@@ -75,7 +75,7 @@ def start_of(
     if not recorded:
         return None, None
     if init is not None and not _are_the_same(init, recorded):
-        origin = recorded.get("place") or recorded["source"]
+        origin = recorded.place or recorded.source
         raise TrainingError(
             f"{out} holds a run that started from {origin}, not from {_place_of(init) or init}; "
             f"go on with --init {origin}, or choose another --out"
@@ -86,17 +86,17 @@ def start_of(
     return read_start(init), model
 
 
-def _are_the_same(init: str | Path, recorded: Mapping[str, Any]) -> bool:
+def _are_the_same(init: str | Path, recorded: InitInfo) -> bool:
     """Whether these are the weights of a run's records, wherever they lie and whatever their name.
 
     Weights that lie at another place than recorded are read, to compare what is in them.
     """
     place = _place_of(init)
     if place is None:
-        return str(init) in (recorded["source"], recorded.get("place"))
-    if place == recorded.get("place"):
+        return str(init) in (recorded.source, recorded.place)
+    if place == recorded.place:
         return True
-    return read_start(init).facts["sha256"] == recorded.get("sha256")
+    return read_start(init).origin.sha256 == recorded.sha256
 
 
 def _place_of(weights: str | Path) -> str | None:

@@ -10,11 +10,9 @@ from nexus.jobs.opening import open_encoder
 from nexus.jobs.probe_place import keep_rows
 from nexus.jobs.runs import read_videos
 from nexus.probes.columns import label_columns
-from nexus.probes.results import probe_row
+from nexus.probes.results import pixel_rows, probe_rows
 from nexus.probes.suite import measure_encoder, measure_pixels, notes_of
 from nexus.runs.schema import ProbeRow
-
-PIXELS = "raw pixels"
 
 
 def probe_weights(
@@ -52,31 +50,22 @@ def probe_weights(
     say_notes([*opened.notes, opened.off_distribution()])
     clip_source, folder = opened.reading(catalog), opened.results
     with progress("probing") as tick:
-        arms = {
-            opened.name: measure_encoder(
-                opened.encoder,
-                clip_source,
-                columns,
-                kinds=kinds,
-                seeds=seeds,
-                strict=label is not None,
-                cache_dir=folder / "features",
-                progress=tick,
-            ),
-            PIXELS: measure_pixels(
-                clip_source, columns, kinds=kinds, cache_dir=folder / "features"
-            ),
-        }
-    weights = arms[opened.name]
-    notes = notes_of(weights, arms[PIXELS])
+        weights = measure_encoder(
+            opened.encoder,
+            clip_source,
+            columns,
+            kinds=kinds,
+            seeds=seeds,
+            strict=label is not None,
+            cache_dir=folder / "features",
+            progress=tick,
+        )
+        pixels = measure_pixels(clip_source, columns, kinds=kinds, cache_dir=folder / "features")
+    notes = notes_of(weights, pixels)
     say_each(weights.problems)
     say_notes(notes)
     if not weights.results:
         raise DataError(f"no label column of {catalog.source} can be learned: {'; '.join(notes)}")
-    rows = [
-        probe_row(arm, {0: found})
-        for arm, measured in arms.items()
-        for found in measured.results.values()
-    ]
+    rows = probe_rows(opened.name, "trained", {0: weights.results}) + pixel_rows(pixels.results, 0)
     keep_rows(folder / "probes.json", rows, notes=notes)
     return rows

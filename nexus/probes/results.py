@@ -5,7 +5,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nexus.probes.metrics import mean_interval, wilson_interval
-from nexus.runs.schema import ProbeRow
+from nexus.runs.schema import ProbeRow, Role
+
+RANDOM_ARM, PIXELS_ARM = "random init", "raw pixels"
+"""What the arms that need no training are called in tables."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,36 @@ class ProbeResult:
         return asdict(self)
 
 
+Results = Mapping[tuple[str, str], Sequence[ProbeResult]]
+"""The results of one arm by (task, probe), one for each probe seed."""
+
+
+def probe_rows(
+    arm: str, role: Role, measured: Mapping[int, Results], *, train_seconds: float | None = None
+) -> list[ProbeRow]:
+    """A row for each task and probe of an arm that was measured for some pretraining seeds."""
+    return [
+        probe_row(
+            arm,
+            role,
+            {seed: results[key] for seed, results in measured.items()},
+            train_seconds=train_seconds,
+        )
+        for key in next(iter(measured.values()))
+    ]
+
+
+def pixel_rows(results: Results, seed: int) -> list[ProbeRow]:
+    """The rows of raw pixels: the nearest video's label is looked up, other probes learn."""
+    return [
+        probe_row(PIXELS_ARM, "lookup" if probe == "knn" else "baseline", {seed: each})
+        for (_, probe), each in results.items()
+    ]
+
+
 def probe_row(
     arm: str,
+    role: Role,
     results: Mapping[int, ProbeResult | Sequence[ProbeResult]],
     *,
     train_seconds: float | None = None,
@@ -92,6 +123,7 @@ def probe_row(
         high = sum(result.ci95[1] for result in every) / len(every)
     return ProbeRow(
         arm=arm,
+        role=role,
         task=first.task,
         probe=first.probe,
         metric=first.metric,

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from nexus.report import tables
+from nexus.runs.folder import how_to_continue
 from nexus.runs.read import RunFiles
 
 
@@ -99,10 +100,7 @@ def resume_command(run: RunFiles) -> str:
         return shlex.join(
             ["nexus", "pretrain", source, "--recipe", recipe, "--out", out, "--resume"]
         )
-    if command.startswith(("nexus demo", "nexus adapt")):  # they go on by themselves
-        return command
-    command = command.replace(" --no-report", "")
-    return command if " --resume" in command else f"{command} --resume"
+    return how_to_continue(command.replace(" --no-report", ""))
 
 
 def repeat_command(run: RunFiles) -> str:

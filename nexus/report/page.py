@@ -86,7 +86,7 @@ def write_study_report(
         facts={name: value for name, value in told.items() if value},
         pictures=probe_pictures(table.rows),
         markdown=tables.markdown_table(table),
-        **_probe_parts(table, None),
+        **_probe_parts(table),
     )
     write_text(out, page)
     return Path(out)
@@ -130,18 +130,18 @@ def _contents(run: RunFiles) -> dict[str, Any]:
         "data": facts.data_and_model(run),
         "repeat_command": facts.repeat_command(run),
         "check_command": facts.check_command(run),
-        **_probe_parts(run.probes, info.model.kind),
+        **_probe_parts(run.probes),
     }
 
 
-def _probe_parts(table: ProbeTable | None, kind: str | None) -> dict[str, Any]:
+def _probe_parts(table: ProbeTable | None) -> dict[str, Any]:
     if table is None or not table.rows:
         return {"grid": None, "rows": (), "own": None, "legend": "", "table_notes": ()}
     grid = tables.grid_of(table.rows)
     return {
         "grid": grid,
         "rows": table.rows,
-        "own": main_arm(table.rows, kind),
+        "own": main_arm(table.rows),
         "legend": tables.legend(grid),
         "table_notes": table.notes,
     }

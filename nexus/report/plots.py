@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from nexus.report import canvas
 from nexus.report.tables import significant
-from nexus.runs.read import Journal
+from nexus.runs.journal import Journal
 from nexus.runs.schema import Horizon
 
 

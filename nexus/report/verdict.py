@@ -7,7 +7,8 @@ import numpy as np
 
 from nexus.report.tables import count, duration
 from nexus.report.worth import Comparison, comparisons
-from nexus.runs.read import Journal, RunFiles
+from nexus.runs.journal import Journal
+from nexus.runs.read import RunFiles
 
 _ALARMS = ("collapsing", "collapsed")
 
@@ -131,13 +132,13 @@ def _worth(run: RunFiles) -> Answer:
     question = "What are the features worth?"
     if run.probes is None or not run.probes.rows:
         return Answer(question, "open", "Not measured", "No probe has looked at them yet.")
-    lines = comparisons(run.probes, run.info.model.kind)
+    lines = comparisons(run.probes)
     rivals = [rival for line in lines for rival in line.rivals]
     if not rivals:
         return Answer(
             question, "open", "Not compared", "No baseline was probed beside them.", lines
         )
-    judged = [rival for rival in rivals if rival.untrained] or rivals
+    judged = [rival for rival in rivals if rival.before] or rivals
     ahead = all(rival.gap > 0 and rival.apart is not False for rival in judged)
     first = lines[0].rivals[0] if lines[0].rivals else rivals[0]
     return Answer(

@@ -7,30 +7,15 @@ from dataclasses import dataclass
 from nexus.report.tables import is_share
 from nexus.runs.schema import Horizon, ProbeRow, ProbeTable
 
-_OWN_NAMES = ("this run", "run", "this model", "encoder", "pretrained", "trained")
+BEFORE = ("untrained", "start")
+"""Roles of what a run started from: nothing, or weights before they were adapted."""
+RIVALS = (*BEFORE, "lookup", "baseline")
+"""Roles that this run is compared with."""
 
 
-def main_arm(rows: Sequence[ProbeRow], kind: str | None) -> str | None:
-    """The arm that is this run: by its name, by the model's kind, else the first no baseline."""
-    arms = list(dict.fromkeys(row.arm for row in rows))
-    for wanted in (*_OWN_NAMES, *([kind.lower()] if kind else [])):
-        for arm in arms:
-            if arm.lower() == wanted:
-                return arm
-    return next((arm for arm in arms if not _is_baseline(arm)), None)
-
-
-def _is_baseline(arm: str) -> bool:
-    return _is_untrained(arm) or _is_pixels(arm)
-
-
-def _is_untrained(arm: str) -> bool:
-    """Whether an arm is what a run started from: nothing, or weights before they were adapted."""
-    return "random" in arm.lower() or "no adaptation" in arm.lower()
-
-
-def _is_pixels(arm: str) -> bool:
-    return "pixel" in arm.lower()
+def main_arm(rows: Sequence[ProbeRow]) -> str | None:
+    """The arm that is this run: the first one that was trained."""
+    return next((row.arm for row in rows if row.role == "trained"), None)
 
 
 @dataclass(frozen=True)
@@ -42,7 +27,7 @@ class Rival:
     metric: str
     gap: float
     apart: bool | None  # do the intervals lie apart? None without intervals
-    untrained: bool
+    before: bool  # is it what this run started from?
 
     @property
     def size(self) -> str:
@@ -73,34 +58,27 @@ class Comparison:
     better: tuple[ProbeRow, ...] = ()
 
 
-def comparisons(table: ProbeTable, kind: str | None) -> tuple[Comparison, ...]:
+def comparisons(table: ProbeTable) -> tuple[Comparison, ...]:
     """For each task, this run beside each baseline under the same probe: linear where there is one.
 
     Taking each task's best probe instead would choose on the test split.
     """
-    own = main_arm(table.rows, kind)
+    own = main_arm(table.rows)
     found = []
     for task in dict.fromkeys(row.task for row in table.rows):
-        mine = [r for r in table.rows if r.task == task and r.arm == own and _known(r.mean)]
+        rows = [row for row in table.rows if row.task == task and _known(row.mean)]
+        mine = [row for row in rows if row.arm == own and row.role == "trained"]
         if not mine:
             continue
         row = next((r for r in mine if r.probe.lower() == "linear"), mine[0])
-        rivals = [
-            _rival(row, other)
-            for other in table.rows
-            if (other.task, other.probe, other.metric) == (task, row.probe, row.metric)
-            and _is_baseline(other.arm)
-            and other.arm != own
-            and _known(other.mean)
-        ]
-        rivals.sort(key=lambda rival: not rival.untrained)
-        others = [r for r in table.rows if r.task == task and r.arm != own and _is_baseline(r.arm)]
+        others = [r for r in rows if r.role in RIVALS and r.metric == row.metric]
+        rivals = [_rival(row, other) for other in others if other.probe == row.probe]
+        rivals.sort(key=lambda rival: not rival.before)
         best = max((r for r in mine if r.metric == row.metric), key=lambda r: r.mean or 0.0)
         better = [
             other
             for other in others
-            if (other.metric, _known(other.mean)) == (row.metric, True)
-            and other.probe != row.probe
+            if other.probe != row.probe
             and (other.mean or 0.0) > (best.mean or 0.0)
             and _apart(best, other) is not False
         ]
@@ -114,9 +92,7 @@ def _known(value: float | None) -> bool:
 
 def _rival(row: ProbeRow, other: ProbeRow) -> Rival:
     gap = (row.mean or 0.0) - (other.mean or 0.0)
-    return Rival(
-        other.arm, row.task, row.metric, gap, _apart(row, other), untrained=_is_untrained(other.arm)
-    )
+    return Rival(other.arm, row.task, row.metric, gap, _apart(row, other), other.role in BEFORE)
 
 
 def _apart(row: ProbeRow, rival: ProbeRow) -> bool | None:

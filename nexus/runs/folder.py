@@ -5,8 +5,7 @@ RUN/run.json       status, environment, data     RUN/problems.json  files that c
 RUN/checkpoints/   see `nexus.checkpoints`       RUN/log.txt        what was printed
 """
 
-import json
-import shlex
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -14,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nexus.atomic import write_json
 from nexus.config import Config, read_yaml, write_yaml
-from nexus.errors import TrainingError
+from nexus.errors import DataError, RunError, TrainingError
+from nexus.runs.schema import RunInfo, Status, reason_of
 
 if sys.platform != "win32":
     import fcntl
@@ -37,13 +36,12 @@ MAY_CHANGE = {
 """Keys that may differ when a run is resumed: none of them decides what the steps compute.
 `training.steps` is not among them, because every schedule of the run depends on it."""
 
-KEPT = ("command", "started", "threads", "init")
-"""Entries of `run.json` that a resumed run keeps; the same thread count gives the same bits, `init`
-says which weights it started from."""
+CHECKPOINTS, CHECKPOINT = "checkpoints", re.compile(r"step_(\d{8,})")
+"""The folder of a run's checkpoints, and what each of them is called."""
 
 
 class RunDirectory:
-    """Paths and small files of a run."""
+    """Paths and small files of a run; `info` is empty until the run is started or reopened."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
@@ -52,9 +50,9 @@ class RunDirectory:
         self.journal_file = self.root / "journal.jsonl"
         self.problems_file = self.root / "problems.json"
         self.log_file = self.root / "log.txt"
-        self.checkpoints = self.root / "checkpoints"
+        self.checkpoints = self.root / CHECKPOINTS
         self.tensorboard = self.root / "tensorboard"
-        self.info: dict[str, Any] = {}
+        self.info = RunInfo()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -86,7 +84,7 @@ class RunDirectory:
         """
         if not self.info_file.exists():
             return
-        status = self.read_info().get("status")
+        status = self.read_info().status
         if status != "failed" or any(self.checkpoints.glob("step_*")):
             raise TrainingError(
                 f"{self.root} already holds a run (status: {status}); add --resume to go on with "
@@ -117,24 +115,29 @@ class RunDirectory:
                 + "\nResume with the run's own recipe.yaml, or start a new run in another --out."
             )
 
-    def start(self, recipe: Config, facts: Mapping[str, Any]) -> None:
+    def start(self, recipe: Config, info: RunInfo) -> None:
         """Write down that a run starts here, or that the reopened one goes on.
 
         Args:
             recipe: as resolved.
-            facts: further entries of `run.json`. Of a run that goes on, `command`, `started` and
-                `threads` stay as they were.
+            info: what is run, and on what. Of a run that goes on, `command`, `started`, `threads`
+                (as many give the same bits) and `init` stay as they were.
         """
         write_yaml(self.recipe_file, recipe.to_mapping())
-        resumed = [*self.info["resumed"], now()] if self.info else []
-        state = {"status": "running", "ended": None, "error": None, "resumed": resumed}
-        fresh = {"started": now(), "threads": None}
-        kept = {key: self.info[key] for key in KEPT if key in self.info}
-        self.update({**state, **facts, **fresh, **kept})
+        info, before = info.with_changes(status="running", started=now()), self.info
+        if before != RunInfo():
+            info = info.with_changes(
+                command=before.command,
+                started=before.started,
+                threads=before.threads,
+                init=before.init,
+                resumed=(*before.resumed, now()),
+            )
+        self.write(info)
 
-    def finish(self, status: str, error: str | None = None) -> None:
-        """Write down how the run ended: `finished`, `interrupted` or `failed`."""
-        self.update({"status": status, "ended": now(), "error": error})
+    def finish(self, status: Status, error: str | None = None) -> None:
+        """Write down how the run ended."""
+        self.write(self.info.with_changes(status=status, ended=now(), error=error))
 
     @contextmanager
     def failures_recorded(self) -> Iterator[None]:
@@ -148,17 +151,16 @@ class RunDirectory:
             self.finish("failed", f"{type(error).__name__}: {error}")
             raise
 
-    def read_info(self) -> dict[str, Any]:
+    def read_info(self) -> RunInfo:
         """The content of `run.json`.
 
         Raises:
-            TrainingError: the file is damaged.
+            RunError: the file is missing or damaged, or a later version wrote it.
         """
         try:
-            info = json.loads(self.info_file.read_text())
-            return dict(info)
-        except (OSError, ValueError, TypeError) as error:
-            raise TrainingError(f"cannot read {self.info_file}: {error}") from error
+            return RunInfo.read(self.info_file)
+        except (OSError, ValueError) as error:
+            raise RunError(f"cannot read {self.info_file}: {reason_of(error)}") from error
 
     def read_recipe(self) -> dict[str, Any]:
         """The content of `recipe.yaml`.
@@ -171,17 +173,70 @@ class RunDirectory:
             raise TrainingError(f"{self.root} holds no run: {self.recipe_file.name} is missing")
         return read_yaml(self.recipe_file)
 
-    def update(self, changes: Mapping[str, Any]) -> None:
-        """Change entries of `run.json`."""
-        self.info = {**self.info, **changes}
-        write_json(self.info_file, self.info)
+    def write(self, info: RunInfo) -> None:
+        """Write `run.json`."""
+        self.info = info
+        info.save(self.info_file)
 
 
-def how_to_continue(command: str) -> str:
+def expanded(source: str | Path) -> str | Path:
+    """A source with `~` as the home folder; a string stays one, since only they can be hub ids."""
+    if not str(source).startswith("~"):
+        return source
+    path = Path(source).expanduser()
+    return path if isinstance(source, Path) else str(path)
+
+
+def find_run(source: str | Path) -> Path | None:
+    """The run's folder for a run, its checkpoints folder, or one of its checkpoints; else None.
+
+    A run's folder holds recipe.yaml and run.json; other folders in it, such as converted weights,
+    are not the run.
+    """
+    folder = Path(expanded(source))
+    if not folder.is_dir():
+        return None
+    candidates, real = [folder], folder.resolve()
+    if real.name == CHECKPOINTS:
+        candidates.append(real.parent)
+    elif real.parent.name == CHECKPOINTS and CHECKPOINT.fullmatch(real.name):
+        candidates.append(real.parents[1])
+    runs = (RunDirectory(candidate) for candidate in candidates)
+    return next((r.root for r in runs if r.recipe_file.exists() and r.info_file.exists()), None)
+
+
+def run_folder(run: str | Path) -> Path:
+    """The run's folder as `find_run` knows it; where there is no run, the path itself."""
+    return find_run(run) or Path(expanded(run))
+
+
+def is_finished(run: str | Path) -> bool:
+    """Whether there is a run in this folder that came to its end.
+
+    Raises:
+        RunError: its run.json is damaged.
+    """
+    directory = RunDirectory(run)
+    return directory.info_file.exists() and directory.read_info().status == "finished"
+
+
+def data_of(run: str | Path) -> str | list[str]:
+    """What a run was trained on.
+
+    Raises:
+        DataError: the run does not say.
+    """
+    source = RunDirectory(run_folder(run)).read_info().data.source
+    if source is None:
+        raise DataError(f"{run} does not say what it was trained on; name the data after it")
+    return source if isinstance(source, str) else list(source)
+
+
+def how_to_continue(command: str | None) -> str:
     """The command that goes on with an interrupted run; only `pretrain` has to be told to."""
     if not command:
         return "train(..., resume=True)"
-    words = shlex.split(command)
+    words = command.split()
     return command if "--resume" in words or "pretrain" not in words else f"{command} --resume"
 
 

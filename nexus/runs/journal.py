@@ -4,8 +4,11 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
@@ -14,7 +17,62 @@ TIMING_FIELDS = ("seconds", "clips_per_second", "data_wait")
 """Fields that measure the machine; everything else of a journal is the same in a repeated run."""
 
 
+@dataclass(frozen=True)
 class Journal:
+    """The logged steps in order, each step once; `notes` tell of lines that are none."""
+
+    rows: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """The whole lines of a journal.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        rows: dict[float, Mapping[str, Any]] = {}
+        notes = []
+        lines = Path(path).read_bytes().split(b"\n")
+        last = max((number for number, line in enumerate(lines) if line.strip()), default=-1)
+        for number, line in enumerate(lines[: last + 1]):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError:  # also what UnicodeDecodeError is
+                row = None
+            if isinstance(row, dict) and math.isfinite(_number(row.get("step"))):
+                # A run that went on from a checkpoint logs some steps again: the later line counts.
+                rows[float(row["step"])] = row
+            elif number == last:
+                notes.append(
+                    f"The journal breaks off in line {number + 1}, as it does when a run is killed "
+                    "while writing; the curves end with the line before it."
+                )
+            else:
+                notes.append(f"Line {number + 1} of the journal is not a logged step; left out.")
+        return cls(tuple(rows[step] for step in sorted(rows)), tuple(notes))
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Step numbers, float64 (rows,)."""
+        return self.column("step")
+
+    def column(self, name: str) -> np.ndarray:
+        """One quantity, float64 (rows,); NaN where a row has no number for it."""
+        return np.array([_number(row.get(name)) for row in self.rows], dtype=np.float64)
+
+    def has(self, name: str) -> bool:
+        """Whether at least one row holds a finite value of `name`."""
+        return bool(np.isfinite(self.column(name)).any())
+
+    def text(self, name: str) -> list[str]:
+        """One word or sentence per row, empty where a row has none."""
+        return [str(row.get(name) or "") for row in self.rows]
+
+
+class JournalWriter:
     """Appends to `journal.jsonl` and, if asked, to a TensorBoard event file."""
 
     def __init__(self, path: str | Path, *, tensorboard: Path | None = None) -> None:
@@ -75,3 +133,7 @@ class Journal:
 
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else float("nan")

@@ -1,17 +1,26 @@
-"""Tables of probe results: checked, written, and added to."""
+"""Tables of probe results, checked and added to, and the list of bad files."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pydantic
 
+from nexus.atomic import write_json
 from nexus.errors import DataError, RunError
-from nexus.runs.schema import ProbeRow, ProbeTable, reason_of
+from nexus.runs.history import upgraded
+from nexus.runs.schema import ProbeRow, ProbeTable, ProblemRow, reason_of
+
+_PROBLEMS = pydantic.TypeAdapter(tuple[ProblemRow, ...])
 
 
-def as_table(results: Mapping[str, Any] | Sequence[Any] | ProbeTable) -> ProbeTable:
+def as_table(
+    results: Mapping[str, Any] | Sequence[Any] | ProbeTable, *, own: str | None = None
+) -> ProbeTable:
     """Rows, or a mapping with `rows` and `notes`, as a validated table.
+
+    `own` names the arm that is the run itself, for rows that have no role.
 
     Raises:
         RunError: a row lacks what a table needs, or there is no row at all.
@@ -21,7 +30,7 @@ def as_table(results: Mapping[str, Any] | Sequence[Any] | ProbeTable) -> ProbeTa
     else:
         mapping = results if isinstance(results, Mapping) else {"rows": list(results)}
         try:
-            table = ProbeTable.model_validate(mapping)
+            table = ProbeTable.model_validate(upgraded(mapping, own=own))
         except pydantic.ValidationError as error:
             raise RunError(f"not a table of results: {reason_of(error)}") from None
     if not table.rows:
@@ -42,11 +51,13 @@ def write_probe_rows(
 
     Raises:
         DataError: the file exists but is not a table of results.
+        RunError: a later version wrote it.
     """
     path, known = Path(path), ProbeTable(rows=())
     if path.exists():
         try:
-            known = ProbeTable.read(path)
+            own = next((row.arm for row in rows if row.role == "trained"), None)
+            known = ProbeTable.read(path, own=own)
         except (OSError, ValueError) as error:
             raise DataError(
                 f"{path} is not a probe table ({reason_of(error)}); expected rows with arm, task "
@@ -57,3 +68,17 @@ def write_probe_rows(
     ProbeTable(rows=merged, notes=tuple(dict.fromkeys([*known.notes, *notes]))).save(path)
     replaced = [before[name] for name in fresh if name in before]
     return [row for row in replaced if row.values != fresh[row.name].values]
+
+
+def read_problems(path: str | Path) -> tuple[ProblemRow, ...]:
+    """The content of problems.json.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or holds something else.
+    """
+    return _PROBLEMS.validate_python(json.loads(Path(path).read_bytes()))
+
+
+def save_problems(path: str | Path, rows: Sequence[ProblemRow]) -> None:
+    """Write problems.json, atomically."""
+    write_json(path, [row.model_dump() for row in rows])

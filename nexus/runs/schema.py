@@ -1,16 +1,32 @@
-"""What the files of a run hold, as checked values; unknown entries are passed over.
+"""What the files of a run hold, as checked values, each file with its reading and writing.
 
-A report reads runs of other versions too, so nearly everything may be absent.
+A report reads runs of other versions too: nearly everything may be absent, and entries that are
+unknown are passed over. What earlier versions wrote is brought up to date by `history`.
 """
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pydantic
 
 from nexus.atomic import write_json
+from nexus.runs.history import FORMAT, upgraded
+
+Status = Literal["unknown", "running", "interrupted", "finished", "failed"]
+"""How a run stands; `unknown` where nothing says it."""
+
+Role = Literal["trained", "untrained", "start", "lookup", "baseline", "ceiling"]
+"""What an arm is to the others of its table, whatever it is called.
+
+trained     what the table is about: the run's own encoder, or the weights that were given
+untrained   the same encoder before any training
+start       the weights that training started from, as they were
+lookup      an answer that is looked up in the inputs themselves: nearest neighbours on raw pixels
+baseline    anything else that it has to be better than
+ceiling     what it cannot be expected to reach; it is shown and never compared with
+"""
 
 
 class Row(pydantic.BaseModel):
@@ -18,18 +34,32 @@ class Row(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="ignore")
 
+    def with_changes(self, **changes: Any) -> Self:
+        """The same with other entries.
+
+        Raises:
+            ValueError: an unknown entry, or a value that is none for it.
+        """
+        if unknown := sorted(changes.keys() - type(self).model_fields.keys()):
+            raise ValueError(f"{type(self).__name__} has no entry {', '.join(unknown)}")
+        return self.model_validate({**dict(self), **changes})
+
 
 class Record(Row):
     """A file of JSON."""
 
+    format: int = FORMAT
+
     @classmethod
-    def read(cls, path: str | Path) -> Self:
-        """The file's content.
+    def read(cls, path: str | Path, *, own: str | None = None) -> Self:
+        """The file's content; `own` names the arm that is the run itself, for old rows of probes.
 
         Raises:
             OSError, ValueError: it cannot be read, or holds something else.
+            RunError: a later version wrote it.
         """
-        return cls.model_validate(json.loads(Path(path).read_bytes()))
+        content = json.loads(Path(path).read_bytes())
+        return cls.model_validate(upgraded(content, own=own, place=path))
 
     def save(self, path: str | Path) -> None:
         """Write the file, atomically."""
@@ -37,12 +67,16 @@ class Record(Row):
 
 
 class DataInfo(Row):
-    """What the run was trained on: files, seconds in all, videos per value of each label."""
+    """What the run was trained on: files, seconds in all, videos per value of each label.
+
+    Equal fingerprints: the same videos, however the source is written.
+    """
 
     source: str | tuple[str, ...] | None = None
     videos: int | None = None
     seconds: float | None = None
     labels: Mapping[str, Any] = {}
+    fingerprint: str | None = None
 
 
 class ModelInfo(Row):
@@ -54,17 +88,26 @@ class ModelInfo(Row):
 
 
 class InitInfo(Row):
-    """The weights that a run started from; `sha256` is of their tensors."""
+    """The weights that a run started from: as they were named, and what was found there.
+
+    `place` is their absolute path unless they are the hub's, `path` the file, `sha256` of their
+    tensors, `report` what fitted.
+    """
 
     source: str
+    place: str | None = None
+    layout: str | None = None
+    path: str | None = None
+    revision: str | None = None
     sha256: str | None = None
+    report: str | None = None
     notes: tuple[str, ...] = ()
 
 
 class RunInfo(Record):
     """`run.json`: what was run, on what, and how far it came."""
 
-    status: str = "unknown"
+    status: Status = "unknown"
     command: str | None = None
     recipe: str | Mapping[str, Any] | None = None
     seed: int | None = None
@@ -78,6 +121,7 @@ class RunInfo(Record):
     device: str | None = None
     precision: str | None = None
     error: str | None = None
+    resumed: tuple[str, ...] = ()
     health_thresholds: Mapping[str, float] = {}
     environment: Mapping[str, Any] = {}
     data: DataInfo = DataInfo()
@@ -103,6 +147,7 @@ class ProbeRow(Row):
     """
 
     arm: str
+    role: Role
     task: str
     probe: str
     metric: str = "accuracy"

@@ -8,7 +8,6 @@ by the linear probe on the *validation* split, with the first training seed; the
 the weights that were not chosen are not looked at.
 """
 
-import json
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
@@ -22,17 +21,16 @@ from nexus.checkpoints.files import load_checkpoint_model
 from nexus.config import merge
 from nexus.data.catalog import Catalog
 from nexus.errors import ConfigError
-from nexus.jobs import runs
 from nexus.jobs.console import messages
 from nexus.jobs.pretraining import TOY_TASKS, toy_world
-from nexus.jobs.probing import PIXELS_ARM, RANDOM_ARM
+from nexus.jobs.runs import clip_source, read_videos
 from nexus.models.ssl import PixelConfig, SelfSupervisedModel
-from nexus.probes.results import ProbeResult, probe_row
+from nexus.probes.results import PIXELS_ARM, RANDOM_ARM, ProbeResult, pixel_rows, probe_rows
 from nexus.probes.suite import Measured, measure_encoder, measure_pixels
 from nexus.report.page import write_study_report
 from nexus.report.tables import markdown_table
-from nexus.runs.read import read_run
-from nexus.runs.results import write_probe_rows
+from nexus.runs.folder import RunDirectory, is_finished
+from nexus.runs.schema import ProbeRow, ProbeTable, Role
 from nexus.toy.world import ToyConfig
 from nexus.training.environment import describe_environment
 from nexus.training.loop import train
@@ -49,21 +47,26 @@ WORLD_SEED = 0
 
 @dataclass(frozen=True)
 class Arm:
-    """One objective: changes to the recipe; `weighted` arms get their weight by validation."""
+    """One objective: changes to the recipe; `weighted` arms get their weight by validation.
+
+    All but V-JEPA itself are what it has to be better than: another objective, or a part of its own
+    that might do as well alone. Trained as long as it, they are still its baselines.
+    """
 
     changes: Mapping[str, Any]
     weighted: bool = False
+    role: Role = "baseline"
 
 
 ARMS: dict[str, Arm] = {
-    "vjepa": Arm({}, weighted=True),
+    "vjepa": Arm({}, weighted=True, role="trained"),
     "vjepa, EMA only": Arm({"model": {"regularizer": "none"}}),
     "anti-collapse only": Arm({"model": {"prediction_weight": 0.0}}),
     "pixel prediction, raw": Arm({"kind": "pixels", "model": {"target": "raw"}}, weighted=True),
     "pixel prediction, normalised": Arm(
         {"kind": "pixels", "model": {"target": "normalised"}}, weighted=True
     ),
-    RANDOM_ARM: Arm({"training": {"steps": 0}}),
+    RANDOM_ARM: Arm({"training": {"steps": 0}}, role="untrained"),
     PIXELS_ARM: Arm({}),
 }
 
@@ -95,16 +98,15 @@ def run(
     chosen = choose_arms(arms)
     world = world or ToyConfig.from_mapping({})
     listing = toy_world(out / "videos", world, seed=WORLD_SEED)
-    study = Study(out, runs.read_videos(listing), range(seeds), steps)
+    study = Study(out, read_videos(listing), range(seeds), steps)
     rows, notes = [], []
     for name in chosen:
         found, told = study.arm(name)
         rows += found
         notes += told
-    results = out / "results.json"
-    results.unlink(missing_ok=True)
-    write_probe_rows(results, rows, notes=notes)
-    return study.write(results, world)
+    table = ProbeTable(rows=tuple(rows), notes=tuple(notes))
+    table.save(out / "results.json")
+    return study.write(table, world)
 
 
 def choose_arms(names: Sequence[str] | None) -> list[str]:
@@ -153,32 +155,21 @@ class Study:
         cache = {"data": {"cache": {"kind": "disk", "folder": str(self.out / "frames")}}}
         return Recipe.from_mapping(merge(recipe.to_mapping(), cache))
 
-    def arm(self, name: str) -> tuple[list[Any], list[str]]:
+    def arm(self, name: str) -> tuple[list[ProbeRow], list[str]]:
         """Probe rows of one arm over all seeds, and notes."""
         if name == PIXELS_ARM:
-            source = runs.clip_source(self.recipe(name, 0, None), self.catalog)
+            source = clip_source(self.recipe(name, 0, None), self.catalog)
             kept = self.out / "features"
-            found = measure_pixels(source, TOY_TASKS, kinds=PROBES, cache_dir=kept)
-            return self.rows(name, {0: found}, None), []
+            measured = measure_pixels(source, TOY_TASKS, kinds=PROBES, cache_dir=kept)
+            return pixel_rows(measured.results, 0), []
         weight, notes = self.choose_weight(name)
-        measured, seconds = {}, []
+        by_seed, seconds = {}, []
         for seed in self.seeds:
-            measured[seed], spent = self.measure(name, seed, weight)
+            measured, spent = self.measure(name, seed, weight)
+            by_seed[seed] = measured.results
             seconds.append(spent)
         mean = sum(seconds) / len(seconds)
-        return self.rows(name, measured, mean or None), notes
-
-    def rows(self, name: str, measured: Mapping[int, Measured], seconds: float | None) -> list[Any]:
-        """A row for each task and probe."""
-        first = next(iter(measured.values()))
-        return [
-            probe_row(
-                name,
-                {seed: found.results[key] for seed, found in measured.items()},
-                train_seconds=seconds,
-            )
-            for key in first.results
-        ]
+        return probe_rows(name, ARMS[name].role, by_seed, train_seconds=mean or None), notes
 
     def choose_weight(self, name: str) -> tuple[float | None, list[str]]:
         """The weight that validates best at the first seed; None: there is nothing to choose."""
@@ -201,7 +192,7 @@ class Study:
         label = name.replace(",", "").replace(" ", "-")
         label += "" if weight is None else f"-w{weight:g}"
         folder = self.out / "runs" / f"{label}-seed{seed}"
-        if not runs.is_finished(folder):
+        if not is_finished(folder):
             messages().print(f"{name}, seed {seed}, weight {weight}", markup=False)
             resume = (folder / "run.json").exists()
             command = f"nexus study toy --out {shlex.quote(str(self.out))}"
@@ -210,14 +201,13 @@ class Study:
                 raise KeyboardInterrupt
         model = load_checkpoint_model(folder)
         assert isinstance(model, SelfSupervisedModel)
-        source = runs.clip_source(settings, self.catalog)
+        source = clip_source(settings, self.catalog)
         encoder, kept = model.evaluation_encoder(), folder / "features"
         measured = measure_encoder(encoder, source, TOY_TASKS, kinds=PROBES, cache_dir=kept)
-        return measured, read_run(folder).info.train_seconds or 0.0
+        return measured, RunDirectory(folder).read_info().train_seconds or 0.0
 
-    def write(self, results: Path, world: ToyConfig) -> Path:
+    def write(self, table: ProbeTable, world: ToyConfig) -> Path:
         """Write `table.md`, `study.json` and `study.html`."""
-        content = json.loads(results.read_text(encoding="utf-8"))
         environment = describe_environment()
         command = ["nexus", "study", "toy", "--out", str(self.out), "--seeds", str(len(self.seeds))]
         if self.steps is not None:
@@ -234,7 +224,7 @@ class Study:
         }
         write_json(self.out / "study.json", facts)
         write_study_report(
-            content,
+            table,
             self.out / "study.html",
             title="The toy study",
             command=facts["command"],
@@ -243,8 +233,8 @@ class Study:
         )
         told = [
             f"`{facts['command']}`, {facts['steps']} steps, {facts['machine']}, {facts['date']}.",
-            markdown_table(content, probe="linear"),
-            *(f"- {note}" for note in content["notes"]),
+            markdown_table(table, probe="linear"),
+            *(f"- {note}" for note in table.notes),
         ]
         write_text(self.out / "table.md", "\n\n".join(told) + "\n")
         return self.out / "table.md"

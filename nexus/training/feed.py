@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nexus.atomic import write_json
 from nexus.data.catalog import Catalog
 from nexus.data.clip_source import ClipSource
 from nexus.data.decode import choose_decoder
 from nexus.data.failures import FailureLedger
 from nexus.data.loader import Batch, ClipLoader
 from nexus.digest import digest
+from nexus.runs.results import save_problems
+from nexus.runs.schema import DataInfo, ProblemRow
 from nexus.training.curriculum import ClipByBatch
 from nexus.training.recipe import Recipe
 
@@ -26,7 +27,7 @@ def training_part(catalog: Catalog, split: str | None) -> Catalog:
     return catalog.select(split if has_splits else None)
 
 
-def describe_data(catalog: Catalog) -> dict[str, Any]:
+def describe_data(catalog: Catalog) -> DataInfo:
     """Source, videos, seconds and, for each label, how many videos have each value.
 
     `fingerprint` tells whether two catalogs name the same videos (by name, segment and length),
@@ -36,13 +37,13 @@ def describe_data(catalog: Catalog) -> dict[str, Any]:
     for record in catalog.records:
         for column, value in record.labels.items():
             labels.setdefault(column, Counter())[value] += 1
-    return {
-        "source": catalog.source,
-        "videos": len(catalog.records),
-        "seconds": round(catalog.total_seconds, 3),
-        "labels": {column: dict(sorted(counts.items())) for column, counts in labels.items()},
-        "fingerprint": _fingerprint(catalog),
-    }
+    return DataInfo(
+        source=catalog.source,
+        videos=len(catalog.records),
+        seconds=round(catalog.total_seconds, 3),
+        labels={column: dict(sorted(counts.items())) for column, counts in labels.items()},
+        fingerprint=_fingerprint(catalog),
+    )
 
 
 def _fingerprint(catalog: Catalog) -> str:
@@ -111,7 +112,8 @@ class Feed:
 
     def write_problems(self) -> None:
         """Write the list of bad files to the run's folder."""
-        write_json(self._problems_file, self.ledger.rows())
+        rows = [ProblemRow.model_validate(row) for row in self.ledger.rows()]
+        save_problems(self._problems_file, rows)
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the data and the failures so far."""

@@ -87,9 +87,12 @@ def train(
         with screen, Trainer(recipe, catalog, run, screen) as trainer:
             discard_leftovers(run.checkpoints)
             trainer.restore(latest_checkpoint(run.checkpoints) if resume else None)
-            facts = {"command": command, "environment": describe_environment()}
-            facts["init"] = dict(start.facts) if start else None
-            run.start(recipe, {**facts, **trainer.describe()})
+            info = trainer.describe().with_changes(
+                command=command,
+                environment=describe_environment(),
+                init=start.origin if start else None,
+            )
+            run.start(recipe, info)
             with run.failures_recorded():
                 trainer.begin(start)
                 if slow := precision_warning(recipe.training.precision, trainer.device):
@@ -100,20 +103,20 @@ def train(
             if status == "interrupted":
                 screen.say(
                     f"{interrupts.requested}: saved at step {trainer.step} of "
-                    f"{recipe.training.steps}. To go on:\n  {how_to_continue(run.info['command'])}"
+                    f"{recipe.training.steps}. To go on:\n  {how_to_continue(run.info.command)}"
                 )
             return _result(trainer, status)
 
 
 def settle_threads(trainer: Trainer, run: RunDirectory) -> None:
     """Set the number of CPU threads: as the run had it before, as the recipe says, or by trying."""
-    wanted = run.info["threads"] or trainer.recipe.training.threads
+    wanted = run.info.threads or trainer.recipe.training.threads
     if wanted != "auto":
         torch.set_num_threads(wanted)
     elif trainer.device.type == "cpu" and trainer.recipe.training.steps:
         found = calibrate(trainer.rehearse, thread_counts(torch.get_num_threads()))
         trainer.screen.say(f"using {found}")
-    run.update({"threads": torch.get_num_threads()})
+    run.write(run.info.with_changes(threads=torch.get_num_threads()))
 
 
 def _result(trainer: Trainer, status: Status) -> TrainResult:

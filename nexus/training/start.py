@@ -5,7 +5,7 @@ data, optimizer. Where both speak of the model's make, they have to agree.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from nexus.checkpoints.weights import compare
 from nexus.errors import CheckpointError, ConfigError
 from nexus.models.encoder import EncoderConfig
 from nexus.models.predictor import PredictorConfig
+from nexus.runs.schema import InitInfo
 
 FROM_WEIGHTS = {
     *EncoderConfig.model_fields,
@@ -38,13 +39,12 @@ class Start:
     """Weights to start from.
 
     `config` are the settings of the `VJEPAModel` that they belong to (without those of the
-    predictor, if they have none), `tensors` have its names. `facts` (JSON-ready: `source`,
-    `sha256`, `notes`, ...) go to the run's records.
+    predictor, if they have none), `tensors` have its names. `origin` goes to the run's records.
     """
 
     config: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    origin: InitInfo
 
 
 def continued_model(weights: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from nexus.errors import TrainingError
 from nexus.models.ssl import build_model
 from nexus.models.ssl.collapse import DoctorConfig
 from nexus.runs.folder import RunDirectory
-from nexus.runs.journal import Journal
+from nexus.runs.journal import JournalWriter
+from nexus.runs.schema import ModelInfo, RunInfo
 from nexus.training.cpu import tune
 from nexus.training.environment import choose_device
 from nexus.training.feed import Feed, describe_data
@@ -66,7 +67,7 @@ class Trainer:
             patience=settings.collapse_patience, on_collapse=settings.on_collapse
         )
         self.skips = SkipWatch(limit=settings.max_skipped_steps)
-        self.journal = Journal(
+        self.journal = JournalWriter(
             run.journal_file, tensorboard=run.tensorboard if settings.tensorboard else None
         )
         self.pace = Pace()
@@ -168,7 +169,7 @@ class Trainer:
             TrainingError: the run started from weights that it has not saved and was not given, or
                 from nothing.
         """
-        recorded = self.directory.info.get("init")
+        recorded = self.directory.info.init
         if start and not recorded:
             raise TrainingError(
                 f"{self.directory.root} holds a run that did not start from weights; resume it "
@@ -178,13 +179,14 @@ class Trainer:
             return
         if start is None:
             raise TrainingError(
-                f"this run was to start from {recorded['source']}, but ended before it had saved "
-                f"these weights; give them again: --init {recorded['source']}"
+                f"this run was to start from {recorded.source}, but ended before it had saved "
+                f"these weights; give them again: --init {recorded.source}"
             )
         told = load_start(self.model, start)
-        notes = list(dict.fromkeys([*start.facts.get("notes", ()), *told]))
-        self.directory.update({"init": {**start.facts, "notes": notes}})
-        self.screen.say("\n  ".join([f"starting from {start.facts['source']}", *notes]))
+        notes = tuple(dict.fromkeys([*start.origin.notes, *told]))
+        info, origin = self.directory.info, start.origin.with_changes(notes=notes)
+        self.directory.write(info.with_changes(init=origin))
+        self.screen.say("\n  ".join([f"starting from {origin.source}", *notes]))
         self.save()
 
     def save(self) -> None:
@@ -205,13 +207,13 @@ class Trainer:
             self.state_dict(),
             keep=self.recipe.training.keep_checkpoints,
         )
-        self.directory.update(self.counts())
+        self.directory.write(self.counted(self.directory.info))
 
     def card_facts(self) -> dict[str, Any]:
         """What a checkpoint says of itself beside kind, settings and step."""
-        init = self.directory.info.get("init")
+        init = self.directory.info.init
         facts = {"recipe": self.recipe.name, "nexus": nexus_version()}
-        return {**facts, "init": init} if init else facts
+        return {**facts, "init": init.model_dump()} if init else facts
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resume needs beside the model's weights."""
@@ -256,24 +258,24 @@ class Trainer:
         set_rng_state(state["rng"])
         self.screen.say(f"going on from {checkpoint} at step {self.step}")
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> RunInfo:
         """What is trained, on what and how, for `run.json`."""
         encoder = self.model.context_encoder
-        return {
-            "recipe": self.recipe.name,
-            "seed": self.recipe.training.seed,
-            "device": self.device.type,
-            "precision": self.recipe.training.precision,
-            "data": describe_data(self.feed.videos),
-            "model": {
-                "kind": self.recipe.kind,
-                "parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
-                "encoder_parameters": sum(p.numel() for p in encoder.parameters()),
-            },
-            "health_thresholds": DoctorConfig().to_mapping(),
-            "steps_total": self.recipe.training.steps,
-            **self.counts(),
-        }
+        info = RunInfo(
+            recipe=self.recipe.name,
+            seed=self.recipe.training.seed,
+            device=self.device.type,
+            precision=self.recipe.training.precision,
+            data=describe_data(self.feed.videos),
+            model=ModelInfo(
+                kind=self.recipe.kind,
+                parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+                encoder_parameters=sum(p.numel() for p in encoder.parameters()),
+            ),
+            health_thresholds=DoctorConfig().to_mapping(),
+            steps_total=self.recipe.training.steps,
+        )
+        return self.counted(info)
 
     def rehearse(self) -> None:
         """Forward and backward of a random batch, as in a step, that leaves no trace."""
@@ -285,10 +287,10 @@ class Trainer:
             self.take_step.backward(video, meters=False)
         self.optimizer.zero_grad(set_to_none=True)
 
-    def counts(self) -> dict[str, Any]:
-        """How far the run has come, for `run.json`."""
-        return {
-            "steps_done": self.step,
-            "train_seconds": round(self.pace.seconds, 3),
-            "clips_seen": self.pace.clips,
-        }
+    def counted(self, info: RunInfo) -> RunInfo:
+        """What `run.json` says, with how far the run has come."""
+        return info.with_changes(
+            steps_done=self.step,
+            train_seconds=round(self.pace.seconds, 3),
+            clips_seen=self.pace.clips,
+        )

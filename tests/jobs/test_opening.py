@@ -12,7 +12,7 @@ from nexus.checkpoints.official import save_official
 from nexus.errors import CheckpointError
 from nexus.features.table_files import load_table
 from nexus.jobs.opening import is_run, open_encoder
-from nexus.jobs.runs import find_run, run_folder
+from nexus.runs.folder import find_run, run_folder
 from nexus.toy.world import ToyConfig, write_toy_world
 
 TINY = (

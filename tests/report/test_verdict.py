@@ -8,7 +8,8 @@ from run_builder import Builder, journal_rows, probe_rows, run_info
 from nexus.report.page import write_report
 from nexus.report.verdict import Span, diagnosis, health_spans, steps_done, verdict
 from nexus.report.worth import comparisons, horizon_words, main_arm
-from nexus.runs.read import Journal, read_run
+from nexus.runs.journal import Journal
+from nexus.runs.read import read_run
 from nexus.runs.results import as_table
 from nexus.runs.schema import Horizon
 
@@ -85,7 +86,8 @@ def test_steps_done_is_the_furthest_that_any_file_knows(build: Builder) -> None:
     ],
 )
 def test_the_arm_of_the_run(arms: tuple[str, ...], kind: str | None, main: str | None) -> None:
-    assert main_arm(as_table(rows(*((arm, 0.5, None) for arm in arms))).rows, kind) == main
+    table = as_table(rows(*((arm, 0.5, None) for arm in arms)), own=kind)
+    assert main_arm(table.rows) == main
 
 
 def test_gaps_are_differences_of_means_and_overlap_is_said() -> None:
@@ -98,7 +100,7 @@ def test_gaps_are_differences_of_means_and_overlap_is_said() -> None:
             ("random init, old", 0.20, None),
         )
     )
-    (found,) = comparisons(table, "vjepa")
+    (found,) = comparisons(table)
     told = [(r.arm, r.size, r.side, r.doubt) for r in found.rivals]
     assert told == [
         ("random init", "20.0 points", "above", ""),
@@ -132,7 +134,7 @@ def test_the_linear_probe_speaks_although_another_is_better() -> None:
     table = as_table(
         [{**row, "mean": 0.99} if row["probe"] == "kNN" else row for row in probe_rows()]
     )
-    assert [c.row.probe for c in comparisons(table, "vjepa")] == ["linear", "linear"]
+    assert [c.row.probe for c in comparisons(table)] == ["linear", "linear"]
 
 
 def test_a_baseline_that_another_probe_reads_better_is_not_kept_quiet(build: Builder) -> None:

@@ -10,6 +10,7 @@ from nexus.runs.folder import (
     changed_keys,
     how_to_continue,
 )
+from nexus.runs.schema import RunInfo
 from nexus.training.recipe import read_run_recipe
 
 FACTS = {"command": "nexus pretrain videos --out run", "steps_done": 0}
@@ -18,7 +19,7 @@ FACTS = {"command": "nexus pretrain videos --out run", "steps_done": 0}
 def started(root, recipe, **facts):
     run = RunDirectory(root)
     root.mkdir(exist_ok=True)
-    run.start(recipe, {**FACTS, **facts})
+    run.start(recipe, RunInfo.model_validate({**FACTS, **facts}))
     return run
 
 
@@ -46,8 +47,8 @@ def test_a_run_that_failed_before_it_saved_anything_does_not_block_its_folder(tm
     run = started(tmp_path, tiny())
     with pytest.raises(ZeroDivisionError), run.failures_recorded():
         1 / 0
-    assert run.read_info()["status"] == "failed"
-    assert run.read_info()["error"] == "ZeroDivisionError: division by zero"
+    assert run.read_info().status == "failed"
+    assert run.read_info().error == "ZeroDivisionError: division by zero"
     RunDirectory(tmp_path).check_free()
     (tmp_path / "checkpoints" / "step_00000005").mkdir(parents=True)
     with pytest.raises(TrainingError, match="status: failed"):
@@ -58,7 +59,7 @@ def test_a_second_ctrl_c_is_recorded(tmp_path, tiny):
     run = started(tmp_path, tiny())
     with pytest.raises(KeyboardInterrupt), run.failures_recorded():
         raise KeyboardInterrupt
-    assert run.read_info()["status"] == "interrupted"
+    assert run.read_info().status == "interrupted"
 
 
 def test_resuming_needs_a_run(tmp_path, tiny):
@@ -92,22 +93,22 @@ def test_what_does_not_touch_the_numbers_may_change(tmp_path, tiny):
     )
     run = RunDirectory(tmp_path)
     run.reopen(other)
-    run.start(other, FACTS)
+    run.start(other, RunInfo.model_validate(FACTS))
     assert read_run_recipe(tmp_path) == other
 
 
 def test_a_resumed_run_keeps_its_command_start_and_threads(tmp_path, tiny):
     run = started(tmp_path, tiny(), steps_done=0)
-    run.update({"threads": 2, "started": "long ago"})
+    run.write(run.info.with_changes(threads=2, started="long ago"))
     run.finish("interrupted")
     again = RunDirectory(tmp_path)
     again.reopen(tiny())
-    again.start(tiny(), {"command": "another", "steps_done": 4})
+    again.start(tiny(), RunInfo(command="another", steps_done=4))
     info = again.read_info()
-    assert info["threads"] == 2 and info["started"] == "long ago"
-    assert info["command"] == FACTS["command"]
-    assert info["status"] == "running" and info["ended"] is None
-    assert info["steps_done"] == 4 and len(info["resumed"]) == 1
+    assert info.threads == 2 and info.started == "long ago"
+    assert info.command == FACTS["command"]
+    assert info.status == "running" and info.ended is None
+    assert info.steps_done == 4 and len(info.resumed) == 1
 
 
 def test_changed_keys_are_dotted_and_cover_both_sides():

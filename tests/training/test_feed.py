@@ -23,9 +23,9 @@ def test_a_plain_folder_is_taken_whole(world):
 
 def test_labels_are_counted(world):
     facts = describe_data(world)
-    assert facts["videos"] == len(world.records)
-    assert facts["seconds"] == pytest.approx(world.total_seconds, abs=1e-3)
-    shapes = facts["labels"]["shape"]
+    assert facts.videos == len(world.records)
+    assert facts.seconds == pytest.approx(world.total_seconds, abs=1e-3)
+    shapes = facts.labels["shape"]
     assert sum(shapes.values()) == len(world.records)
     first = world.records[0].labels["shape"]
     assert shapes[first] == sum(record.labels["shape"] == first for record in world.records)
@@ -33,11 +33,11 @@ def test_labels_are_counted(world):
 
 def test_the_same_videos_have_the_same_fingerprint(world):
     def fingerprint(records, source="elsewhere"):
-        return describe_data(Catalog(source, tuple(records), ()))["fingerprint"]
+        return describe_data(Catalog(source, tuple(records), ())).fingerprint
 
     first = world.records[0]
     same = [dataclasses.replace(record, labels={}) for record in reversed(world.records)]
-    assert fingerprint(same) == describe_data(world)["fingerprint"]
+    assert fingerprint(same) == describe_data(world).fingerprint
     others = (
         world.records[1:],
         [dataclasses.replace(first, key="other.mp4"), *world.records[1:]],

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from nexus import atomic
 from nexus.checkpoints.weights import read_weights
-from nexus.runs.journal import TIMING_FIELDS, Journal
+from nexus.runs.journal import TIMING_FIELDS, JournalWriter
 from nexus.training.loop import train
 
 STEPS = 20
@@ -48,7 +48,7 @@ class Blow:
 
     def prepare(self):
         if self.row is not None:
-            _after_calls(Journal, "write", self.row, self._later)
+            _after_calls(JournalWriter, "write", self.row, self._later)
         if self.sync is not None:
             _after_calls(atomic, "_sync", self.sync, self._now)
 

@@ -1,6 +1,7 @@
 """Runs that start from weights: what the weights fix, what starts afresh, what a resume needs."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from nexus.checkpoints.files import load_checkpoint_model, read_card
 from nexus.checkpoints.weights import read_weights, tensor_digest
 from nexus.errors import CheckpointError, ConfigError, TrainingError
 from nexus.models.ssl import VJEPAModel
+from nexus.runs.schema import InitInfo, RunInfo
 from nexus.training.loop import train
 from nexus.training.recipe import Recipe, load_recipe
 from nexus.training.start import Start, continued_model, load_start
@@ -48,12 +50,12 @@ def weights():
 @pytest.fixture(scope="module")
 def start(weights):
     tensors = weights.state_dict()
-    facts = {
-        "source": "there.pt",
-        "sha256": tensor_digest(tensors, exact=True),
-        "notes": ["as published"],
-    }
-    return Start(weights.config.to_mapping(), tensors, facts)
+    origin = InitInfo(
+        source="there.pt",
+        sha256=tensor_digest(tensors, exact=True),
+        notes=("as published",),
+    )
+    return Start(weights.config.to_mapping(), tensors, origin)
 
 
 def adapt(start, *overrides):
@@ -130,12 +132,12 @@ def test_everything_is_taken_over_but_the_count_of_steps(weights, start):
 def test_a_predictor_that_is_missing_or_does_not_fit_starts_afresh(start):
     alone = {k: v for k, v in start.tensors.items() if not k.startswith("predictor.")}
     model, untouched = fresh(), fresh().state_dict()
-    assert load_start(model, Start(start.config, alone)) == ["the predictor starts afresh"]
+    assert load_start(model, replace(start, tensors=alone)) == ["the predictor starts afresh"]
     for name, tensor in model.state_dict().items():
         own = untouched[name] if name.startswith("predictor.") else start.tensors[name]
         assert name == "ema_step" or torch.equal(tensor, own), name
     wider = {**start.tensors, "predictor.proj.weight": torch.zeros(40, 12)}
-    (note,) = load_start(model, Start(start.config, wider))
+    (note,) = load_start(model, replace(start, tensors=wider))
     assert "predictor.proj.weight" in note and "afresh" in note
 
 
@@ -143,10 +145,10 @@ def test_encoders_must_fit(start):
     broken = {k: v for k, v in start.tensors.items() if "target_encoder.norm" not in k}
     model, before = fresh(), fresh().state_dict()
     with pytest.raises(CheckpointError, match=r"target_encoder\.norm"):
-        load_start(model, Start(start.config, broken))
+        load_start(model, replace(start, tensors=broken))
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
     with pytest.raises(CheckpointError, match="registers"):
-        load_start(model, Start(start.config, {**start.tensors, "registers": torch.zeros(2)}))
+        load_start(model, replace(start, tensors={**start.tensors, "registers": torch.zeros(2)}))
 
 
 def test_the_hash_tells_values_names_and_types_apart():
@@ -173,8 +175,8 @@ def test_a_run_starts_from_the_weights_and_says_so(tmp_path, world, start, quiet
     result = train(adapt(start, "training.steps=0"), world, tmp_path, start=start, console=quiet)
     saved = read_weights(result.checkpoint / "model.safetensors")
     assert all(torch.equal(saved[k], v) for k, v in start.tensors.items() if k != "ema_step")
-    assert run_json(tmp_path)["init"] == dict(start.facts)
-    assert read_card(tmp_path).extra["init"] == dict(start.facts)
+    assert RunInfo.read(tmp_path / "run.json").init == start.origin
+    assert InitInfo(**read_card(tmp_path).extra["init"]) == start.origin
     assert "starting from there.pt\n  as published" in (tmp_path / "log.txt").read_text()
 
 
@@ -185,7 +187,7 @@ def test_steps_move_away_from_the_weights(tmp_path, world, start, quiet):
     name = "context_encoder.stack.blocks.0.attn.qkv.weight"
     moved = (trained[name] - start.tensors[name]).abs().max()
     assert 0 < moved < 0.1
-    assert read_card(tmp_path / "a").extra["init"]["sha256"] == start.facts["sha256"]
+    assert read_card(tmp_path / "a").extra["init"]["sha256"] == start.origin.sha256
 
 
 class StoppedError(Exception):
@@ -228,7 +230,7 @@ def test_a_run_killed_before_it_saved_its_weights_asks_for_them(
     with pytest.raises(TrainingError, match=r"again: --init there\.pt"):
         train(adapt(start), world, tmp_path, resume=True, console=quiet)
     result = train(adapt(start), world, tmp_path, resume=True, start=start, console=quiet)
-    assert result.status == "finished" and run_json(tmp_path)["init"] == dict(start.facts)
+    assert result.status == "finished" and RunInfo.read(tmp_path / "run.json").init == start.origin
 
 
 def test_a_run_that_started_from_nothing_cannot_go_on_from_weights(tmp_path, world, start, quiet):
