@@ -77,7 +77,7 @@ def test_arms_differ_in_the_objective_alone():
 
 def test_the_weight_does_not_see_the_test_split(study, monkeypatch):
     # Poisoned test accuracies must not change the choice.
-    catalog = toy.runs.read_videos(study / "videos/labels.csv")
+    catalog = toy.read_videos(study / "videos/labels.csv")
     honest = toy.Study(study, catalog, range(2), 2)
     chosen, _ = honest.choose_weight("vjepa")
     measure = honest.measure
