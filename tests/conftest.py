@@ -8,7 +8,7 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-pytest_plugins = ["tiny_runs", "report_runs"]
+pytest_plugins = ["skips", "tiny_runs", "report_runs"]
 torch.set_num_threads(1)
 # Machines are shared: how long an example takes says nothing about the code.
 hypothesis.settings.register_profile("nexus", deadline=None)
@@ -21,18 +21,3 @@ install_import_hook("nexus.models", "oracles.shapes.checked")
 def _own_index(tmp_path_factory):
     """Checks of videos are remembered for the user; those of the tests are not."""
     os.environ["NEXUS_CACHE"] = str(tmp_path_factory.mktemp("nexus-cache"))
-
-
-def pytest_terminal_summary(terminalreporter):
-    """Say which tests were skipped where a skip counts as a failure (see below)."""
-    if os.environ.get("CI") and terminalreporter.stats.get("skipped"):
-        terminalreporter.write_line("CI is set: a skipped test counts as a failure", red=True)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session, exitstatus):
-    """In CI a test that did not run has not passed."""
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    skipped = reporter.stats.get("skipped", []) if reporter else []
-    if os.environ.get("CI") and skipped and exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED

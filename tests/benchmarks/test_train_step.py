@@ -6,19 +6,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import flops
 import pytest
+import step_report
 import torch
+import train_step
 from oracles.tiny import TINY, clips
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-import flops  # noqa: E402
-import step_report  # noqa: E402
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "train_step.py"
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -113,10 +112,25 @@ def test_a_clip_length_of_which_no_eager_case_ran_does_not_take_the_report_along
     assert "| 64 " not in step_report.claims([row(), compiled])
 
 
+def test_every_case_is_measured_once() -> None:
+    options = train_step.parse(["--quick", "--precisions", "fp32", "bf16", "--threads", "1"])
+    cases = train_step.cases(8, options)
+    assert (
+        len(set(cases)) == len(cases) == 6
+    )  # two stacks: plain in both types, checkpointed in one
+    assert {case.frames for case in cases} == {8} and not any(case.compiled for case in cases)
+    assert {case.precision for case in cases if case.checkpointing} == {"fp32"}
+    large = train_step.parse(["--device", "cuda"])
+    assert large.size == "base" and any(case.compiled for case in train_step.cases(16, large))
+    with pytest.raises(SystemExit):
+        train_step.parse(["--batch", "0"])
+
+
+@pytest.mark.slow
 def test_it_runs(tmp_path: Path) -> None:
     """Tiny clips, one type: every process, table and file of a run."""
     command = [
-        sys.executable, str(BENCHMARKS / "train_step.py"), "--quick", "--frames", "4",
+        sys.executable, str(SCRIPT), "--quick", "--frames", "4",
         "--pixels", "32", "--precisions", "bf16", "--rounds", "1", "--threads", "1",
         "--json", str(tmp_path / "step.json"), "--markdown", str(tmp_path / "step.md"),
     ]  # fmt: skip
