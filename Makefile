@@ -12,10 +12,11 @@ SCRATCH := $(CURDIR)/build
 export MPLCONFIGDIR := $(SCRATCH)/matplotlib
 export TORCHINDUCTOR_CACHE_DIR := $(SCRATCH)/inductor
 export NEXUS_CACHE := $(SCRATCH)/nexus
-# One thread a process: small models get slower, not faster, when they share cores with others.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --basetemp=build/pytest
+# One thread a process: small models get slower, not faster, when they share cores with others. Each
+# process takes tests that stand side by side, which share what they make; the last ones are shared.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --basetemp=build/pytest
 
-.PHONY: help venv demo test lint unit test-slow bench study clean
+.PHONY: help venv demo test lint unit test-slow test-python bench study clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +25,7 @@ help:
 	@echo 'make test       what CI runs: lint, types, layers, all tests but the slow ones'
 	@echo 'make lint       ruff, pyright, import-linter'
 	@echo 'make test-slow  the tests that take minutes'
+	@echo 'make test-python PYTHON=python3.12   the tests of `make test` with another Python'
 	@echo 'make bench      clips/s, memory and loader speed on this machine'
 	@echo 'make study      the toy study of the README: every arm, three seeds (about 40 minutes)'
 	@echo 'make clean      remove caches and the demo; runs and $(VENV) stay'
@@ -62,6 +64,9 @@ test: lint
 test-slow: $(VENV)/.dev
 	@mkdir -p $(SCRATCH)
 	$(PYTEST) -m slow
+
+test-python:
+	@$(MAKE) --no-print-directory unit PYTHON=$(PYTHON) VENV=.venv-$(notdir $(PYTHON))
 
 bench: $(VENV)/.runtime
 	$(BIN)/python benchmarks/train_step.py

@@ -7,6 +7,7 @@ import oracles.shapes  # noqa: F401  (the import hook finds it by name)
 import pytest
 import torch
 from jaxtyping import install_import_hook
+from markupsafe import Markup
 
 pytest_plugins = ["skips", "tiny_runs", "report_runs"]
 torch.set_num_threads(1)
@@ -15,6 +16,19 @@ hypothesis.settings.register_profile("nexus", deadline=None)
 hypothesis.settings.load_profile("nexus")
 install_import_hook("nexus.nn", "oracles.shapes.checked")
 install_import_hook("nexus.models", "oracles.shapes.checked")
+
+
+@pytest.fixture(scope="module")
+def undrawn():
+    """Pages without ink: a picture is its description. tests/report and the demo draw them."""
+    from nexus.report import canvas
+
+    def describe(_figure: object, _name: str, alt: str) -> Markup:
+        return Markup('<svg role="img" aria-label="{}"></svg>').format(alt)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(canvas, "to_svg", describe)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -78,6 +78,8 @@ def run(
     steps: int | None = None,
     arms: Sequence[str] | None = None,
     world: ToyConfig | None = None,
+    weights: Sequence[float] = WEIGHTS,
+    tasks: Sequence[str] = TOY_TASKS,
 ) -> Path:
     """Run the study, or what is left of it; returns `out/table.md`.
 
@@ -90,6 +92,8 @@ def run(
         steps: training steps of each arm; default: the recipe's.
         arms: names out of `ARMS`; default: all.
         world: the toy world; default: the demo's.
+        weights: of the anti-collapse term, to choose from.
+        tasks: the labels that are probed.
 
     Raises:
         ConfigError: an unknown arm.
@@ -98,7 +102,7 @@ def run(
     chosen = choose_arms(arms)
     world = world or ToyConfig.from_mapping({})
     listing = toy_world(out / "videos", world, seed=WORLD_SEED)
-    study = Study(out, read_videos(listing), range(seeds), steps)
+    study = Study(out, read_videos(listing), range(seeds), steps, weights, tasks)
     rows, notes = [], []
     for name in chosen:
         found, told = study.arm(name)
@@ -145,9 +149,16 @@ class Study:
     """The runs of a study in one folder."""
 
     def __init__(
-        self, out: Path, catalog: Catalog, seeds: Sequence[int], steps: int | None
+        self,
+        out: Path,
+        catalog: Catalog,
+        seeds: Sequence[int],
+        steps: int | None,
+        weights: Sequence[float],
+        tasks: Sequence[str],
     ) -> None:
         self.out, self.catalog, self.seeds, self.steps = out, catalog, seeds, steps
+        self.weights, self.tasks = weights, tasks
 
     def recipe(self, name: str, seed: int, weight: float | None) -> Recipe:
         """The recipe of one run; decoded frames are kept on disk for the other runs."""
@@ -160,7 +171,7 @@ class Study:
         if name == PIXELS_ARM:
             source = clip_source(self.recipe(name, 0, None), self.catalog)
             kept = self.out / "features"
-            measured = measure_pixels(source, TOY_TASKS, kinds=PROBES, cache_dir=kept)
+            measured = measure_pixels(source, self.tasks, kinds=PROBES, cache_dir=kept)
             return pixel_rows(measured.results, 0), []
         weight, notes = self.choose_weight(name)
         by_seed, seconds = {}, []
@@ -176,7 +187,7 @@ class Study:
         if not ARMS[name].weighted:
             return None, []
         scores = {}
-        for weight in WEIGHTS:
+        for weight in self.weights:
             measured, _ = self.measure(name, self.seeds[0], weight)
             scores[weight] = result(measured, *CHOICE).validation
         best = max(scores, key=lambda weight: scores[weight])
@@ -203,7 +214,7 @@ class Study:
         assert isinstance(model, SelfSupervisedModel)
         source = clip_source(settings, self.catalog)
         encoder, kept = model.evaluation_encoder(), folder / "features"
-        measured = measure_encoder(encoder, source, TOY_TASKS, kinds=PROBES, cache_dir=kept)
+        measured = measure_encoder(encoder, source, self.tasks, kinds=PROBES, cache_dir=kept)
         return measured, RunDirectory(folder).read_info().train_seconds or 0.0
 
     def write(self, table: ProbeTable, world: ToyConfig) -> Path:

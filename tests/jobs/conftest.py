@@ -42,6 +42,11 @@ def folder(tmp_path_factory) -> Path:
     return home
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _undrawn(undrawn):
+    """Drawing takes longer than the jobs of tiny models."""
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

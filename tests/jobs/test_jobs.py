@@ -12,6 +12,7 @@ from nexus.config import merge
 from nexus.errors import CheckpointError, ConfigError, DataError, TrainingError
 from nexus.features.table_files import load_table
 from nexus.jobs import pretraining
+from nexus.report import canvas
 from nexus.toy.world import ToyConfig, write_toy_world
 
 TINY = (
@@ -24,6 +25,7 @@ TINY = (
     "model.predictor_dim=16",
     "model.predictor_heads=2",
 )
+DRAW = canvas.to_svg
 WORLD = {"train_clips": 48, "validation_clips": 32, "test_clips": 32}
 
 
@@ -167,6 +169,7 @@ def test_the_toy_world_is_made_once(tmp_path):
 def test_demo(tmp_path, monkeypatch):
     real = ToyConfig.from_mapping
     monkeypatch.setattr(ToyConfig, "from_mapping", lambda given: real({**WORLD, **given}))
+    monkeypatch.setattr(canvas, "to_svg", DRAW)
     load, tiny = pretraining.load_recipe, {"training": {"steps": 2, "threads": 1}}
     monkeypatch.setattr(
         pretraining, "load_recipe", lambda name, more, weights: load(name, merge(tiny, more))

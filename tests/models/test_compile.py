@@ -25,6 +25,7 @@ def check(backend: str, *cases: str) -> None:
     assert done.stdout.splitlines() == [f"as eager: {case}" for case in cases]
 
 
+@pytest.mark.slow
 def test_a_compiled_stack_is_captured_faithfully() -> None:
     check("aot_eager", "factorized/stacks")
 

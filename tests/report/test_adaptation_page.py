@@ -89,7 +89,8 @@ def test_a_failed_run_is_a_row_that_is_not_compared(build: Builder) -> None:
     assert words(found).endswith(
         "would have picked lr 4e-05, EMA 0.99. 1 of 3 runs failed: lr 1, EMA 0.99."
     )
-    page = write_report(with_sweep(build(), sweep(rows=[*rows, FAILED]))).read_text("utf-8")
+    run = with_sweep(build(parts=(), journal=[]), sweep(rows=[*rows, FAILED]))
+    page = write_report(run).read_text("utf-8")
     assert "failed: step 7: loss | gradient was not finite 26 times</td>" in page
     alone = Adaptation.model_validate(sweep("no adaptation", rows=[rows[0], FAILED]))
     assert words(alone) == (
@@ -99,7 +100,7 @@ def test_a_failed_run_is_a_row_that_is_not_compared(build: Builder) -> None:
 
 
 def test_the_page_shows_the_sweep_of_its_run(build: Builder) -> None:
-    run = with_sweep(build(info=run_info(init=INIT)), sweep())
+    run = with_sweep(build(info=run_info(init=INIT), parts=()), sweep())
     page = write_report(run).read_text(encoding="utf-8")
     section = page[page.index('<section id="adaptation">') : page.index('<section id="loss">')]
     for text in ("no adaptation", "63.4", "0.50", "would have picked", "4 of the 40 labelled"):
@@ -112,7 +113,7 @@ def test_the_page_shows_the_sweep_of_its_run(build: Builder) -> None:
 
 
 def test_other_runs_have_no_such_section(build: Builder) -> None:
-    page = write_report(build()).read_text(encoding="utf-8")
+    page = write_report(build(journal=[])).read_text(encoding="utf-8")
     assert "adaptation" not in page.lower() and "started from" not in page
 
 
@@ -128,7 +129,7 @@ def test_other_runs_have_no_such_section(build: Builder) -> None:
     ],
 )
 def test_a_damaged_sweep_is_noted_and_left_out(build: Builder, content: Any) -> None:
-    files = read_run(with_sweep(build(), content))
+    files = read_run(with_sweep(build(parts=(), journal=[]), content))
     assert files.adaptation is None
     assert any(note.startswith("adaptation.json could not be read") for note in files.notes)
     write_report(files.folder)

@@ -14,18 +14,14 @@ WORLD = ToyConfig.from_mapping(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_study():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(toy, "WEIGHTS", (0.1, 1.0))
-        patch.setattr(toy, "TOY_TASKS", ("direction",))
-        yield
+SMALL = {"weights": (0.1, 1.0), "tasks": ("direction",)}
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory, small_study):
+def study(tmp_path_factory):
     out = tmp_path_factory.mktemp("study")
-    return toy.run(out, seeds=2, steps=2, world=WORLD).parent
+    return toy.run(out, seeds=2, steps=2, world=WORLD, **SMALL).parent
 
 
 def test_every_arm_has_a_row_with_a_value_a_seed(study):
@@ -60,7 +56,7 @@ def test_a_finished_study_is_read_not_run_again(study, monkeypatch):
         raise AssertionError("nothing is left to train")
 
     monkeypatch.setattr(toy, "train", train)
-    toy.run(study, seeds=2, steps=2, world=WORLD)
+    toy.run(study, seeds=2, steps=2, world=WORLD, **SMALL)
     assert (study / "table.md").read_text() == before
 
 
@@ -78,7 +74,7 @@ def test_arms_differ_in_the_objective_alone():
 def test_the_weight_does_not_see_the_test_split(study, monkeypatch):
     # Poisoned test accuracies must not change the choice.
     catalog = toy.read_videos(study / "videos/labels.csv")
-    honest = toy.Study(study, catalog, range(2), 2)
+    honest = toy.Study(study, catalog, range(2), 2, **SMALL)
     chosen, _ = honest.choose_weight("vjepa")
     measure = honest.measure
 

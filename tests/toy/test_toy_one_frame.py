@@ -162,6 +162,7 @@ def test_the_same_probe_finds_a_leak():
     assert accuracy(linear(), views, labels) > 0.9
 
 
+@pytest.mark.slow
 def test_compression_leaves_no_trail():
     """Coding errors behind the body would show the way (they do with 8 frames a group: 24 %)."""
     config, splits = clean_clips("direction")

@@ -53,7 +53,7 @@ def readings(steps: int, *, seed: int, every: int = 20, **changes: Any) -> list[
     return verdicts
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_without_stop_gradient_the_run_collapses(seed: int) -> None:
     verdicts = readings(100, seed=seed, stop_gradient=False)
     assert verdicts[0].status == "healthy"
@@ -61,6 +61,7 @@ def test_without_stop_gradient_the_run_collapses(seed: int) -> None:
     assert "every clip gets nearly the same features" in verdicts[-1].reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_with_momentum_zero_the_alarm_is_raised(seed: int) -> None:
     verdicts = readings(120, seed=seed, ema_momentum=0.0, ema_schedule="constant")
@@ -68,7 +69,9 @@ def test_with_momentum_zero_the_alarm_is_raised(seed: int) -> None:
     assert {verdict.status for verdict in verdicts[-3:]} <= {"collapsing", "collapsed"}
 
 
-@pytest.mark.parametrize("regularizer", ["variance_covariance", "sigreg"])
+@pytest.mark.parametrize(
+    "regularizer", ["variance_covariance", pytest.param("sigreg", marks=pytest.mark.slow)]
+)
 def test_a_healthy_run_raises_no_alarm(regularizer: str) -> None:
     verdicts = readings(120, seed=1, regularizer=regularizer)
     assert {verdict.status for verdict in verdicts} == {"healthy"}
