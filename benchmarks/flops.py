@@ -10,7 +10,7 @@ activations, softmax, the optimizer and the EMA.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nexus.masks.masks import TokenMask
+from nexus.masks.token_mask import TokenMask
 from nexus.models.ssl import VJEPAConfig
 
 

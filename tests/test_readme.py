@@ -25,7 +25,7 @@ from nexus.cli.main import app, run
 from nexus.config import Config
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
 from nexus.models.ssl.collapse import DoctorConfig
-from nexus.models.world import ActionPredictor, ActionPredictorConfig
+from nexus.models.worlds.action_predictor import ActionPredictor, ActionPredictorConfig
 from nexus.toy.world import ToyConfig, write_toy_world
 from nexus.training.recipe import Recipe, load_recipe
 

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from nexus.atomic import atomic_folder, write_json
 from nexus.checkpoints.weights import load_weights, save_weights
 from nexus.errors import CheckpointError, ConfigError
+from nexus.models.contract import Module, SelfSupervisedModel
 from nexus.models.ssl import build_model
 from nexus.runs.folder import CHECKPOINT
 
@@ -55,7 +55,7 @@ class ModelCard:
 
 
 def save_checkpoint(
-    root: str | Path, model: nn.Module, card: ModelCard, state: Mapping[str, Any], *, keep: int = 3
+    root: str | Path, model: Module, card: ModelCard, state: Mapping[str, Any], *, keep: int = 3
 ) -> Path:
     """Write `root/step_00000200` (say), point `latest.json` at it and drop all but the last `keep`.
 
@@ -145,7 +145,9 @@ def read_card(path: str | Path) -> ModelCard:
     return ModelCard(kind=kind, config=config, step=step, extra=content)
 
 
-def load_checkpoint_model(path: str | Path, *, device: str | torch.device = "cpu") -> nn.Module:
+def load_checkpoint_model(
+    path: str | Path, *, device: str | torch.device = "cpu"
+) -> SelfSupervisedModel:
     """Build the model of a run or checkpoint and load its weights strictly; in eval mode.
 
     Raises:
@@ -155,7 +157,7 @@ def load_checkpoint_model(path: str | Path, *, device: str | torch.device = "cpu
     folder = resolve_checkpoint(path)
     card = read_card(folder)
     try:
-        model = build_model(card.kind, card.config)
+        model = build_model({"kind": card.kind, **card.config})
     except ConfigError as error:
         raise CheckpointError(
             f"{folder / CONFIG_FILE} describes a model that this version cannot build: {error}"

@@ -30,15 +30,16 @@ from torch import Tensor
 from nexus.atomic import atomic_path, write_json
 from nexus.checkpoints.architecture import RECIPE
 from nexus.checkpoints.source import (
-    Role,
     SourceWeights,
     at_the_start,
     both_roles,
     checked_config,
+    own_encoder,
     part_of,
     with_part,
 )
 from nexus.errors import CheckpointError
+from nexus.models.contract import Role
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
 
 CONFIG_FILE, MODEL_FILE = "config.json", "model.safetensors"
@@ -204,7 +205,7 @@ def config_to(config: VJEPAConfig) -> dict[str, Any]:
 
 def tensors_to(model: VJEPAModel, which: Role = "target") -> dict[str, Tensor]:
     """The model's tensors under transformers' names."""
-    encoder = model.evaluation_encoder(which).state_dict()
+    encoder = own_encoder(model.evaluation_encoder(which)).state_dict()
     return with_part("encoder", _part_out(encoder, ENCODER_NAMES)) | with_part(
         "predictor", _part_out(model.predictor.state_dict(), PREDICTOR_NAMES)
     )

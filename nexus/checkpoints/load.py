@@ -14,13 +14,13 @@ from nexus.checkpoints.hub import Place, locate
 from nexus.checkpoints.huggingface import is_huggingface, read_huggingface
 from nexus.checkpoints.official import OFFICIAL_FILE, read_official, weights_of
 from nexus.checkpoints.official_ac import action_predictor
-from nexus.checkpoints.source import Role, SourceKind, SourceWeights, checked_config
+from nexus.checkpoints.source import SourceKind, SourceWeights, checked_config
 from nexus.checkpoints.weights import KeyReport, checked_patterns, compare, read_weights
 from nexus.errors import CheckpointError, ConfigError
-from nexus.models.encoder import VideoEncoder
+from nexus.models.contract import Encoder, Role
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
 from nexus.models.ssl.v_jepa import build_predictor
-from nexus.models.world import ActionPredictor
+from nexus.models.worlds.action_predictor import ActionPredictor
 
 FROM_PREDICTOR = "predictor."
 PATCH_WEIGHTS = ("embed.proj.weight", "embed_image.proj.weight")
@@ -51,7 +51,7 @@ class Loaded:
     """Of V-JEPA 2-AC: what follows upon a robot's actions. The masked predictor is fresh then."""
 
     @property
-    def encoder(self) -> VideoEncoder:
+    def encoder(self) -> Encoder:
         """The encoder of the role that was asked for."""
         return self.model.evaluation_encoder(self.role)
 

@@ -38,6 +38,7 @@ from nexus.checkpoints.source import (
     at_the_start,
     checked_config,
     counted,
+    own_encoder,
     part_of,
     with_part,
 )
@@ -45,7 +46,7 @@ from nexus.errors import CheckpointError
 from nexus.models.encoder import VideoEncoder
 from nexus.models.predictor import MaskedPredictor
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
-from nexus.models.world import ActionPredictor
+from nexus.models.worlds.action_predictor import ActionPredictor
 
 Kind = Literal["vjepa2", "vjepa2_1", "vjepa2_ac"]
 CONTEXT_PARTS = ("encoder", "target_encoder", "ema_encoder")
@@ -196,7 +197,7 @@ def official_state(
         CheckpointError: the model is of a kind that Meta's code does not know.
     """
     kind = _kind_of(model.config)
-    target = _encoder_out(model.target_encoder, kind)
+    target = _encoder_out(own_encoder(model.target_encoder), kind)
     if action_predictor is not None:
         return {
             "encoder": target,
@@ -207,7 +208,7 @@ def official_state(
             },
         }
     state = {
-        "encoder": _encoder_out(model.context_encoder, kind),
+        "encoder": _encoder_out(own_encoder(model.context_encoder), kind),
         "target_encoder": target,
         "predictor": _predictor_out(model.predictor),
         SETTINGS_KEY: model.config.to_mapping(),

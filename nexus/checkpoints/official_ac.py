@@ -23,7 +23,7 @@ from torch import Tensor
 from nexus.checkpoints.architecture import blocks_in, ratio_of, shape_of
 from nexus.checkpoints.weights import compare
 from nexus.errors import CheckpointError
-from nexus.models.world import ActionPredictor, ActionPredictorConfig
+from nexus.models.worlds.action_predictor import ActionPredictor, ActionPredictorConfig
 
 OURS = {
     "predictor_embed": "embed",

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from nexus.errors import CheckpointError, ConfigError
+from nexus.models.contract import Encoder
+from nexus.models.encoder import VideoEncoder
 from nexus.models.ssl import VJEPAConfig
 
 SourceKind = Literal["vjepa2", "vjepa2_1", "vjepa2_ac", "huggingface", "nexus"]
-Role = Literal["target", "context"]
 ROLES = ("context_encoder", "target_encoder")
 
 
@@ -50,6 +51,20 @@ def checked_config(what: str | Path, settings: Mapping[str, Any]) -> VJEPAConfig
             f"{what} does not give a model that can be built: {error}\n"
             "Settings that are wrong here can be given, for example config={'num_heads': 4}."
         ) from error
+
+
+def own_encoder(encoder: Encoder) -> VideoEncoder:
+    """An encoder of ours, which is all that other formats know.
+
+    Raises:
+        CheckpointError: it is somebody else's.
+    """
+    if not isinstance(encoder, VideoEncoder):
+        raise CheckpointError(
+            f"{type(encoder).__qualname__} is an encoder of your own: only 'vit' can be written in "
+            "another format than nexus"
+        )
+    return encoder
 
 
 def part_of(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:

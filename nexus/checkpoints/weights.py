@@ -15,9 +15,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from nexus.errors import CheckpointError
+from nexus.models.contract import Module
 
 SHOWN_NAMES = 10
 """Names listed per kind of disagreement before the rest is only counted."""
@@ -100,7 +101,7 @@ def compare(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> KeyR
     )
 
 
-def save_weights(path: str | Path, module: nn.Module) -> None:
+def save_weights(path: str | Path, module: Module) -> None:
     """Write every parameter and persistent buffer of a module to a safetensors file."""
     tensors: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
@@ -137,7 +138,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
-def load_weights(module: nn.Module, path: str | Path) -> KeyReport:
+def load_weights(module: Module, path: str | Path) -> KeyReport:
     """Load a safetensors file into a module; every name and shape must agree.
 
     Raises:

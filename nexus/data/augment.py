@@ -1,31 +1,24 @@
 """Pictures to model inputs: one random draw per clip, applied to all of its frames.
 
-uint8 goes in and uint8 comes out; `normalise` makes floats of it on the training device, so that a
-quarter of the bytes travels.
+uint8 goes in and uint8 comes out; floats are made of it on the training device, so that a quarter
+of the bytes travels (`nexus.data.batch`).
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pydantic
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
 from nexus.config import Config
-from nexus.errors import VideoShapeError
 
 Interpolation = Literal["bilinear", "bicubic"]
 Range = tuple[float, float]
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-GRAY_MEAN = (0.449,)  # the mean of ImageNet's three
-GRAY_STD = (0.226,)
 
 # ITU-R BT.601 luma, then the two colour axes: hue is an angle in the plane of the latter.
 _TO_YIQ = torch.tensor(
@@ -249,39 +242,3 @@ def _mix(images: Tensor, matrix: Tensor, offset: Tensor, *, channel: int) -> Ten
         value = (red * row[0]).add_(green * row[1]).add_(blue * row[2]).add_(shift)
         plane.copy_(value.round_().clamp_(0, 255))
     return mixed
-
-
-def normalise(
-    video: UInt8[Tensor, "batch channels time height width"],
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-) -> Float[Tensor, "batch channels time height width"]:
-    """Turn uint8 pixels into contiguous float32, `(pixel / 255 - mean) / std` per channel.
-
-    `mean` and `std` are in units of the 0..1 pixel range; by default ImageNet's, for RGB, or their
-    gray counterparts, for one channel.
-
-    Raises:
-        VideoShapeError: not a five-dimensional uint8 video, or statistics that do not fit its
-            channels.
-    """
-    if video.dtype != torch.uint8 or video.ndim != 5:
-        raise VideoShapeError(
-            f"normalise got {video.dtype} of shape {tuple(video.shape)}; expected uint8 "
-            "(batch, channels, time, height, width)"
-        )
-    channels = video.shape[1]
-    known = {3: (IMAGENET_MEAN, IMAGENET_STD), 1: (GRAY_MEAN, GRAY_STD)}
-    mean = known.get(channels, ((), ()))[0] if mean is None else mean
-    std = known.get(channels, ((), ()))[1] if std is None else std
-    if len(mean) != channels or len(std) != channels:
-        raise VideoShapeError(
-            f"normalise got a video of {channels} channels with {len(mean)} means and {len(std)} "
-            "deviations; expected one of each per channel"
-        )
-    # Plain numbers rather than small tensors: those would make a GPU wait for their copies.
-    pixels = torch.empty(video.shape, dtype=torch.float32, device=video.device)
-    for channel in range(channels):
-        plane = pixels[:, channel].copy_(video[:, channel])
-        plane.sub_(255.0 * mean[channel]).div_(255.0 * std[channel])
-    return pixels

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nexus.data.clips import ClipTooShortError, FrameTimes
 from nexus.data.index import InspectionIndex, signature
 from nexus.data.inspection import Facts, Inspection
 from nexus.data.inspection_pool import InspectionPool
@@ -17,6 +16,7 @@ from nexus.data.pyav import PyAVDecoder
 from nexus.data.sources import Entry, find_entries
 from nexus.errors import DataError
 
+_ROUNDING = 1e-6  # seconds
 _SAVE_EVERY = 500  # checks, so that an interrupted scan of a large folder is not lost
 
 
@@ -294,14 +294,11 @@ def _usable_frames(record: VideoRecord) -> int:
     if record.start is None and record.end is None:
         return record.num_frames
     if record.variable_frame_rate:
-        times = FrameTimes.from_timestamps(PyAVDecoder().timestamps(record.path))
+        times = PyAVDecoder().timestamps(record.path)
     else:
-        times = FrameTimes(record.num_frames, record.fps)
-    try:
-        first, last = times.span(record.start, record.end)
-    except ClipTooShortError:
-        return 0
-    return last - first + 1
+        times = np.arange(record.num_frames) / record.fps
+    start, end = record.start or 0.0, math.inf if record.end is None else record.end
+    return int(np.sum((times >= start - _ROUNDING) & (times < end - _ROUNDING)))
 
 
 __all__ = ["Catalog", "Problem", "VideoRecord", "scan"]

@@ -8,7 +8,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from nexus.features.encoding import FeatureConfig, encode, frozen
-from nexus.models.encoder import VideoEncoder
+from nexus.models.contract import Encoder
 from nexus.runs.colours import PatchColours
 
 COMPONENTS = 3
@@ -16,7 +16,7 @@ PERCENTILES = (1.0, 99.0)
 
 
 def patch_colours(
-    encoder: VideoEncoder,
+    encoder: Encoder,
     video: UInt8[Tensor, "clips channels time rows cols"],
     names: Sequence[str] = (),
 ) -> PatchColours:

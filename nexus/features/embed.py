@@ -14,7 +14,7 @@ from nexus.features.extract import Progress
 from nexus.features.table import FeatureTable, nothing_read
 from nexus.features.table_files import check_ending, write_tables
 from nexus.features.window_reader import WindowReader, batched
-from nexus.models.encoder import VideoEncoder
+from nexus.models.contract import Encoder
 from nexus.models.heads import AttentiveHead
 
 
@@ -29,7 +29,7 @@ class Embedded:
 
 
 def embed(
-    encoder: VideoEncoder,
+    encoder: Encoder,
     source: ClipSource,
     out: str | Path,
     *,

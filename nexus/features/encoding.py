@@ -9,14 +9,14 @@ import pydantic
 import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
-from torch import Tensor, nn
+from torch import Tensor
 
 from nexus.checkpoints.weights import tensor_digest
 from nexus.config import Config
-from nexus.data.augment import normalise
+from nexus.data.batch import normalise
 from nexus.digest import digest
 from nexus.errors import DataError, NexusError
-from nexus.models.encoder import VideoEncoder, clip_grid
+from nexus.models.contract import Encoder, Module
 from nexus.models.heads import AttentiveHead
 from nexus.nn.grid import Grid
 from nexus.training.cpu import tune
@@ -43,7 +43,7 @@ class FeatureConfig(Config):
 
 
 @contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
+def frozen(model: Module) -> Iterator[None]:
     """Eval mode, no gradients, this processor's kernels; afterwards the modules' modes are back."""
     tune(model)
     training = [module for module in model.modules() if module.training]
@@ -57,7 +57,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
 
 
 def encode(
-    encoder: VideoEncoder,
+    encoder: Encoder,
     video: UInt8[Tensor, "batch channels time height width"],
     config: FeatureConfig,
     head: AttentiveHead | None = None,
@@ -80,7 +80,7 @@ def encode(
 
 
 def encode_tokens(
-    encoder: VideoEncoder,
+    encoder: Encoder,
     video: UInt8[Tensor, "batch channels time height width"],
     config: FeatureConfig,
 ) -> tuple[Float[Tensor, "batch tokens dim"], Grid]:
@@ -105,9 +105,9 @@ def encode_tokens(
     return tokens, grid
 
 
-def check_layers(encoder: VideoEncoder, layers: Sequence[int]) -> None:
+def check_layers(encoder: Encoder, layers: Sequence[int]) -> None:
     """Raise DataError unless the layers are blocks of the encoder, in rising order."""
-    depth = encoder.config.depth
+    depth = encoder.depth
     rising = all(low < high for low, high in pairwise(layers))
     inside = bool(layers) and layers[0] >= 0 and layers[-1] < depth
     if tuple(layers) != (-1,) and not (rising and inside):
@@ -146,18 +146,18 @@ def pool(
     raise ValueError("attentive pooling takes a trained probe")
 
 
-def fitting_batch(encoder: VideoEncoder, num_frames: int, sides: tuple[int, int]) -> int:
+def fitting_batch(encoder: Encoder, num_frames: int, sides: tuple[int, int]) -> int:
     """How many clips of this many frames and pixels (height, width) to encode at a time."""
-    tokens = clip_grid(encoder.config, num_frames, sides).tokens
+    tokens = encoder.grid_for(num_frames, sides).tokens
     return max(1, min(CLIPS_AT_ONCE, TOKENS_AT_ONCE // tokens))
 
 
-def device_of(model: nn.Module) -> torch.device:
+def device_of(model: Module) -> torch.device:
     """Where the first parameter lies."""
     return next(model.parameters()).device
 
 
-def encoder_digest(encoder: nn.Module) -> str:
+def encoder_digest(encoder: Module) -> str:
     """A hash of the weights and of every module's plain settings.
 
     The settings count because the same weights compute something else with another number of

@@ -18,7 +18,7 @@ from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig, encode, encoder_digest, frozen
 from nexus.features.table import FeatureTable, Pooling, concatenate, nothing_read
 from nexus.features.table_files import load_table, write_tables
-from nexus.models.encoder import VideoEncoder
+from nexus.models.contract import Encoder
 
 Progress = Callable[[int, int], None]
 """Called with (clips done, clips in all)."""
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 def extract(
-    encoder: VideoEncoder,
+    encoder: Encoder,
     source: ClipSource,
     config: FeatureConfig | None = None,
     *,
@@ -196,7 +196,7 @@ def cache_file(folder: str | Path, what: str, source: ClipSource) -> Path:
     return Path(folder) / f"{name}.npz"
 
 
-def identity_of(encoder: VideoEncoder, config: FeatureConfig) -> str:
+def identity_of(encoder: Encoder, config: FeatureConfig) -> str:
     """What the features depend on beside the clips."""
     layers = ",".join(map(str, config.layers))
     return f"{encoder_digest(encoder)} {config.pooling} {config.precision} {layers}"

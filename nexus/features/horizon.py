@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from nexus.data.augment import normalise
+from nexus.data.batch import normalise
 from nexus.errors import DataError
 from nexus.features.encoding import device_of, frozen
-from nexus.models.ssl.v_jepa import Prediction, VJEPAModel
+from nexus.models.contract import Prediction, PredictsFeatures
 from nexus.runs.schema import Horizon, HorizonRow
 
 UNIT = "mean squared error per feature dimension, targets normalised as in the training loss"
@@ -54,7 +54,7 @@ class _Sums:
 
 
 def horizon_errors(
-    model: VJEPAModel,
+    model: PredictsFeatures,
     videos: Iterable[UInt8[Tensor, "batch channels time rows cols"]],
     *,
     seconds_per_step: float,

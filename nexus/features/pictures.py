@@ -12,8 +12,7 @@ from nexus.data.clip_source import ClipSource
 from nexus.errors import DataError
 from nexus.features.colours import patch_colours
 from nexus.features.horizon import horizon_errors
-from nexus.models.encoder import VideoEncoder
-from nexus.models.ssl import SelfSupervisedModel, VJEPAModel
+from nexus.models.contract import Encoder, PredictsFeatures, SelfSupervisedModel
 
 COLOURED_CLIPS = 4
 HORIZON_CLIPS = 256
@@ -37,9 +36,9 @@ def spread(catalog: Catalog, count: int) -> Catalog:
 
 
 def write_pictures(
-    model: SelfSupervisedModel, encoder: VideoEncoder, source: ClipSource, results: Path
+    model: SelfSupervisedModel, encoder: Encoder, source: ClipSource, results: Path
 ) -> list[str]:
-    """Write `pca.npz` and, for a V-JEPA model, `horizon.json`, from held-out videos if possible.
+    """Write `pca.npz` and, if the model predicts features, `horizon.json`, from held-out videos.
 
     Returns:
         What could not be made, in words; a file that fails only makes the sample smaller.
@@ -51,18 +50,19 @@ def write_pictures(
         patch_colours(encoder, clips, names).save(results / "pca.npz")
     except DataError as error:
         notes.append(f"no feature colours: {error}")
-    if isinstance(model, VJEPAModel):
+    if isinstance(model, PredictsFeatures):
         sample = replace(source, catalog=spread(catalog, HORIZON_CLIPS))
         videos = (batch.video for batch in sample.batches(BATCH))
         try:
-            errors = horizon_errors(model, videos, seconds_per_step=seconds_per_step(sample, model))
+            step = seconds_per_step(sample, encoder)
+            errors = horizon_errors(model, videos, seconds_per_step=step)
             errors.save(results / "horizon.json")
         except DataError as error:
             notes.append(f"no prediction error by horizon: {error}")
     return notes
 
 
-def seconds_per_step(source: ClipSource, model: VJEPAModel) -> float:
+def seconds_per_step(source: ClipSource, encoder: Encoder) -> float:
     """Duration of a token time step: by the clip's rate, else by the videos' median own rate."""
     clip = source.spec
     rate = clip.fps
@@ -71,7 +71,8 @@ def seconds_per_step(source: ClipSource, model: VJEPAModel) -> float:
         if not rates:
             raise DataError("there is no video to measure the prediction error on")
         rate = rates[len(rates) // 2] / clip.stride
-    return model.config.tubelet_size / rate
+    frames = clip.num_frames / encoder.grid_for(clip.num_frames, clip.size).time
+    return frames / rate
 
 
 def _clips(source: ClipSource) -> tuple[Tensor, list[str]]:

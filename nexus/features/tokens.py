@@ -31,7 +31,7 @@ from nexus.features.extract import (
 )
 from nexus.features.table import FeatureTable, nothing_read
 from nexus.features.window_reader import ahead, batched
-from nexus.models.encoder import VideoEncoder, clip_grid
+from nexus.models.contract import Encoder
 
 SPARE = 0.9
 """Share of the free disk space that kept tokens may take."""
@@ -82,7 +82,7 @@ class LiveTokens:
     `numbers` are the rows' clips in `dataset`; the next batch is decoded meanwhile.
     """
 
-    encoder: VideoEncoder
+    encoder: Encoder
     config: FeatureConfig
     dataset: ClipDataset
     numbers: Int[ndarray, " rows"]
@@ -147,7 +147,7 @@ class JoinedTokens:
 
 
 def token_source(
-    encoder: VideoEncoder,
+    encoder: Encoder,
     source: ClipSource,
     config: FeatureConfig,
     *,
@@ -180,14 +180,14 @@ def token_source(
     return live_tokens(encoder, source, config, progress=progress)
 
 
-def token_bytes(encoder: VideoEncoder, source: ClipSource, config: FeatureConfig) -> int:
+def token_bytes(encoder: Encoder, source: ClipSource, config: FeatureConfig) -> int:
     """Disk space of all tokens, in bytes."""
-    tokens = clip_grid(encoder.config, source.spec.num_frames, source.spec.size).tokens
+    tokens = encoder.grid_for(source.spec.num_frames, source.spec.size).tokens
     return source.clip_count * tokens * encoder.embed_dim * len(config.layers) * 2
 
 
 def live_tokens(
-    encoder: VideoEncoder,
+    encoder: Encoder,
     source: ClipSource,
     config: FeatureConfig,
     *,

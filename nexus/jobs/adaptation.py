@@ -32,7 +32,7 @@ from nexus.jobs.runs import (
     read_videos,
 )
 from nexus.jobs.starting import read_start, start_of
-from nexus.models.encoder import VideoEncoder
+from nexus.models.contract import Encoder
 from nexus.models.ssl import SelfSupervisedModel
 from nexus.probes.columns import label_columns
 from nexus.probes.results import probe_rows
@@ -275,7 +275,7 @@ class Sweep:
             say_each(measured.problems)
         return measured
 
-    def subject(self, arm: Arm) -> tuple[SelfSupervisedModel, VideoEncoder, ClipSource]:
+    def subject(self, arm: Arm) -> tuple[SelfSupervisedModel, Encoder, ClipSource]:
         """A run's model and the encoder that is judged, on the run's device, and the clips."""
         model, recipe = load_for_measuring(self.folder(arm), self.recipe(arm))
         return model, model.evaluation_encoder(), clip_source(recipe, self.labelled)

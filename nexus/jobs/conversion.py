@@ -12,10 +12,11 @@ from nexus.checkpoints.files import CONFIG_FILE, MODEL_FILE, ModelCard
 from nexus.checkpoints.huggingface import PREDICTOR_MASK_TOKEN, save_huggingface
 from nexus.checkpoints.load import FROM_PREDICTOR, Loaded, load
 from nexus.checkpoints.official import OFFICIAL_FILE, save_official
-from nexus.checkpoints.source import Role
+from nexus.checkpoints.source import own_encoder
 from nexus.checkpoints.weights import checked_patterns, save_weights
 from nexus.errors import CheckpointError
 from nexus.jobs.model_card import Conversion, model_card
+from nexus.models.contract import Role
 from nexus.version import nexus_version
 
 FORMATS = ("hf", "meta", "nexus", "onnx", "torch-export")
@@ -136,7 +137,7 @@ def _write(
         return []
     assert clip is not None  # graphs have one
     export, name = (export_onnx, ONNX_FILE) if to == "onnx" else (export_program, PROGRAM_FILE)
-    apart = export(loaded.encoder, folder / name, clip)
+    apart = export(own_encoder(loaded.encoder), folder / name, clip)
     return [f"run again, the graph's features are {apart:.1e} of the largest one apart"]
 
 

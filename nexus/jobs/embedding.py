@@ -116,11 +116,17 @@ def for_stills(
 ) -> OpenedEncoder:
     """Windows of one picture: as an image where the encoder takes images, else repeated to fill
     one tubelet (or `num_frames`)."""
-    config = opened.encoder.config
-    frames = num_frames or (1 if config.image_input else config.tubelet_size)
+    frames = num_frames or _shortest_clip(opened)
     return opened.with_clips(
         {"num_frames": frames, "stride": 1, "pad": "repeat_last", "img_size": img_size}
     )
+
+
+def _shortest_clip(opened: OpenedEncoder) -> int:
+    encoder, trained = opened.encoder, opened.trained
+    if trained.image_input:
+        return 1
+    return trained.num_frames // encoder.grid_for(trained.num_frames, trained.image_sides).time
 
 
 def _pooling(

@@ -181,8 +181,8 @@ def _imported(
         )
     else:
         opened = _opened(encoder, "target", device)
-        config = opened.encoder.config
-        found = import_meta(path, config.depth, config.num_frames, classes=classes, index=index)
+        depth, frames = opened.encoder.depth, opened.trained.num_frames
+        found = import_meta(path, depth, frames, classes=classes, index=index)
     return found.head, imported_card(found, probe, opened), opened, found.notes
 
 

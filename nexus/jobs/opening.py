@@ -12,13 +12,12 @@ from typing import Any
 from nexus.checkpoints.hub import HUB_MARK
 from nexus.checkpoints.load import load
 from nexus.checkpoints.probe_import import PRETRAINING_FPS
-from nexus.checkpoints.source import Role
 from nexus.data.catalog import Catalog
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
-from nexus.errors import DataError
+from nexus.errors import DataError, VideoShapeError
 from nexus.jobs.runs import clip_source, load_run
-from nexus.models.encoder import VideoEncoder, clip_grid, off_distribution
+from nexus.models.contract import Encoder, Role, SeenClips, checked_role
 from nexus.runs.folder import expanded, find_run, run_folder
 from nexus.training.environment import choose_device
 from nexus.training.recipe import Recipe
@@ -28,12 +27,14 @@ from nexus.training.recipe import Recipe
 class OpenedEncoder:
     """A frozen encoder and how clips are cut for it."""
 
-    encoder: VideoEncoder
+    encoder: Encoder
     source: str
     """As the user named it, `~` written out."""
     which: Role
     clips: ClipSource
     """Its catalog is empty."""
+    trained: SeenClips
+    """What the weights were made for."""
     recipe: Recipe | None
     """Of a run; None for published weights."""
     notes: tuple[str, ...] = ()
@@ -77,25 +78,15 @@ class OpenedEncoder:
         spec, stages = self.clips.spec, self.recipe.stages if self.recipe else ()
         if (spec.num_frames, spec.size) in {(s.clip.num_frames, s.clip.size) for s in stages}:
             return None
-        config = self.encoder.config
-        return off_distribution(config, clip_grid(config, spec.num_frames, spec.size))
+        return self.trained.off_distribution(spec.num_frames, spec.size)
 
 
-def check_clips(encoder: VideoEncoder, spec: ClipSpec) -> None:
-    """Raise DataError for clips that do not divide into the encoder's tubelets."""
-    config, frames = encoder.config, spec.num_frames
-    image = config.image_input and frames == 1
-    if frames % config.tubelet_size and not image:
-        raise DataError(
-            f"a window of {frames} frames does not divide into tubelets of {config.tubelet_size}; "
-            f"give a multiple of {config.tubelet_size}"
-        )
-    if any(side % config.patch_size for side in spec.size):
-        height, width = spec.size
-        raise DataError(
-            f"pictures of {height} x {width} pixels do not divide into patches of "
-            f"{config.patch_size}; give a multiple of {config.patch_size}"
-        )
+def check_clips(encoder: Encoder, spec: ClipSpec) -> None:
+    """Raise DataError for clips that the encoder cannot cut into tokens."""
+    try:
+        encoder.grid_for(spec.num_frames, spec.size)
+    except VideoShapeError as error:
+        raise DataError(f"the encoder does not take such clips: {error}") from error
 
 
 def weights_name(source: str) -> str:
@@ -121,18 +112,19 @@ def open_encoder(
         CheckpointError: there are no weights, or they do not fit.
     """
     source = expanded(source)
-    role: Role = "context" if which == "context" else "target"
+    role = checked_role(which)
     place = choose_device(device)
     if is_run(source):
         model, recipe = load_run(source)
-        encoder = model.evaluation_encoder(role)
+        encoder, trained = model.evaluation_encoder(role), recipe.model_settings
         clips = clip_source(recipe, Catalog("", (), ()))
         notes: tuple[str, ...] = ()
     else:
         loaded = load(source, role=role, allow_missing=["predictor.*"])
         encoder, recipe, notes = loaded.encoder, None, loaded.notes
-        clips = clips_as_trained(encoder)
-    return OpenedEncoder(encoder.to(place).eval(), str(source), role, clips, recipe, notes)
+        trained = loaded.model.config
+        clips = clips_as_trained(trained)
+    return OpenedEncoder(encoder.to(place).eval(), str(source), role, clips, trained, recipe, notes)
 
 
 def is_run(source: str | Path) -> bool:
@@ -140,15 +132,14 @@ def is_run(source: str | Path) -> bool:
     return find_run(source) is not None
 
 
-def clips_as_trained(encoder: VideoEncoder) -> ClipSource:
+def clips_as_trained(trained: SeenClips) -> ClipSource:
     """Clips for weights without a recipe: as long and large as trained, at 4 frames a second."""
-    config = encoder.config
     spec = ClipSpec.from_mapping(
         {
-            "num_frames": config.num_frames,
+            "num_frames": trained.num_frames,
             "fps": PRETRAINING_FPS,
-            "size": config.image_sides,
-            "channels": config.in_chans,
+            "size": trained.image_sides,
+            "channels": trained.in_chans,
         }
     )
     return ClipSource(spec.for_evaluation())

@@ -18,7 +18,7 @@ from nexus.jobs.runs import (
     read_videos,
 )
 from nexus.jobs.weights_probing import probe_weights
-from nexus.models.encoder import VideoEncoder
+from nexus.models.contract import Encoder, checked_role
 from nexus.models.ssl import build_model
 from nexus.probes.columns import label_columns
 from nexus.probes.results import RANDOM_ARM, pixel_rows, probe_rows
@@ -76,7 +76,7 @@ def probe(
             f"{catalog.source} has no label columns to learn; give a .csv or .jsonl list with "
             "labels: nexus probe RUN LIST --label COLUMN"
         )
-    encoder = model.evaluation_encoder("context" if which == "context" else "target")
+    encoder = model.evaluation_encoder(checked_role(which))
     source = clip_source(settings, catalog)
     rows, notes = probe_arms(
         run, settings, encoder, source, columns, kinds, seeds, strict=label is not None
@@ -91,7 +91,7 @@ def probe(
 def probe_arms(
     run: str | Path,
     settings: Recipe,
-    encoder: VideoEncoder,
+    encoder: Encoder,
     source: ClipSource,
     columns: Sequence[str],
     kinds: Sequence[str],
@@ -104,7 +104,7 @@ def probe_arms(
     info = RunDirectory(run_folder(run)).read_info()
     with kept_rng():
         seed_everything(settings.training.seed)
-        untrained = build_model(card.kind, card.config).evaluation_encoder()
+        untrained = build_model({"kind": card.kind, **card.config}).evaluation_encoder()
     untrained.to(device_of(encoder))
     options: dict[str, Any] = {
         "kinds": kinds,

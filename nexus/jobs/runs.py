@@ -8,6 +8,7 @@ from nexus.config import read_yaml
 from nexus.data.cache import CacheConfig
 from nexus.data.catalog import Catalog, scan
 from nexus.data.clip_source import ClipSource
+from nexus.data.decode import choose_decoder
 from nexus.data.index import user_index_dir
 from nexus.errors import CheckpointError
 from nexus.jobs.console import progress
@@ -38,8 +39,9 @@ def clip_source(settings: Recipe, catalog: Catalog) -> ClipSource:
     return ClipSource(
         settings.final_clip.for_evaluation(),
         catalog,
-        cache=data.cache if data.cache.kind == "disk" else CacheConfig(),
-        workers=data.workers,
+        choose_decoder(data.decoder),
+        data.cache if data.cache.kind == "disk" else CacheConfig(),
+        data.workers,
     )
 
 
@@ -56,7 +58,6 @@ def load_run(run: str | Path) -> tuple[SelfSupervisedModel, Recipe]:
             f"{file} is missing; it says how clips are cut for this model. Give a run's folder, or "
             "a checkpoint inside one"
         )
-    assert isinstance(model, SelfSupervisedModel)
     return model, Recipe.from_mapping(read_yaml(file))
 
 

@@ -13,6 +13,7 @@ Source: arXiv 2404.08471, section 3.2; arXiv 2506.09985, section 2.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Self
 
 import pydantic
@@ -21,6 +22,8 @@ from jaxtyping import Bool, Int
 from torch import Generator, Tensor
 
 from nexus.config import Config
+from nexus.masks.places import check_places
+from nexus.masks.token_mask import TokenMask
 from nexus.nn.grid import Grid
 
 Range = tuple[float, float]
@@ -49,6 +52,24 @@ class BlockFamily(Config):
 
 PUBLISHED = (BlockFamily(), BlockFamily(num_blocks=2, spatial_scale=(0.7, 0.7)))
 """Eight small boxes, two large ones: each is a mask of its own, and every clip gets both."""
+
+
+@dataclass(frozen=True)
+class MultiblockMask:
+    """Mask `multiblock`: one mask a family."""
+
+    mask_blocks: tuple[BlockFamily, ...]
+
+    def check_fits(self, grid: Grid, tubelet_size: int) -> None:
+        """Raise VideoShapeError for frames of a single patch."""
+        check_places("multiblock", grid)
+
+    def draw(
+        self, grid: Grid, batch: int, *, tubelet_size: int, generator: Generator | None
+    ) -> tuple[TokenMask, ...]:
+        """Each family's boxes, one after the other."""
+        drawn = (draw_blocks(family, grid, batch, generator) for family in self.mask_blocks)
+        return tuple(TokenMask(grid, context, target) for context, target in drawn)
 
 
 def draw_blocks(

@@ -1,4 +1,4 @@
-"""The video encoder: tubelets, positions, a space-time stack, a final norm."""
+"""The video encoder: tubelets, positions, a space-time stack, a final norm; or one of your own."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,8 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nexus.config import Config
-from nexus.errors import VideoShapeError
+from nexus.errors import ConfigError
+from nexus.models.contract import Encoder, checked
+from nexus.models.stacked import StackedModule
+from nexus.models.tubelets import TubeletConfig, check_video_shape
 from nexus.nn.blocks import (
     LAYER_NORM_EPS,
     Block,
@@ -18,12 +20,14 @@ from nexus.nn.blocks import (
     init_weights,
     scale_residual_branches,
 )
-from nexus.nn.eager import eager
 from nexus.nn.grid import Grid, TokenLayout
 from nexus.nn.positions import LearnedPositions, SinCosPositions
 from nexus.nn.rotary import RotaryKind, Rotation, part_of, rotation
 from nexus.nn.stacks import FactorizedStack, JointStack
 from nexus.nn.tubelet import TubeletEmbed
+from nexus.registry import Choice, Registry
+
+ENCODERS = Registry("encoder", {"vit": "nexus.models.encoder:VideoEncoder"})
 
 Positive = pydantic.PositiveInt
 PositionKind = Literal["learned", "sincos", "rope_tiled", "rope_interleaved"]
@@ -31,16 +35,12 @@ MODALITY_STD = 1e-6
 """Spread of fresh modality embeddings (published)."""
 
 
-class EncoderConfig(Config):
+class EncoderConfig(TubeletConfig):
     """What a `VideoEncoder` is made of; the defaults are the seed's."""
 
-    img_size: Positive | tuple[Positive, Positive] = 224
-    """Height and width in pixels that the position table is made for (one number: a square)."""
-    num_frames: Positive = 16
-    """Frames a clip that the position table is made for."""
-    in_chans: Positive = 3
-    patch_size: Positive = 16
-    tubelet_size: Positive = 2
+    encoder: Choice = "vit"
+    """`vit`, made of the keys below, or your own, which gets all of them as `config` beside its own
+    settings: `package.module:Class` or `{kind: package.module:Class, ...}`."""
     encoder_dim: Positive = 768
     num_heads: Positive = 12
     mlp_ratio: pydantic.PositiveFloat = 4.0
@@ -56,8 +56,6 @@ class EncoderConfig(Config):
     rope_stretch: Positive | None = None
     """Rotary rows and columns are stretched to a grid of this side (2.1: 16), so that another
     resolution spans the range that was trained; none: rows and columns count as they are."""
-    image_input: bool = False
-    """Clips of one frame are images with a patch embedding of their own (2.1)."""
     modality_embedding: bool = False
     """A learned vector, added to every token, tells images from videos (2.1)."""
     feature_levels: tuple[pydantic.NonNegativeInt, ...] = ()
@@ -67,16 +65,6 @@ class EncoderConfig(Config):
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Self:
-        height, width = self.image_sides
-        if height % self.patch_size or width % self.patch_size:
-            raise ValueError(
-                f"img_size {self.img_size} is not a multiple of patch_size {self.patch_size}"
-            )
-        if self.num_frames % self.tubelet_size and not (self.image_input and self.num_frames == 1):
-            raise ValueError(
-                f"num_frames {self.num_frames} is not a multiple of tubelet_size "
-                f"{self.tubelet_size}"
-            )
         if self.encoder_dim % self.num_heads:
             raise ValueError(
                 f"encoder_dim {self.encoder_dim} does not divide into num_heads {self.num_heads}"
@@ -110,25 +98,9 @@ class EncoderConfig(Config):
         return self
 
     @property
-    def image_sides(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        size = self.img_size
-        return (size, size) if isinstance(size, int) else size
-
-    @property
     def depth(self) -> int:
         """Transformer blocks in all."""
         return self.num_spatial_layers + self.num_temporal_layers
-
-    @property
-    def grid(self) -> Grid:
-        """The token grid that the position table is made for."""
-        height, width = self.image_sides
-        return Grid(
-            max(1, self.num_frames // self.tubelet_size),
-            height // self.patch_size,
-            width // self.patch_size,
-        )
 
     @property
     def rotary_kind(self) -> RotaryKind | None:
@@ -141,7 +113,7 @@ class EncoderConfig(Config):
         return self.encoder_dim * self.predicted_levels
 
 
-class VideoEncoder(nn.Module):
+class VideoEncoder(StackedModule):
     """Turns a clip, or the visible part of one, into one feature vector a token.
 
     Other resolutions and clip lengths than the config's are accepted; see `nexus.nn.positions` and
@@ -190,24 +162,21 @@ class VideoEncoder(nn.Module):
         """Transformer blocks."""
         return self.config.depth
 
-    @property
-    def patch_size(self) -> int:
-        """Side of a tubelet in pixels."""
-        return self.config.patch_size
-
-    @property
-    def tubelet_size(self) -> int:
-        """Length of a tubelet in frames."""
-        return self.config.tubelet_size
-
     def grid_of(self, video: Tensor) -> Grid:
         """The token grid of a video `(B, C, T, H, W)`.
 
         Raises:
             VideoShapeError: the video does not fit this encoder.
         """
-        check_video_shape(video, self.config)
-        return self._embed_of(video).grid_of(video)
+        return check_video_shape(video, self.config)
+
+    def grid_for(self, num_frames: int, sides: tuple[int, int]) -> Grid:
+        """The token grid of clips of a length and size (height and width in pixels).
+
+        Raises:
+            VideoShapeError: such clips do not fit this encoder.
+        """
+        return self.config.grid_for(num_frames, sides)
 
     def forward(
         self,
@@ -226,16 +195,6 @@ class VideoEncoder(nn.Module):
             VideoShapeError: the video does not fit this encoder.
         """
         return self.features(video, layout)[0]
-
-    def levels(
-        self, video: Tensor, layout: TokenLayout | None = None
-    ) -> Float[Tensor, "batch tokens level_dim"]:
-        """The features that the predictor sees: the last `predicted_levels` levels side by side."""
-        count = self.config.predicted_levels
-        if count == 1:
-            return self(video, layout)
-        blocks = self.config.feature_levels[-count:]
-        return torch.cat(self.features(video, layout, blocks), dim=-1)
 
     def features(
         self, video: Tensor, layout: TokenLayout | None = None, blocks: Sequence[int] = (-1,)
@@ -286,6 +245,33 @@ class VideoEncoder(nn.Module):
         return self.image_modality if self._is_image(video) else self.video_modality
 
 
+def build_encoder(config: EncoderConfig) -> Encoder:
+    """The encoder that the settings name.
+
+    Raises:
+        ConfigError: your own lacks something, or gives other tokens than the settings say.
+    """
+    encoder = checked(ENCODERS.build(config.encoder, config=config), Encoder, "encoder")
+    grid = encoder.grid_for(config.num_frames, config.image_sides)
+    if (encoder.embed_dim, grid) != (config.encoder_dim, config.grid):
+        raise ConfigError(
+            f"encoder {config.encoder!r} gives features of width {encoder.embed_dim} on {grid}; "
+            f"encoder_dim, patch_size and tubelet_size say width {config.encoder_dim} on "
+            f"{config.grid}"
+        )
+    return encoder
+
+
+def levels_of(
+    encoder: Encoder, config: EncoderConfig, video: Tensor, layout: TokenLayout | None = None
+) -> Float[Tensor, "batch tokens level_dim"]:
+    """The features that the predictor sees: the last `predicted_levels` levels side by side."""
+    count = config.predicted_levels
+    if count == 1:
+        return encoder(video, layout)
+    return torch.cat(encoder.features(video, layout, config.feature_levels[-count:]), dim=-1)
+
+
 def added_positions(
     config: EncoderConfig, grid: Grid, dim: int
 ) -> LearnedPositions | SinCosPositions | None:
@@ -312,85 +298,4 @@ def _tubelets(config: EncoderConfig, tubelet_size: int) -> TubeletEmbed:
         dim=config.encoder_dim,
         patch_size=config.patch_size,
         tubelet_size=tubelet_size,
-    )
-
-
-def check_video_shape(video: Tensor, config: EncoderConfig) -> None:
-    """Check the dimensions and the type of a video.
-
-    Raises:
-        VideoShapeError: saying what was got, what was expected and what to do.
-    """
-    layout = "(batch, channels, frames, height, width)"
-    got = f"got a {str(video.dtype).removeprefix('torch.')} tensor of shape {tuple(video.shape)}"
-    if video.ndim != 5:
-        raise VideoShapeError(f"a video has 5 dimensions {layout}, {got}")
-    if not video.is_floating_point():
-        raise VideoShapeError(
-            f"a video holds normalised floating-point values, {got}; "
-            "convert it, for example (video.float() / 255 - mean) / std"
-        )
-    batch, chans, frames, height, width = video.shape
-    if batch == 0:
-        raise VideoShapeError(f"a batch holds at least one clip, {got}")
-    if chans != config.in_chans:
-        hint = ""
-        if config.in_chans in (video.shape[2], video.shape[4]):
-            hint = f"; the order of the dimensions is {layout}"
-        raise VideoShapeError(f"expected {config.in_chans} channels, {got}{hint}")
-    image = config.image_input and frames == 1
-    if frames == 0 or (frames % config.tubelet_size and not image):
-        raise VideoShapeError(
-            f"expected frames in multiples of tubelet_size {config.tubelet_size}, {got}"
-        )
-    if min(height, width) == 0 or height % config.patch_size or width % config.patch_size:
-        raise VideoShapeError(
-            f"expected height and width in multiples of patch_size {config.patch_size}, {got}; "
-            "resize or crop the clip"
-        )
-
-
-@eager
-def check_video_values(video: Tensor) -> None:
-    """Raise VideoShapeError if a video holds NaN or infinite values."""
-    finite = torch.isfinite(video).flatten(1).all(dim=1)
-    if not bool(finite.all()):
-        bad = (~finite).nonzero().flatten().tolist()
-        raise VideoShapeError(
-            f"the video holds NaN or infinite values in {len(bad)} of {len(finite)} clips of the "
-            f"batch (positions {bad[:8]}); check the decoding and the normalisation"
-        )
-
-
-def clip_grid(config: EncoderConfig, num_frames: int, sides: tuple[int, int]) -> Grid:
-    """The token grid of clips of a size (frames; height and width in pixels)."""
-    height, width = sides[0] // config.patch_size, sides[1] // config.patch_size
-    return Grid(max(1, num_frames // config.tubelet_size), height, width)
-
-
-def off_distribution(config: EncoderConfig, grid: Grid) -> str | None:
-    """One sentence on how a token grid differs from the trained one, or None if it does not.
-
-    Another grid is allowed: rotary positions go on counting (or, in 2.1, are stretched to the
-    trained range), position tables are interpolated. Still, the features are of a kind that
-    training has not seen. An image is as trained where the encoder takes images.
-    """
-    trained, patch = config.grid, config.patch_size
-    image = config.image_input and grid.time == 1
-    same_length = image or grid.time == trained.time
-    if same_length and (grid.height, grid.width) == (trained.height, trained.width):
-        return None
-    parts = []
-    if not same_length:
-        frames = grid.time * config.tubelet_size
-        parts.append(f"clips of {frames} frames, not {config.num_frames}")
-    if (grid.height, grid.width) != (trained.height, trained.width):
-        height, width = config.image_sides
-        parts.append(
-            f"pictures of {grid.height * patch} x {grid.width * patch} pixels, "
-            f"not {height} x {width}"
-        )
-    return (
-        f"these are {' and '.join(parts)} as the weights were trained with: positions are "
-        "extrapolated or interpolated, and the features may be worse"
     )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nexus.config import Config
 from nexus.models.encoder import MODALITY_STD, EncoderConfig, added_positions, rotation_for
+from nexus.models.stacked import StackedModule
 from nexus.nn.blocks import LAYER_NORM_EPS, Block, init_weights, scale_residual_branches
 from nexus.nn.grid import TokenLayout
 from nexus.nn.stacks import JointStack
@@ -44,7 +45,7 @@ class PredictorConfig(Config):
         return self
 
 
-class MaskedPredictor(nn.Module):
+class MaskedPredictor(StackedModule):
     """Predicts the features at target positions from the features at context positions.
 
     The context is projected to the predictor's width *before* it is joined with the mask tokens,

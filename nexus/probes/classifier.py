@@ -21,15 +21,14 @@ from nexus.checkpoints.probe_folder import ProbeCard, save_probe
 from nexus.data.catalog import Catalog, Problem
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
-from nexus.data.protocol import Decoder
-from nexus.data.pyav import PyAVDecoder
+from nexus.data.decode import Decoder, choose_decoder
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig, encode_tokens, frozen, probe_tokens
 from nexus.features.extract import Progress
 from nexus.features.table import nothing_read
 from nexus.features.table_files import utf8
 from nexus.features.window_reader import WindowReader, batched
-from nexus.models.encoder import VideoEncoder
+from nexus.models.contract import Encoder
 from nexus.models.heads import AttentiveHead
 
 
@@ -141,7 +140,7 @@ class VideoClassifier:
     Both stay on the device that they are on. `notes` are what a user should know about the probe.
     """
 
-    encoder: VideoEncoder
+    encoder: Encoder
     head: AttentiveHead
     card: ProbeCard
     config: FeatureConfig = field(default_factory=FeatureConfig)
@@ -194,7 +193,7 @@ class VideoClassifier:
         """
         spec = self.spec
         failed: dict[int, list[Problem]] = {}
-        source = ClipSource(spec, catalog, decoder or PyAVDecoder())
+        source = ClipSource(spec, catalog, decoder or choose_decoder("auto"))
         rows: list[_Row] = []
         with frozen(self.encoder), frozen(self.head):
             pooled = self._pooled(source, failed, progress)
@@ -232,7 +231,7 @@ class VideoClassifier:
             DataError: not a single window could be read.
             ValueError: an overlap outside 0 to below 1.
         """
-        source = ClipSource(self.spec, catalog, decoder or PyAVDecoder())
+        source = ClipSource(self.spec, catalog, decoder or choose_decoder("auto"))
         reader = WindowReader(source, overlap)
         rows: list[_Row] = []
         with frozen(self.encoder), frozen(self.head):

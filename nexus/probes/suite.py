@@ -14,7 +14,7 @@ from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig, device_of, fitting_batch
 from nexus.features.extract import Progress, extract, pixel_features, pixel_steps
 from nexus.features.table import FeatureTable
-from nexus.models.encoder import VideoEncoder
+from nexus.models.contract import Encoder
 from nexus.probes.attentive import attentive_probe
 from nexus.probes.columns import as_classes, brief, is_quantity
 from nexus.probes.knn import knn_probe
@@ -47,7 +47,7 @@ def notes_of(arm: Measured, *baselines: Measured) -> list[str]:
 
 
 def measure_encoder(
-    encoder: VideoEncoder,
+    encoder: Encoder,
     source: ClipSource,
     columns: Sequence[str],
     *,

@@ -25,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from nexus.models.contract import Module
 from nexus.nn.tubelet import TubeletEmbed
 from nexus.training.step import DTYPES, Precision
 
@@ -66,7 +67,7 @@ def prefers_onednn(name: str, *, has_mkl: bool) -> bool:
     return not (has_mkl and "Intel" in name)
 
 
-def tune(model: nn.Module, *, onednn: bool | None = None) -> None:
+def tune(model: Module, *, onednn: bool | None = None) -> None:
     """Give every linear layer of a model the faster kernel of this processor.
 
     The layers change their class and nothing else: parameters, names and copies stay as they were.

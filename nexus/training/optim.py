@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from nexus.config import Config
+from nexus.models.contract import Module
 from nexus.training.schedules import Schedule, learning_rate, weight_decay
 
 
@@ -65,7 +66,7 @@ class OptimConfig(Config):
             )
 
 
-def is_decayed(module: nn.Module, leaf: str, parameter: nn.Parameter) -> bool:
+def is_decayed(module: Module, leaf: str, parameter: nn.Parameter) -> bool:
     """Whether weight decay acts on `module.<leaf>`: on weight matrices and kernels only.
 
     Everything else is left alone: biases, norms and scales (one-dimensional), and bare parameters
@@ -74,7 +75,7 @@ def is_decayed(module: nn.Module, leaf: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim >= 2 and leaf.endswith("weight") and not isinstance(module, nn.Embedding)
 
 
-def parameter_groups(model: nn.Module) -> tuple[list[str], list[str]]:
+def parameter_groups(model: Module) -> tuple[list[str], list[str]]:
     """The names of the trainable parameters (with decay, without), in the model's order."""
     with_decay, without = [], []
     for name, parameter in model.named_parameters():
@@ -85,7 +86,7 @@ def parameter_groups(model: nn.Module) -> tuple[list[str], list[str]]:
     return with_decay, without
 
 
-def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
+def build_optimizer(model: Module, config: OptimConfig) -> torch.optim.AdamW:
     """AdamW over the trainable parameters, in the two groups of `parameter_groups`."""
     parameters = dict(model.named_parameters())
     groups = [

@@ -38,6 +38,7 @@ class DataConfig(Config):
     a curriculum has other lengths and sizes."""
     augment: AugmentConfig | None = AugmentConfig()
     """Null: no augmentation, only resizing and a centre crop."""
+    decoder: Literal["auto", "pyav", "torchcodec"] = "auto"
     cache: CacheConfig = CacheConfig()
     """Keeping decoded frames pays where decoding costs more than the training step."""
     num_workers: pydantic.NonNegativeInt | Literal["auto"] = 0
@@ -107,11 +108,12 @@ class Recipe(Config):
         if "kind" not in info.data:
             return model
         try:
-            complete = model_config(info.data["kind"], model).to_mapping()
+            complete = model_config({"kind": info.data["kind"], **model}).to_mapping()
         except ConfigError as error:
             raise ValueError(str(error).partition("\n  - ")[2]) from None
         if "ema_steps" not in model:
             complete.pop("ema_steps", None)
+        del complete["kind"]
         return complete
 
     @pydantic.field_validator("data", mode="before")
@@ -160,7 +162,7 @@ class Recipe(Config):
     def model_settings(self) -> VJEPAConfig | PixelConfig:
         """The model's validated settings."""
         follow = {"ema_steps": max(1, self.training.steps)} if self.kind == "vjepa" else {}
-        return model_config(self.kind, {**follow, **self.model})
+        return model_config({"kind": self.kind, **follow, **self.model})  # pyright: ignore
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nexus.checkpoints.weights import compare
 from nexus.errors import CheckpointError, ConfigError
+from nexus.models.contract import Module
 from nexus.models.encoder import EncoderConfig
 from nexus.models.predictor import PredictorConfig
 from nexus.runs.schema import InitInfo
@@ -76,7 +77,7 @@ def continued_model(weights: Mapping[str, Any], own: Mapping[str, Any]) -> dict[
     return {**{key: value for key, value in weights.items() if key in FROM_WEIGHTS}, **own}
 
 
-def load_start(model: nn.Module, start: Start) -> list[str]:
+def load_start(model: Module, start: Start) -> list[str]:
     """Give a model the tensors of a start, in place; returns what has to be told.
 
     Tensors of the predictor that the weights lack, or that have another shape there (a predictor

@@ -12,10 +12,10 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
-from nexus.data.augment import normalise
-from nexus.models.ssl import SelfSupervisedModel
+from nexus.data.batch import normalise
+from nexus.models.contract import Module, SelfSupervisedModel
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -129,12 +129,12 @@ class TrainStep:
         )
 
 
-def gradients_of(model: nn.Module) -> list[Tensor]:
+def gradients_of(model: Module) -> list[Tensor]:
     """The gradients that there are."""
     return [p.grad for p in model.parameters() if p.grad is not None]
 
 
-def clip_gradient(model: nn.Module, most: float | None) -> Float[Tensor, ""]:
+def clip_gradient(model: Module, most: float | None) -> Float[Tensor, ""]:
     """Scale all gradients so that their norm is at most `most`; returns the norm before."""
     norm = torch.nn.utils.get_total_norm(gradients_of(model))
     if most is not None:

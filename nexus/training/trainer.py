@@ -13,6 +13,7 @@ from nexus.checkpoints.weights import load_weights
 from nexus.data.catalog import Catalog
 from nexus.data.loader import Batch
 from nexus.errors import TrainingError
+from nexus.models.contract import CanCheckpointGradients, CanCompile, checked
 from nexus.models.ssl import build_model
 from nexus.models.ssl.collapse import DoctorConfig
 from nexus.runs.folder import RunDirectory
@@ -42,12 +43,14 @@ class Trainer:
         self.recipe, self.directory, self.screen = recipe, run, screen
         self.device = choose_device(settings.device)
         seed_everything(settings.seed)
-        self.model = build_model(recipe.kind, recipe.model_settings.to_mapping())
+        self.model = build_model(recipe.model_settings)
         self.model.to(self.device).train()
         tune(self.model)
-        self.model.enable_gradient_checkpointing(settings.gradient_checkpointing)
+        if settings.gradient_checkpointing:
+            what = "training.gradient_checkpointing: model"
+            checked(self.model, CanCheckpointGradients, what).enable_gradient_checkpointing()
         if settings.compile:
-            self.model.compile_stacks()
+            checked(self.model, CanCompile, "training.compile: model").compile_stacks()
         self.optimizer = build_optimizer(self.model, recipe.optim)
         self.take_step = TrainStep(
             self.model,
@@ -260,7 +263,7 @@ class Trainer:
 
     def describe(self) -> RunInfo:
         """What is trained, on what and how, for `run.json`."""
-        encoder = self.model.context_encoder
+        encoder = self.model.evaluation_encoder("context")
         info = RunInfo(
             recipe=self.recipe.name,
             seed=self.recipe.training.seed,

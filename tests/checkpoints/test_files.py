@@ -144,7 +144,7 @@ def test_paths_without_a_checkpoint_say_what_was_expected(tmp_path):
 @pytest.mark.parametrize("kind", ["vjepa", "pixels"])
 def test_a_model_is_built_and_loaded_from_its_folder_alone(tmp_path, kind):
     torch.manual_seed(3)
-    model = build_model(kind, TINY)
+    model = build_model({"kind": kind, **TINY})
     config = model.config.to_mapping()
     save_checkpoint(tmp_path / "checkpoints", model, ModelCard(kind, config, 4), {})
     loaded = load_checkpoint_model(tmp_path)
@@ -155,7 +155,7 @@ def test_a_model_is_built_and_loaded_from_its_folder_alone(tmp_path, kind):
 
 
 def test_weights_that_do_not_fit_their_card_are_an_error(tmp_path):
-    model = build_model("vjepa", TINY)
+    model = build_model({"kind": "vjepa", **TINY})
     config = {**TINY, "num_predictor_layers": 2}
     save_checkpoint(tmp_path, model, ModelCard("vjepa", config, 1), {})
     with pytest.raises(CheckpointError, match="missing from the file: predictor"):
@@ -164,7 +164,7 @@ def test_weights_that_do_not_fit_their_card_are_an_error(tmp_path):
 
 def test_a_card_from_another_version_is_an_error(tmp_path):
     config = {**TINY, "wormholes": 3}
-    save_checkpoint(tmp_path, build_model("vjepa", TINY), ModelCard("vjepa", config, 1), {})
+    save_checkpoint(tmp_path, build_model(TINY), ModelCard("vjepa", config, 1), {})
     with pytest.raises(CheckpointError, match="unknown key 'wormholes'"):
         load_checkpoint_model(tmp_path)
 

@@ -54,7 +54,7 @@ def test_a_run_and_its_checkpoint_are_loaded(tmp_path, changes):
 
 
 def test_a_run_of_another_kind_is_refused(tmp_path):
-    model = build_model("pixels", {**PLAIN, "num_frames": 4})
+    model = build_model({"kind": "pixels", **PLAIN, "num_frames": 4})
     card = ModelCard(kind="pixels", config=model.config.to_mapping(), step=7)
     save_checkpoint(tmp_path, model, card, {})
     with pytest.raises(CheckpointError, match="kind 'pixels'.*load_checkpoint_model"):

@@ -14,7 +14,7 @@ from torch import Tensor
 from nexus.checkpoints.official import read_official
 from nexus.checkpoints.official_ac import ac_config, action_predictor, to_meta, to_nexus
 from nexus.errors import CheckpointError, ConfigError
-from nexus.models.world import ActionPredictor, ActionPredictorConfig
+from nexus.models.worlds.action_predictor import ActionPredictor, ActionPredictorConfig
 
 SMALL = {"width": 10, "dim": 24, "depth": 3, "hidden": 60}
 

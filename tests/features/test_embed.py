@@ -10,7 +10,8 @@ import torch
 from feature_worlds import MemoryDecoder, memory_world, picture_frames, tiny_encoder
 from oracles.tiny import stir
 
-from nexus.data.augment import center_view, normalise, to_gray
+from nexus.data.augment import center_view, to_gray
+from nexus.data.batch import normalise
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import DataError
@@ -145,9 +146,9 @@ def test_large_pictures_are_counted_at_the_size_that_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Watched(MemoryDecoder):
-        def frames(self, path, indices, view=None):
+        def frames(self, path, times, view=None):
             assert view is not None
-            pictures = super().frames(path, indices, view)
+            pictures = super().frames(path, times, view)
             kept.append(pictures.shape)
             return pictures
 

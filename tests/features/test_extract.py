@@ -10,7 +10,7 @@ import torch
 from feature_worlds import memory_world, picture_frames, tiny_encoder
 from torch import nn
 
-from nexus.data.augment import normalise
+from nexus.data.batch import normalise
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
 from nexus.data.dataset import AugmentConfig

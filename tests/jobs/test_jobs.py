@@ -122,7 +122,7 @@ def test_embed_writes_windows_with_times(labelled_run, world, tmp_path):
     # 16 frames at 8 a second hold three windows of 8 frames, half a second apart.
     assert table.features.shape == (32 * 3, 24)
     assert sorted(set(table.starts.round(3))) == [0.0, 0.5, 1.0]
-    with pytest.raises(DataError, match="multiple of 2"):
+    with pytest.raises(DataError, match="multiples of tubelet_size 2"):
         nexus.embed(labelled_run.out, world, tmp_path / "g.npz", num_frames=5)
 
 

@@ -39,8 +39,8 @@ def test_published_weights_get_clips_as_trained(folder):
     assert "clips of 4 frames, not 8 and pictures of 64 x 64" in (other.off_distribution() or "")
     assert other.clips.spec.pad == "repeat_last"
     for choice, message in (
-        ({"num_frames": 5}, "multiple of 2"),
-        ({"img_size": 40}, "multiple of 16"),
+        ({"num_frames": 5}, "multiples of tubelet_size 2"),
+        ({"img_size": 40}, "multiples of patch_size 16"),
     ):
         with pytest.raises(DataError, match=message):
             opened.with_clips(choice)

@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nexus.errors import ConfigError, VideoShapeError
-from nexus.masks.masks import MaskConfig, TokenMask, draw_masks, future_mask
+from nexus.masks.config import MaskConfig, draw_masks
+from nexus.masks.future import future_mask
+from nexus.masks.token_mask import TokenMask
 from nexus.nn.grid import Grid
 
 SIDES = st.tuples(st.integers(2, 8), st.integers(1, 4), st.integers(1, 4))

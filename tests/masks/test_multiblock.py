@@ -11,7 +11,7 @@ from oracles import boxes as slow
 from torch import Generator
 
 from nexus.errors import ConfigError, VideoShapeError
-from nexus.masks.masks import MaskConfig, draw_masks
+from nexus.masks.config import MaskConfig, draw_masks
 from nexus.masks.multiblock import PUBLISHED, BlockFamily, draw_blocks
 from nexus.nn.grid import Grid
 

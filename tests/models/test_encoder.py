@@ -8,7 +8,8 @@ from oracles import v_jepa_21
 from oracles.tiny import TINY, clips, stir
 
 from nexus.errors import ConfigError, VideoShapeError
-from nexus.models.encoder import EncoderConfig, VideoEncoder, check_video_values, off_distribution
+from nexus.models.encoder import EncoderConfig, VideoEncoder, levels_of
+from nexus.models.tubelets import check_video_values
 from nexus.nn.grid import Grid, TokenLayout
 
 KEYS = set(TINY) & set(EncoderConfig.model_fields)
@@ -95,10 +96,10 @@ def test_the_published_encoders_are_the_formula(
         torch.testing.assert_close(level[0], wanted, **exact)
     torch.testing.assert_close(model(video, layout)[0], expected[-1], **exact)
     wanted = v_jepa_21.side_by_side(expected, config.predicted_levels)
-    torch.testing.assert_close(model.levels(video, layout)[0], wanted, **exact)
+    torch.testing.assert_close(levels_of(model, model.config, video, layout)[0], wanted, **exact)
     assert wanted.shape[-1] == config.level_dim
     model.float()
-    got = model.levels(video.float(), layout)[0]
+    got = levels_of(model, model.config, video.float(), layout)[0]
     torch.testing.assert_close(got, wanted.float(), rtol=1e-5, atol=1e-5)
 
 
@@ -120,7 +121,7 @@ def test_images_and_videos_have_weights_of_their_own() -> None:
     model = encoder(**V21)
     for frames, mine, theirs in ((4, "video", "image"), (1, "image", "video")):
         model.zero_grad()
-        model.levels(clips(1, frames=frames)).square().sum().backward()
+        levels_of(model, model.config, clips(1, frames=frames)).square().sum().backward()
         embeds = {"video": model.embed.proj, "image": model.embed_image.proj}
         assert embeds[mine].weight.grad.abs().sum() > 0
         assert embeds[theirs].weight.grad is None
@@ -160,7 +161,7 @@ def test_the_default_is_the_whole_clip() -> None:
     every = model(video)
     assert every.shape == (2, 64, model.embed_dim)
     assert torch.equal(every, model(video, TokenLayout.full(Grid(4, 4, 4))))
-    assert (model.patch_size, model.tubelet_size) == (4, 2)
+    assert model.grid_for(8, (16, 16)) == model.grid_of(clips())
 
 
 @pytest.mark.parametrize("factorized", [True, False])
@@ -279,19 +280,18 @@ def test_stochastic_depth_grows_with_depth() -> None:
 def test_a_grid_that_differs_from_the_trained_one_is_told_in_one_sentence() -> None:
     config = EncoderConfig(img_size=(32, 48), num_frames=8)
     assert config.grid == Grid(4, 2, 3)
-    assert off_distribution(config, Grid(4, 2, 3)) is None
-    longer = off_distribution(config, Grid(8, 2, 3))
+    assert config.off_distribution(8, (32, 48)) is None
+    longer = config.off_distribution(16, (32, 48))
     assert longer and "clips of 16 frames, not 8 as" in longer and "pixels" not in longer
-    both = off_distribution(config, Grid(1, 3, 3))
+    both = config.off_distribution(2, (48, 48))
     assert both and "2 frames, not 8 and pictures of 48 x 48 pixels, not 32 x 48 as" in both
 
 
 def test_an_image_is_as_trained_only_where_images_are_taken() -> None:
-    still = Grid(1, 2, 2)
     config = EncoderConfig(img_size=32, num_frames=8)
-    assert off_distribution(config, still)
-    assert off_distribution(config.with_changes(image_input=True), still) is None
-    assert off_distribution(config.with_changes(image_input=True), Grid(1, 2, 4))
+    assert config.off_distribution(1, (32, 32))
+    assert config.with_changes(image_input=True).off_distribution(1, (32, 32)) is None
+    assert config.with_changes(image_input=True).off_distribution(1, (32, 64))
 
 
 @pytest.mark.parametrize("factorized", [True, False])

@@ -11,7 +11,7 @@ from oracles import attention as slow
 from oracles.rope import Sides, place, stretched, turned
 from torch import Tensor, nn
 
-from nexus.masks.masks import TokenMask
+from nexus.masks.token_mask import TokenMask
 from nexus.models.encoder import EncoderConfig, VideoEncoder
 from nexus.models.predictor import MaskedPredictor
 from nexus.models.ssl import VJEPAModel

@@ -14,7 +14,7 @@ from feature_worlds import memory_world, picture_frames, tiny_encoder
 from oracles.tiny import stir
 
 from nexus.checkpoints.probe_folder import EncoderIdentity, ProbeCard, load_probe_folder
-from nexus.data.augment import normalise
+from nexus.data.batch import normalise
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig

@@ -261,7 +261,7 @@ def test_steps_without_finite_numbers_are_skipped_counted_and_finally_fatal(
                 return loss * float("nan"), {**metrics, "loss": float("nan")}
             return loss, metrics
 
-    monkeypatch.setattr(trainer_module, "build_model", lambda kind, config: Faulty(config))
+    monkeypatch.setattr(trainer_module, "build_model", lambda config: Faulty(config))
     train(tiny("training.steps=8"), world, tmp_path / "a", console=quiet)
     rows = journal(tmp_path / "a")
     assert [row["skipped_steps"] for row in rows] == [0, 0, 1, 2, 3, 4, 4, 4]
@@ -293,7 +293,7 @@ class Dead(VJEPAModel):
 def test_a_collapse_is_told_in_plain_words_or_stops_the_run(
     tmp_path, world, tiny, quiet, monkeypatch
 ):
-    monkeypatch.setattr(trainer_module, "build_model", lambda kind, config: Dead(config))
+    monkeypatch.setattr(trainer_module, "build_model", lambda config: Dead(config))
     slow = ("optim.lr=1e-7", "optim.final_lr=1e-7", "training.checkpoint_every=100")
     warned = train(tiny(*slow), world, tmp_path / "warn", console=quiet)
     assert warned.status == "finished" and warned.health.status == "collapsed"

@@ -65,7 +65,7 @@ def test_only_weight_matrices_and_kernels_decay():
 
 @pytest.mark.parametrize("kind", ["vjepa", "pixels"])
 def test_groups_of_the_real_models(kind):
-    model = build_model(kind, TINY)
+    model = build_model({"kind": kind, **TINY})
     with_decay, without = parameter_groups(model)
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
     assert set(with_decay) | set(without) == trainable

@@ -4,6 +4,7 @@ import pytest
 import torch
 from oracles.tiny import SMALL_SIZE, clips, stir
 
+from nexus.models.encoder import levels_of
 from nexus.models.ssl import VJEPAConfig, build_model
 from nexus.training.curriculum import Stage
 from nexus.training.optim import rates_at
@@ -41,7 +42,7 @@ def test_every_recipe_is_tested_here():
 def test_masked_pixels_never_reach_the_context(name):
     recipe = reduced(name)
     torch.manual_seed(0)
-    model = build_model(recipe.kind, recipe.model_settings.to_mapping()).eval()
+    model = build_model(recipe.model_settings).eval()
     stir(model, scale=0.1)
     video, poison = clips(2, height=32, width=32), clips(2, seed=1, height=32, width=32)
     tubelet, patch = model.config.tubelet_size, model.config.patch_size
@@ -52,12 +53,13 @@ def test_masked_pixels_never_reach_the_context(name):
             volume, scale_factor=(tubelet, patch, patch)
         ).bool()
         assert 0 < pixels.float().mean() < 1
-        before = model.context_encoder.levels(video, mask.context_layout)
+        seen = model.context_encoder, model.config
+        before = levels_of(*seen, video, mask.context_layout)
         for other in (poison, torch.full_like(video, torch.nan)):
             changed = torch.where(pixels, other, video)
-            assert torch.equal(model.context_encoder.levels(changed, mask.context_layout), before)
+            assert torch.equal(levels_of(*seen, changed, mask.context_layout), before)
         changed = torch.where(pixels, video, poison)
-        assert not torch.equal(model.context_encoder.levels(changed, mask.context_layout), before)
+        assert not torch.equal(levels_of(*seen, changed, mask.context_layout), before)
 
 
 def test_vjepa2_is_the_published_run():

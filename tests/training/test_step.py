@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nexus.data.augment import normalise
+from nexus.data.batch import normalise
 from nexus.models.ssl import build_model
 from nexus.training.optim import OptimConfig, build_optimizer
 from nexus.training.step import TrainStep, clip_gradient
@@ -128,7 +128,7 @@ def test_accumulation_equals_one_big_batch_for_the_real_model():
     gradients = []
     for parts in ([video], [video[:4], video[4:]]):
         torch.manual_seed(0)
-        model = build_model("vjepa", config).train()
+        model = build_model({"kind": "vjepa", **config}).train()
         optimizer = build_optimizer(model, OptimConfig())
         result = TrainStep(model, optimizer, device=CPU)(parts, 0)
         assert result.applied
@@ -168,7 +168,7 @@ def test_the_real_target_encoder_stays_when_a_step_is_skipped():
     torch.manual_seed(0)
     config = {"img_size": 16, "num_frames": 4, "patch_size": 8, "encoder_dim": 16, "num_heads": 2}
     small = {"predictor_dim": 16, "predictor_heads": 2, "num_spatial_layers": 1}
-    model = build_model("vjepa", {**config, **small}).train()
+    model = build_model({"kind": "vjepa", **config, **small}).train()
     step = TrainStep(model, build_optimizer(model, OptimConfig(lr=0.1)), device=CPU)
     video = clips(4).repeat(1, 1, 2, 4, 4)
     step([video], 0)  # so that target and context differ and an update would show

@@ -1,36 +1,45 @@
-"""One place that knows the kinds of models that answer `loss, metrics = model(video)`."""
+"""Models by name: `vjepa`, `pixels`, or your own as `package.module:Class`."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from nexus.config import Config
 from nexus.errors import ConfigError
-from nexus.models.ssl.pixels import PixelConfig, PixelModel
-from nexus.models.ssl.v_jepa import VJEPAConfig, VJEPAModel
+from nexus.models.contract import ModelConfig, SelfSupervisedModel, checked
+from nexus.registry import Registry, split_choice
 
-SelfSupervisedModel = VJEPAModel | PixelModel
-
-CONFIGS: dict[str, type[Config]] = {"vjepa": VJEPAConfig, "pixels": PixelConfig}
-
-
-def model_config(kind: str, config: Mapping[str, Any]) -> VJEPAConfig | PixelConfig:
-    """Validate the settings of a kind of model.
-
-    Raises:
-        ConfigError: an unknown kind, key or value.
-    """
-    if kind == "vjepa":
-        return VJEPAConfig.from_mapping(config)
-    if kind == "pixels":
-        return PixelConfig.from_mapping(config)
-    raise ConfigError(f"unknown kind of model {kind!r}; expected one of {sorted(CONFIGS)}")
+MODELS = Registry(
+    "kind of model",
+    {
+        "vjepa": "nexus.models.ssl.v_jepa:VJEPAModel",
+        "pixels": "nexus.models.ssl.pixels:PixelModel",
+    },
+)
 
 
-def build_model(kind: str, config: Mapping[str, Any]) -> SelfSupervisedModel:
-    """Build a model from its kind and settings.
+def model_config(settings: Mapping[str, Any]) -> ModelConfig:
+    """Validate the settings of a model; `kind` says of which (none: `vjepa`).
 
     Raises:
         ConfigError: an unknown kind, key or value.
     """
-    settings = model_config(kind, config)
-    return VJEPAModel(settings) if isinstance(settings, VJEPAConfig) else PixelModel(settings)
+    settings = {"kind": "vjepa", **settings}
+    kind, _ = split_choice(settings, MODELS.what)
+    config = getattr(MODELS.find(kind), "Config", None)
+    if not (isinstance(config, type) and issubclass(config, ModelConfig)):
+        raise ConfigError(
+            f"model {kind} names no settings; give its class a `Config`, a subclass of "
+            "nexus.models.contract.ModelConfig"
+        )
+    return config.from_mapping(settings)
+
+
+def build_model(settings: Mapping[str, Any] | ModelConfig) -> SelfSupervisedModel:
+    """Build the model that the settings are of.
+
+    Raises:
+        ConfigError: an unknown kind, key or value; a model that lacks what
+            `nexus.models.contract` asks for.
+    """
+    if not isinstance(settings, ModelConfig):
+        settings = model_config(settings)
+    return checked(MODELS.find(settings.kind)(settings), SelfSupervisedModel, "model")

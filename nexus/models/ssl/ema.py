@@ -4,7 +4,10 @@ import math
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from nexus.models.contract import Module
 
 SAMPLED_VALUES = 16
 """Values of each parameter that `StepWatcher` looks at: a step changes them all."""
@@ -29,12 +32,11 @@ def momentum_at(
 
 
 @torch.no_grad()
-def update(target: nn.Module, online: nn.Module, momentum: float) -> None:
+def update(target: Module, online: Module, momentum: float) -> None:
     """In place: `target = momentum * target + (1 - momentum) * online`; buffers are copied."""
     targets: list[Tensor] = list(target.parameters())
     onlines: list[Tensor] = [parameter.detach() for parameter in online.parameters()]
-    # One fused pass over all tensors; torch.optim.swa_utils relies on the same function.
-    torch._foreach_lerp_(targets, onlines, 1.0 - momentum)  # pyright: ignore
+    get_ema_multi_avg_fn(momentum)(targets, onlines, 0)  # one fused pass over all tensors
     for mine, theirs in zip(target.buffers(), online.buffers(), strict=True):
         mine.copy_(theirs)
 
@@ -47,20 +49,20 @@ class StepWatcher:
     would not do: PyTorch's fused optimizers do not raise them.)
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: Module) -> None:
         self.sample = parameter_sample(module)
 
-    def changed(self, module: nn.Module) -> bool:
+    def changed(self, module: Module) -> bool:
         """Whether the parameters have changed since the last `settle`."""
         return not torch.equal(parameter_sample(module), self.sample)
 
-    def settle(self, module: nn.Module) -> None:
+    def settle(self, module: Module) -> None:
         """Take the parameters as they are now as known."""
         self.sample = parameter_sample(module)
 
 
 @torch.no_grad()
-def parameter_sample(module: nn.Module) -> Tensor:
+def parameter_sample(module: Module) -> Tensor:
     """The first few values of every parameter, one after another.
 
     Biases are among them: they start at zero, so that the smallest step changes them.

@@ -12,26 +12,34 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nexus.data.batch import Batch, clips_of
 from nexus.errors import VideoShapeError
-from nexus.masks.masks import MaskConfig, check_fits, draw_masks
-from nexus.models.encoder import (
-    EncoderConfig,
-    VideoEncoder,
-    check_video_shape,
-    check_video_values,
+from nexus.masks.config import MaskConfig, build_mask, check_fits, draw_masks
+from nexus.models.contract import (
+    CanCheckpointGradients,
+    CanCompile,
+    Encoder,
+    ModelConfig,
+    Role,
+    checked,
+    checked_role,
 )
+from nexus.models.encoder import EncoderConfig, build_encoder, levels_of
+from nexus.models.objectives.anti_collapse import Regularizer, clip_regularizer
+from nexus.models.objectives.losses import Loss, token_errors
 from nexus.models.predictor import MaskedPredictor, PredictorConfig
 from nexus.models.presets import SizedConfig
 from nexus.models.ssl import collapse
-from nexus.models.ssl.objectives import Regularizer, clip_regularizer, token_errors
+from nexus.models.tubelets import check_video_shape, check_video_values
 from nexus.nn.tubelet import split_tubelets
 
 
-class PixelConfig(SizedConfig, EncoderConfig, PredictorConfig, MaskConfig):
+class PixelConfig(SizedConfig, ModelConfig, EncoderConfig, PredictorConfig, MaskConfig):
     """All settings of a `PixelModel`."""
 
+    kind: Literal["pixels"] = "pixels"
     target: Literal["raw", "normalised"] = "raw"
-    loss: Literal["mse", "l1"] = "mse"
+    loss: Loss = "mse"
     regularizer: Regularizer = "none"
     regularizer_weight: pydantic.NonNegativeFloat = 0.1
 
@@ -44,21 +52,24 @@ class PixelConfig(SizedConfig, EncoderConfig, PredictorConfig, MaskConfig):
 class PixelModel(nn.Module):
     """Predicts the pixels of hidden tubelets; answers `loss, metrics = model(video)`."""
 
+    Config = PixelConfig
+
     def __init__(self, config: Mapping[str, Any] | PixelConfig) -> None:
         super().__init__()
         if not isinstance(config, PixelConfig):
             config = PixelConfig.from_mapping(config)
         self.config = config
-        self.context_encoder = VideoEncoder(config)
+        self.mask = build_mask(config)
+        self.context_encoder = build_encoder(config)
         self.predictor = MaskedPredictor(
             config, config, out_dim=config.in_chans * config.tubelet_size * config.patch_size**2
         )
 
     def forward(
-        self, video: Float[Tensor, "batch chans frames rows cols"], *, meters: bool = True
+        self, video: Float[Tensor, "batch chans frames rows cols"] | Batch, *, meters: bool = True
     ) -> tuple[Float[Tensor, ""], dict[str, float]]:
         """As `VJEPAModel.forward`, with errors in units of the (normalised) pixel values."""
-        config = self.config
+        config, video = self.config, clips_of(video)
         check_video_shape(video, config)
         if video.shape[2] < config.tubelet_size:
             raise VideoShapeError(
@@ -68,10 +79,10 @@ class PixelModel(nn.Module):
         check_video_values(video)
         grid = self.context_encoder.grid_of(video)
         tubelets = self.pixel_targets(video)
-        masks = draw_masks(config, grid, video.shape[0], tubelet_size=config.tubelet_size)
+        masks = draw_masks(self.mask, grid, video.shape[0], tubelet_size=config.tubelet_size)
         errors = []
         for mask in masks:
-            context = self.context_encoder.levels(video, mask.context_layout)
+            context = levels_of(self.context_encoder, config, video, mask.context_layout)
             predicted, _ = self.predictor(context, mask.context_layout, mask.target_layout)
             target = mask.target_layout.select(tubelets)
             errors.append(token_errors(predicted, target, config.loss).mean())
@@ -102,16 +113,18 @@ class PixelModel(nn.Module):
         """There is no target encoder: nothing moves. Returns 0."""
         return 0.0
 
-    def evaluation_encoder(self, which: Literal["target", "context"] = "target") -> VideoEncoder:
-        """The one encoder there is."""
+    def evaluation_encoder(self, role: Role = "target") -> Encoder:
+        """The one encoder there is, in either role."""
+        checked_role(role)
         return self.context_encoder
 
     def enable_gradient_checkpointing(self, enabled: bool = True) -> None:
         """As `VJEPAModel.enable_gradient_checkpointing`."""
-        self.context_encoder.stack.checkpointing = enabled
-        self.predictor.stack.checkpointing = enabled
+        for part in (self.context_encoder, self.predictor):
+            part = checked(part, CanCheckpointGradients, "gradient_checkpointing: encoder")
+            part.enable_gradient_checkpointing(enabled)
 
     def compile_stacks(self, **options: Any) -> None:
-        """`torch.compile` the transformer stacks in place; the state dict keeps its names."""
-        for module in (self.context_encoder, self.predictor):
-            module.stack.compile(**options)
+        """As `VJEPAModel.compile_stacks`."""
+        for part in (self.context_encoder, self.predictor):
+            checked(part, CanCompile, "compile: encoder").compile_stacks(**options)

@@ -21,89 +21,70 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from nexus.data.batch import Batch, clips_of
 from nexus.errors import ConfigError
-from nexus.masks.masks import (
-    MaskConfig,
-    TokenMask,
-    check_fits,
-    draw_masks,
-    future_mask,
-    future_steps,
+from nexus.masks.config import MaskConfig, build_mask, check_fits, draw_masks
+from nexus.masks.future import FutureMask, future_mask
+from nexus.masks.token_mask import TokenMask
+from nexus.models.contract import (
+    CanCheckpointGradients,
+    CanCompile,
+    Encoder,
+    ModelConfig,
+    Role,
+    checked,
+    checked_role,
 )
-from nexus.models.encoder import (
-    EncoderConfig,
-    VideoEncoder,
-    check_video_shape,
-    check_video_values,
-)
+from nexus.models.encoder import EncoderConfig, build_encoder, levels_of
+from nexus.models.objectives.jepa import ObjectiveConfig, build_objective
+from nexus.models.objectives.losses import TargetNorm, normalise_predictions, normalise_targets
+from nexus.models.objectives.prediction import Prediction, trivial_ratios
 from nexus.models.predictor import MaskedPredictor, PredictorConfig
 from nexus.models.presets import SizedConfig
 from nexus.models.ssl import collapse, ema
-from nexus.models.ssl.objectives import (
-    Regularizer,
-    TargetNorm,
-    clip_regularizer,
-    context_weights,
-    normalise_predictions,
-    normalise_targets,
-    token_errors,
-)
-from nexus.models.ssl.prediction import Prediction, trivial_ratios
+from nexus.models.tubelets import check_video_shape, check_video_values
 from nexus.nn.eager import eager
 from nexus.nn.grid import TokenLayout
 
+EMA_STEPS = 100_000
+"""Optimizer steps from one momentum to the other where nothing says how long a run is."""
 
-class VJEPAConfig(SizedConfig, EncoderConfig, PredictorConfig, MaskConfig):
+
+class VJEPAConfig(
+    SizedConfig, ModelConfig, EncoderConfig, PredictorConfig, MaskConfig, ObjectiveConfig
+):
     """All settings of a `VJEPAModel`; the defaults are the seed's."""
 
-    loss: Literal["mse", "l1"] = "mse"
+    kind: Literal["vjepa"] = "vjepa"
     target_norm: TargetNorm = "none"
     target_input: Literal["clip", "target_frames"] = "clip"
     """What the target encoder sees: the whole clip (the seed's text, the published code), or only
     the time steps that hold targets (the seed's diagram)."""
-    prediction_weight: pydantic.NonNegativeFloat = 1.0
-    """0 leaves only the regularizer: an arm to compare with, not a way to train."""
-    predicts_context: bool = False
-    """Also predict the features of the context tokens, with a projection of their own (2.1)."""
-    context_loss_weight: pydantic.NonNegativeFloat = 0.0
-    """Weight of the same loss at the *context* tokens, each weighted by its distance from the
-    targets (2.1's dense loss: 0.5 for video, 0.7 for images); needs `predicts_context`."""
-    context_loss_warmup: tuple[pydantic.NonNegativeInt, pydantic.NonNegativeInt] = (0, 0)
-    """Optimizer steps between which that weight rises from 0 to its full value."""
     teacher_dim: pydantic.PositiveInt | None = None
     """Width of what the predictor gives, where it was distilled from a teacher of another width
     (2.1's Base and Large: 1664); such a model embeds, but cannot train on its own targets. None:
     the width of the model's own targets."""
-    regularizer: Regularizer = "none"
-    """Anti-collapse term on the context encoder's clip means; small data needs a little of it."""
-    regularizer_weight: pydantic.NonNegativeFloat = 0.1
     ema_momentum: float = pydantic.Field(0.996, ge=0.0, le=1.0)
     ema_momentum_end: float = pydantic.Field(1.0, ge=0.0, le=1.0)
     ema_schedule: Literal["cosine", "constant"] = "cosine"
-    ema_steps: pydantic.PositiveInt = 100_000
-    """Optimizer steps from `ema_momentum` to `ema_momentum_end`; nexus' own loop sets it to the
-    length of the run."""
+    ema_steps: pydantic.PositiveInt | None = None
+    """Optimizer steps from `ema_momentum` to `ema_momentum_end`; null: the length of the run in
+    nexus' own loop, `EMA_STEPS` elsewhere."""
     stop_gradient: bool = True
     """False makes a run that collapses: it is there to show what the meters say then."""
 
     @pydantic.model_validator(mode="after")
     def _can_train(self) -> Self:
         check_fits(self, self.grid, self.tubelet_size)
-        regularized = self.regularizer != "none" and self.regularizer_weight > 0
-        if self.prediction_weight == 0 and not regularized:
-            raise ValueError("prediction_weight 0 without a regularizer leaves nothing to train")
-        if (self.context_loss_weight > 0) != self.predicts_context:
-            raise ValueError(
-                "context_loss_weight and predicts_context belong together: the weight is "
-                f"{self.context_loss_weight} and predicts_context is {self.predicts_context}"
-            )
-        if self.context_loss_warmup[0] > self.context_loss_warmup[1]:
-            raise ValueError(f"context_loss_warmup must rise, got {list(self.context_loss_warmup)}")
         if self.target_input == "target_frames" and self.predicts_context:
             raise ValueError(
                 "predicts_context needs the context's targets: set target_input to 'clip'"
             )
         return self
+
+    def for_run(self, steps: int) -> Self:
+        """`ema_steps` follows the length of the run unless it is given."""
+        return self.with_changes(ema_steps=max(1, steps)) if self.ema_steps is None else self
 
 
 class VJEPAModel(nn.Module):
@@ -116,6 +97,7 @@ class VJEPAModel(nn.Module):
         ConfigError: an unknown key (the nearest known one is named) or an impossible value.
     """
 
+    Config = VJEPAConfig
     ema_step: Tensor
 
     def __init__(self, config: Mapping[str, Any] | VJEPAConfig) -> None:
@@ -123,7 +105,8 @@ class VJEPAModel(nn.Module):
         if not isinstance(config, VJEPAConfig):
             config = VJEPAConfig.from_mapping(config)
         self.config = config
-        self.context_encoder = VideoEncoder(config)
+        self.mask, self.objective = build_mask(config), build_objective(config)
+        self.context_encoder = build_encoder(config)
         self.predictor = build_predictor(config)
         self.target_encoder = copy.deepcopy(self.context_encoder).requires_grad_(False)
         self.register_buffer("ema_step", torch.zeros((), dtype=torch.int64))
@@ -137,7 +120,7 @@ class VJEPAModel(nn.Module):
         return self
 
     def forward(
-        self, video: Float[Tensor, "batch chans frames rows cols"], *, meters: bool = True
+        self, video: Float[Tensor, "batch chans frames rows cols"] | Batch, *, meters: bool = True
     ) -> tuple[Float[Tensor, ""], dict[str, float]]:
         """Draw a mask, predict the hidden tokens' features, compare.
 
@@ -150,42 +133,20 @@ class VJEPAModel(nn.Module):
             meters: also compute the collapse meters of `nexus.models.ssl.collapse`.
 
         Returns:
-            The loss to call `backward()` on, and plain numbers: `loss`, `prediction_loss`,
-            `regularizer_loss` (if there is one) and the meters.
+            The loss to call `backward()` on, and plain numbers: `loss`, the parts that the
+            objective names (see `nexus.models.objectives.jepa`) and the meters.
 
         Raises:
             VideoShapeError: the video does not fit, or holds NaN or infinite values.
         """
+        video = clips_of(video)
         check_video_shape(video, self.config)
         check_video_values(video)
         if self.training and torch.is_grad_enabled():
             self._follow_optimizer()
-        config = self.config
         outs = self._predict(video, self.draw_masks(video))
-        errors = [token_errors(out.predicted, out.target, config.loss) for out in outs]
-        parts = {"prediction_loss": _mean([each.mean() for each in errors])}
-        loss = config.prediction_weight * parts["prediction_loss"]
-        if config.predicts_context:
-            parts["context_loss"] = _mean([self._context_loss(out) for out in outs])
-            loss = loss + self.context_loss_weight() * parts["context_loss"]
-        if config.regularizer != "none":
-            terms = [clip_regularizer(out.context, config.regularizer) for out in outs]
-            parts["regularizer_loss"] = _mean(terms)
-            loss = loss + config.regularizer_weight * parts["regularizer_loss"]
-        return loss, self._metrics({"loss": loss, **parts}, outs[0], errors[0] if meters else None)
-
-    def context_loss_weight(self) -> float:
-        """The weight of the context loss at this point of the run."""
-        (start, end), step = self.config.context_loss_warmup, int(self.ema_step)
-        share = min(max((step - start) / (end - start), 0.0), 1.0) if end > start else step >= end
-        return self.config.context_loss_weight * share
-
-    def _context_loss(self, out: Prediction) -> Tensor:
-        assert out.predicted_context is not None and out.context_target is not None
-        errors = token_errors(out.predicted_context, out.context_target, self.config.loss)
-        mask = out.mask
-        context, target = mask.context.to(errors.device), mask.target.to(errors.device)
-        return (errors * context_weights(context, target, mask.grid).to(errors)).mean()
+        loss, parts = self.objective(outs, self.ema_step)
+        return loss, self._metrics({"loss": loss, **parts}, outs[0] if meters else None)
 
     def predict(self, video: Tensor, mask: TokenMask | None = None) -> Prediction:
         """Predict hidden tokens without a loss; default: every token after the context's frames.
@@ -195,10 +156,9 @@ class VJEPAModel(nn.Module):
         """
         grid = self.context_encoder.grid_of(video)
         if mask is None:
-            config = self.config
             steps = (grid.time // 2, grid.time - grid.time // 2)
-            if config.mask == "future":
-                steps = future_steps(config, grid, config.tubelet_size)
+            if isinstance(self.mask, FutureMask):
+                steps = self.mask.steps(grid, self.config.tubelet_size)
             mask = future_mask(grid, video.shape[0], *steps)
         return self._predict(video, (mask,))[0]
 
@@ -207,12 +167,9 @@ class VJEPAModel(nn.Module):
     ) -> tuple[TokenMask, ...]:
         """Masks for a batch of clips; the CPU's global generator is used unless one is given."""
         grid = self.context_encoder.grid_of(video)
+        tubelet = self.config.tubelet_size
         return draw_masks(
-            self.config,
-            grid,
-            video.shape[0],
-            tubelet_size=self.config.tubelet_size,
-            generator=generator,
+            self.mask, grid, video.shape[0], tubelet_size=tubelet, generator=generator
         )
 
     def update_target(self, step: int | None = None) -> float:
@@ -225,7 +182,7 @@ class VJEPAModel(nn.Module):
         step = int(self.ema_step) if step is None else step
         momentum = ema.momentum_at(
             step,
-            config.ema_steps,
+            config.ema_steps or EMA_STEPS,
             start=config.ema_momentum,
             end=config.ema_momentum_end,
             schedule=config.ema_schedule,
@@ -235,19 +192,24 @@ class VJEPAModel(nn.Module):
         self._settle()
         return momentum
 
-    def evaluation_encoder(self, which: Literal["target", "context"] = "target") -> VideoEncoder:
-        """The encoder whose features are used afterwards."""
-        return self.target_encoder if which == "target" else self.context_encoder
+    def evaluation_encoder(self, role: Role = "target") -> Encoder:
+        """The encoder whose features are used afterwards.
+
+        Raises:
+            ConfigError: there is no such role.
+        """
+        return self.target_encoder if checked_role(role) == "target" else self.context_encoder
 
     def enable_gradient_checkpointing(self, enabled: bool = True) -> None:
         """Keep only block inputs in the forward pass; recompute the rest in the backward pass."""
-        self.context_encoder.stack.checkpointing = enabled
-        self.predictor.stack.checkpointing = enabled
+        for part in (self.context_encoder, self.predictor):
+            part = checked(part, CanCheckpointGradients, "gradient_checkpointing: encoder")
+            part.enable_gradient_checkpointing(enabled)
 
     def compile_stacks(self, **options: Any) -> None:
         """`torch.compile` the transformer stacks in place; the state dict keeps its names."""
-        for module in (self.context_encoder, self.target_encoder, self.predictor):
-            module.stack.compile(**options)
+        for part in (self.context_encoder, self.target_encoder, self.predictor):
+            checked(part, CanCompile, "compile: encoder").compile_stacks(**options)
 
     def _predict(self, video: Tensor, masks: tuple[TokenMask, ...]) -> list[Prediction]:
         """One prediction a mask; the target encoder sees the clip once for all of them."""
@@ -263,14 +225,14 @@ class VJEPAModel(nn.Module):
         clip = None
         with torch.set_grad_enabled(not config.stop_gradient and torch.is_grad_enabled()):
             if config.target_input == "clip":
-                clip = self._normed(encoder.levels(video))
+                clip = self._normed(levels_of(encoder, config, video))
         return [self._predict_one(video, mask, encoder, clip) for mask in masks]
 
     def _predict_one(
-        self, video: Tensor, mask: TokenMask, encoder: VideoEncoder, clip: Tensor | None
+        self, video: Tensor, mask: TokenMask, encoder: Encoder, clip: Tensor | None
     ) -> Prediction:
         config, image = self.config, self.config.image_input and video.shape[2] == 1
-        context = self.context_encoder.levels(video, mask.context_layout)
+        context = levels_of(self.context_encoder, config, video, mask.context_layout)
         predicted, at_context = self.predictor(
             context, mask.context_layout, mask.target_layout, image=image
         )
@@ -289,13 +251,13 @@ class VJEPAModel(nn.Module):
         return Prediction(mask, context, predicted, target, copied, at_context, context_target)
 
     def _targets_from_their_frames(
-        self, encoder: VideoEncoder, video: Tensor, mask: TokenMask
+        self, encoder: Encoder, video: Tensor, mask: TokenMask
     ) -> Tensor:
         grid = mask.grid
         steps = torch.unique(mask.target // grid.places)
         tokens = (steps.unsqueeze(1) * grid.places + torch.arange(grid.places)).flatten()
         index = tokens.expand(video.shape[0], -1)
-        features = encoder.levels(video, TokenLayout(grid, index, len(steps)))
+        features = levels_of(encoder, self.config, video, TokenLayout(grid, index, len(steps)))
         at = torch.searchsorted(tokens, mask.target)
         return self._normed(TokenLayout(grid, at).select(features))
 
@@ -322,12 +284,10 @@ class VJEPAModel(nn.Module):
 
     @eager
     @torch.no_grad()
-    def _metrics(
-        self, losses: dict[str, Tensor], out: Prediction, errors: Tensor | None
-    ) -> dict[str, float]:
+    def _metrics(self, losses: dict[str, Tensor], out: Prediction | None) -> dict[str, float]:
         values = torch.stack([value.detach().float() for value in losses.values()]).tolist()
         metrics = dict(zip(losses, values, strict=True))
-        if errors is None:
+        if out is None:
             return metrics
         mask, tokens = out.mask, out.mask.grid.tokens
         context, share = collapse.measure("context", out.context, mask.context, tokens)
@@ -336,7 +296,7 @@ class VJEPAModel(nn.Module):
         metrics.update(target)
         if context and target:
             metrics["rank_share"] = min(share, target_share)
-        metrics.update(trivial_ratios(out, errors, self.config.loss))
+        metrics.update(trivial_ratios(out, self.config.loss))
         metrics["target_drift"] = self.target_drift()
         return metrics
 
@@ -357,10 +317,6 @@ def build_predictor(config: VJEPAConfig) -> MaskedPredictor:
         out_dim=config.teacher_dim or config.level_dim,
         predicts_context=config.predicts_context,
     )
-
-
-def _mean(values: list[Tensor]) -> Tensor:
-    return values[0] if len(values) == 1 else torch.stack(values).mean()
 
 
 def _settle_after_loading(model: VJEPAModel, _: Any) -> None:

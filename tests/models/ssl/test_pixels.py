@@ -11,7 +11,7 @@ from nexus.models.ssl import PixelModel, build_model
 
 def pixel_model(**changes) -> PixelModel:
     torch.manual_seed(0)
-    model = build_model("pixels", {**TINY, **changes})
+    model = build_model({"kind": "pixels", **TINY, **changes})
     assert isinstance(model, PixelModel)
     return model
 

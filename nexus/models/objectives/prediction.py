@@ -1,13 +1,12 @@
 """What one forward pass under one mask gives, and what it is measured against."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from nexus.masks.masks import TokenMask
-from nexus.models.ssl.objectives import token_errors
+from nexus.masks.token_mask import TokenMask
+from nexus.models.objectives.losses import Loss, token_errors
 
 
 @dataclass(frozen=True)
@@ -34,14 +33,14 @@ class Prediction:
 
 
 @torch.no_grad()
-def trivial_ratios(out: Prediction, errors: Tensor, loss: Literal["mse", "l1"]) -> dict[str, float]:
+def trivial_ratios(out: Prediction, loss: Loss) -> dict[str, float]:
     """Prediction error over the error of predictors that learn nothing; below 1 beats them.
 
     `error_vs_mean`: the mean feature of the other clips at the same position (needs two clips that
     share their targets' positions, else the mean of all target tokens).
     `error_vs_copy`: the last context step's features, over the tokens after it.
     """
-    target = out.target.float()
+    target, errors = out.target.float(), token_errors(out.predicted, out.target, loss)
     batch = target.shape[0]
     aligned = batch > 1 and bool((out.mask.target == out.mask.target[:1]).all())
     if aligned:

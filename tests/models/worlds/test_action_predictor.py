@@ -11,7 +11,11 @@ from torch import Tensor
 
 from nexus.checkpoints.official_ac import to_meta
 from nexus.errors import ConfigError, VideoShapeError
-from nexus.models.world import ActionPredictor, ActionPredictorConfig, frame_causal
+from nexus.models.worlds.action_predictor import (
+    ActionPredictor,
+    ActionPredictorConfig,
+    frame_causal,
+)
 from nexus.nn.grid import Grid
 
 TINY: dict[str, Any] = {

@@ -9,13 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import losses as slow
 
-from nexus.models.ssl.objectives import (
-    clip_regularizer,
+from nexus.models.objectives.anti_collapse import clip_regularizer, sigreg, variance_covariance
+from nexus.models.objectives.losses import (
     normalise_predictions,
     normalise_targets,
-    sigreg,
     token_errors,
-    variance_covariance,
 )
 
 

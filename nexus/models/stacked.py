@@ -1,0 +1,21 @@
+"""A network around one stack of blocks: what can be done to the stack as a whole."""
+
+from typing import Any
+
+from torch import nn
+
+from nexus.nn.stacks import FactorizedStack, JointStack
+
+
+class StackedModule(nn.Module):
+    """A module that keeps its blocks in `stack`."""
+
+    stack: JointStack | FactorizedStack
+
+    def enable_gradient_checkpointing(self, enabled: bool = True) -> None:
+        """Keep only block inputs in the forward pass; recompute the rest in the backward pass."""
+        self.stack.checkpointing = enabled
+
+    def compile_stacks(self, **options: Any) -> None:
+        """`torch.compile` the stack in place; the state dict keeps its names."""
+        self.stack.compile(**options)
