@@ -14,6 +14,7 @@ from nexus.checkpoints.probe_folder import (
     load_probe_folder,
     save_probe,
     tensor_digest,
+    upgraded,
 )
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import CheckpointError, ConfigError
@@ -109,3 +110,17 @@ def test_the_digest_sees_names_shapes_and_values_only() -> None:
     assert tensor_digest({"a": value.view(2, 3), "b": value}) != base
     assert tensor_digest({"a": value + 1e-6, "b": value}) != base
     assert tensor_digest({"n": torch.tensor(3)}) != tensor_digest({"n": torch.tensor(4)})
+
+
+def test_a_card_of_0_1_opens() -> None:
+    """It had the clips in two groups, and their size, joining and number outside of them."""
+    folder = Path(__file__).parents[1] / "assets/v0.1/probe"
+    _, card = load_probe_folder(folder)
+    expected = ClipSpec(num_frames=4, size=16, sampling="uniform")
+    assert card.format == "nexus-probe-2" and card.clips == expected
+    old = json.loads((folder / "probe.json").read_text(encoding="utf-8"))
+    old["sampling"] |= {"clips_per_video": 3, "join_clips": True, "img_size": [16, 24]}
+    old["sampling"]["clip"] |= {"sampling": "random", "fps": 8.0}
+    clips = ClipSpec.from_mapping(upgraded(old)["clips"])
+    assert clips == expected.with_changes(clips_per_video=3, join=True, size=(16, 24), fps=8.0)
+    assert upgraded(card.to_mapping()) == card.to_mapping()
