@@ -174,3 +174,50 @@ def test_how_far_ahead_it_is_better(errors: tuple[float, ...], words: str) -> No
     here = {"steps_ahead": 0, "seconds_ahead": 0.0, "error": 9.0, "copy_error": 0.4}
     told = horizon_words(Horizon.model_validate({"rows": [here, *made]}))
     assert told == f"Better than copying the last frame {words}"
+
+
+def with_roles(*arms: tuple[str, str, float]) -> list[dict[str, Any]]:
+    """Rows of these arms and roles, each with an interval of 2 points to both sides."""
+    return [
+        {**row, "role": role}
+        for row, (_, role, _) in zip(
+            rows(*((arm, mean, (mean - 0.02, mean + 0.02)) for arm, _, mean in arms)),
+            arms,
+            strict=True,
+        )
+    ]
+
+
+def test_the_role_says_what_is_compared_and_the_name_does_not(build: Builder) -> None:
+    table = with_roles(
+        ("random walks, trained", "trained", 0.6), ("dinov3 frozen", "baseline", 0.5)
+    )
+    run = build(rows=table, journal=[], parts=("probes",))
+    answer = verdict(read_run(run))[2]
+    assert (answer.level, answer.short) == ("good", "10.0 points above dinov3 frozen on direction")
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "No baseline was probed beside them" not in page
+    assert '<tr class="own"><th scope="row">random walks, trained' in page
+
+
+@pytest.mark.parametrize(
+    ("role", "compared"),
+    [
+        *(("untrained", True), ("start", True), ("lookup", True), ("baseline", True)),
+        *(("ceiling", False), ("trained", False)),
+    ],
+)
+def test_ceilings_and_further_trained_arms_are_no_rivals(role: str, compared: bool) -> None:
+    table = as_table(with_roles(("mine", "trained", 0.6), ("another", role, 0.9)))
+    assert main_arm(table.rows) == "mine"
+    (line,) = comparisons(table)
+    assert [rival.arm for rival in line.rivals] == ["another"] * compared
+
+
+def test_a_better_ceiling_under_another_probe_is_no_reproach(build: Builder) -> None:
+    table = with_roles(
+        ("mine", "trained", 0.6), ("new", "untrained", 0.1), ("told", "ceiling", 0.9)
+    )
+    table[2]["probe"] = "knn"
+    answer = verdict(read_run(build(rows=table, journal=[], parts=("probes",))))[2]
+    assert answer.level == "good" and answer.lines[0].better == ()
