@@ -20,8 +20,8 @@ install_import_hook("nexus.models", "oracles.shapes.checked")
 
 @pytest.fixture(scope="module")
 def undrawn():
-    """Pages without ink: a picture is its description. tests/report and the demo draw them."""
-    from nexus.report import canvas
+    """Pages without ink: a picture is its description. tests/reports and the demo draw them."""
+    from nexus.reports import canvas
 
     def describe(_figure: object, _name: str, alt: str) -> Markup:
         return Markup('<svg role="img" aria-label="{}"></svg>').format(alt)

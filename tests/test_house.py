@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nexus
+
 ROOT = Path(__file__).resolve().parents[1]
 MOST_LINES = 400
 
@@ -19,6 +21,13 @@ def test_no_file_of_the_package_needs_much_scrolling():
 def test_every_name_says_what_the_file_is_about():
     vague = {"utils.py", "util.py", "helpers.py", "common.py", "misc.py"}
     assert not [path for path in ROOT.glob("nexus/**/*.py") if path.name in vague]
+
+
+def test_no_room_has_the_name_of_a_job():
+    # Once imported, the room would take the job's place: `nexus.report(run)` could not be called.
+    rooms = {path.stem for path in (ROOT / "nexus").iterdir()}
+    assert "reports" in rooms
+    assert not rooms & set(nexus.__all__)
 
 
 def test_files_import_only_from_lower_floors():

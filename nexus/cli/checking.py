@@ -61,7 +61,7 @@ def check(
 
 def show(catalog: "Catalog", out: Console) -> None:
     """Print the summary of a catalog and the table of its problems."""
-    from nexus.report.tables import duration
+    from nexus.reports.tables import duration
 
     facts = catalog.summary()
     summary = Table.grid(padding=(0, 2))

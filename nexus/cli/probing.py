@@ -125,7 +125,7 @@ def train_probe(
 
 
 def _table(rows: "Iterable[ProbeRow]") -> Table:
-    from nexus.report.tables import interval, metric_title, shown
+    from nexus.reports.tables import interval, metric_title, shown
 
     table = Table(box=None, padding=(0, 2), header_style="bold")
     for name in ("arm", "label", "probe", "metric"):

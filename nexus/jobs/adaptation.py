@@ -37,8 +37,8 @@ from nexus.models.ssl import SelfSupervisedModel
 from nexus.probes.columns import label_columns
 from nexus.probes.results import probe_rows
 from nexus.probes.suite import Measured, check_kinds, measure_encoder
-from nexus.report import adaptation as wording
-from nexus.report.page import write_report
+from nexus.reports import adaptation as wording
+from nexus.reports.page import write_report
 from nexus.runs.folder import RunDirectory, changed_keys, is_finished
 from nexus.runs.results import write_probe_rows
 from nexus.runs.schema import Adaptation, InitInfo, ProbeRow, ProblemRow

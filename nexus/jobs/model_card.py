@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from nexus.checkpoints.load import LAYOUTS, Loaded
-from nexus.report.tables import markdown_table
+from nexus.reports.tables import markdown_table
 from nexus.runs.folder import find_run
 from nexus.runs.read import RunFiles, read_run
 from nexus.version import nexus_version

@@ -13,8 +13,8 @@ from nexus.jobs.probing import probe_arms
 from nexus.jobs.runs import clip_source, frames_needed, load_for_measuring, read_videos
 from nexus.jobs.starting import start_of
 from nexus.probes.columns import label_columns
-from nexus.report.page import write_report
-from nexus.report.tables import markdown_table
+from nexus.reports.page import write_report
+from nexus.reports.tables import markdown_table
 from nexus.runs.folder import RunDirectory
 from nexus.runs.read import read_run
 from nexus.runs.results import write_probe_rows

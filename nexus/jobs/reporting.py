@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nexus.report.page import write_report
+from nexus.reports.page import write_report
 
 
 def report(run: str | Path, out: str | Path | None = None) -> Path:

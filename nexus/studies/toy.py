@@ -27,8 +27,8 @@ from nexus.jobs.runs import clip_source, read_videos
 from nexus.models.ssl import PixelConfig, SelfSupervisedModel
 from nexus.probes.results import PIXELS_ARM, RANDOM_ARM, ProbeResult, pixel_rows, probe_rows
 from nexus.probes.suite import Measured, measure_encoder, measure_pixels
-from nexus.report.page import write_study_report
-from nexus.report.tables import markdown_table
+from nexus.reports.page import write_study_report
+from nexus.reports.tables import markdown_table
 from nexus.runs.folder import RunDirectory, is_finished
 from nexus.runs.schema import ProbeRow, ProbeTable, Role
 from nexus.toy.world import ToyConfig

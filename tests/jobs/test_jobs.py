@@ -12,7 +12,7 @@ from nexus.config import merge
 from nexus.errors import CheckpointError, ConfigError, DataError, TrainingError
 from nexus.features.table_files import load_table
 from nexus.jobs import pretraining
-from nexus.report import canvas
+from nexus.reports import canvas
 from nexus.toy.world import ToyConfig, write_toy_world
 
 TINY = (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nexus
-from nexus.report.verdict import verdict
+from nexus.reports.verdict import verdict
 from nexus.runs.folder import RunDirectory, data_of, find_run, is_finished
 from nexus.runs.read import read_run
 from nexus.runs.schema import ProbeTable

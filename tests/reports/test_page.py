@@ -10,8 +10,8 @@ import pytest
 from run_builder import Builder, journal_rows, probe_rows, run_info, write_run
 
 from nexus.errors import RunError
-from nexus.report.facts import resume_command
-from nexus.report.page import write_report, write_study_report
+from nexus.reports.facts import resume_command
+from nexus.reports.page import write_report, write_study_report
 from nexus.runs.read import read_run
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from nexus.report import tables
+from nexus.reports import tables
 from nexus.runs.folder import how_to_continue
 from nexus.runs.read import RunFiles
 

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from nexus.report import canvas
-from nexus.report.tables import significant
+from nexus.reports import canvas
+from nexus.reports.tables import significant
 from nexus.runs.journal import Journal
 from nexus.runs.schema import Horizon
 

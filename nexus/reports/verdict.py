@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nexus.report.tables import count, duration
-from nexus.report.worth import Comparison, comparisons
+from nexus.reports.tables import count, duration
+from nexus.reports.worth import Comparison, comparisons
 from nexus.runs.journal import Journal
 from nexus.runs.read import RunFiles
 

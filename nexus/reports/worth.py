@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nexus.report.tables import is_share
+from nexus.reports.tables import is_share
 from nexus.runs.schema import Horizon, ProbeRow, ProbeTable
 
 BEFORE = ("untrained", "start")

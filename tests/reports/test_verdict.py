@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from run_builder import Builder, journal_rows, probe_rows, run_info
 
-from nexus.report.page import write_report
-from nexus.report.verdict import Span, diagnosis, health_spans, steps_done, verdict
-from nexus.report.worth import comparisons, horizon_words, main_arm
+from nexus.reports.page import write_report
+from nexus.reports.verdict import Span, diagnosis, health_spans, steps_done, verdict
+from nexus.reports.worth import comparisons, horizon_words, main_arm
 from nexus.runs.journal import Journal
 from nexus.runs.read import read_run
 from nexus.runs.results import as_table

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from run_builder import probe_rows
 
 from nexus.errors import RunError
-from nexus.report.tables import count, duration, grid_of, markdown_table, shown, significant
+from nexus.reports.tables import count, duration, grid_of, markdown_table, shown, significant
 from nexus.runs.schema import ProbeRow
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from run_builder import Builder, run_info
 
-from nexus.report.adaptation import markdown, words
-from nexus.report.facts import data_and_model, repeat_command, resume_command
-from nexus.report.page import write_report
-from nexus.report.verdict import verdict
+from nexus.reports.adaptation import markdown, words
+from nexus.reports.facts import data_and_model, repeat_command, resume_command
+from nexus.reports.page import write_report
+from nexus.reports.verdict import verdict
 from nexus.runs.read import read_run
 from nexus.runs.schema import Adaptation
 

@@ -1,6 +1,6 @@
 """An adaptation sweep in words and as a Markdown table."""
 
-from nexus.report import tables
+from nexus.reports import tables
 from nexus.runs.schema import Adaptation, AdaptationRow
 
 

@@ -3,9 +3,9 @@
 The limits are what the run itself wrote down (`health_thresholds` in `run.json`).
 """
 
-from nexus.report import canvas
-from nexus.report.plots import Chart, Curve, Picture, draw
-from nexus.report.verdict import health_spans
+from nexus.reports import canvas
+from nexus.reports.plots import Chart, Curve, Picture, draw
+from nexus.reports.verdict import health_spans
 from nexus.runs.read import RunFiles
 
 CHARTS = (

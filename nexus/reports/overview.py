@@ -9,9 +9,9 @@ from matplotlib.figure import Figure, SubFigure
 
 from nexus.atomic import atomic_path
 from nexus.errors import RunError
-from nexus.report import canvas
-from nexus.report.intervals import draw_intervals, legend_above
-from nexus.report.strips import Film, films
+from nexus.reports import canvas
+from nexus.reports.intervals import draw_intervals, legend_above
+from nexus.reports.strips import Film, films
 from nexus.runs.read import read_run
 from nexus.runs.schema import ProbeRow
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from nexus.report import canvas
-from nexus.report.plots import Picture
-from nexus.report.tables import Column, grid_of, interval, is_share, metric_title, scaled, shown
+from nexus.reports import canvas
+from nexus.reports.plots import Picture
+from nexus.reports.tables import Column, grid_of, interval, is_share, metric_title, scaled, shown
 from nexus.runs.schema import ProbeRow
 
 _COLOURS = (canvas.BLUE, canvas.ORANGE, canvas.GREEN, canvas.PURPLE)

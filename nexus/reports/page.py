@@ -7,12 +7,12 @@ from typing import Any
 import jinja2
 
 from nexus.atomic import write_text
-from nexus.report import adaptation, facts, health, tables
-from nexus.report.intervals import probe_pictures
-from nexus.report.plots import LOSS, RATE, SCHEDULES, THROUGHPUT, Chart, Picture, draw, horizon
-from nexus.report.strips import strips
-from nexus.report.verdict import diagnosis, health_spans, verdict
-from nexus.report.worth import horizon_words, main_arm
+from nexus.reports import adaptation, facts, health, tables
+from nexus.reports.intervals import probe_pictures
+from nexus.reports.plots import LOSS, RATE, SCHEDULES, THROUGHPUT, Chart, Picture, draw, horizon
+from nexus.reports.strips import strips
+from nexus.reports.verdict import diagnosis, health_spans, verdict
+from nexus.reports.worth import horizon_words, main_arm
 from nexus.runs.read import RunFiles, read_run
 from nexus.runs.results import as_table
 from nexus.runs.schema import ProbeTable
@@ -29,7 +29,7 @@ _KINDS = {
     "decode_failed": "failed while training",
 }
 _ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.PackageLoader("nexus.report"),
+    loader=jinja2.PackageLoader("nexus.reports"),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,

@@ -16,12 +16,12 @@ from run_builder import Builder, moving_shapes, probe_rows
 from nexus.errors import RunError
 from nexus.models.ssl import VJEPAModel
 from nexus.models.ssl.collapse import DoctorConfig
-from nexus.report import canvas
-from nexus.report.health import CHARTS
-from nexus.report.intervals import probe_pictures
-from nexus.report.overview import save_overview
-from nexus.report.plots import LOSS
-from nexus.report.strips import HEIGHT, films, strips
+from nexus.reports import canvas
+from nexus.reports.health import CHARTS
+from nexus.reports.intervals import probe_pictures
+from nexus.reports.overview import save_overview
+from nexus.reports.plots import LOSS
+from nexus.reports.strips import HEIGHT, films, strips
 from nexus.runs.colours import PatchColours
 from nexus.runs.results import as_table
 
