@@ -51,10 +51,10 @@ from nexus.data.cache import CacheConfig
 from nexus.data.catalog import Catalog, scan
 from nexus.data.clip_spec import ClipSpec
 from nexus.data.dataset import ClipDataset
-from nexus.data.decode import choose_decoder
 from nexus.data.loader import ClipLoader
 from nexus.data.pictures import PictureView, collect
 from nexus.data.protocol import Decoder
+from nexus.data.pyav import PyAVDecoder
 from nexus.training.cpu import cpu_name
 
 TARGET = 0.9
@@ -104,7 +104,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--batches", type=int, default=4, help="per turn")
     parser.add_argument("--minutes", type=float, default=3, help="for each size, about")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--decoder", default="auto", choices=["auto", "pyav", "torchcodec"])
     parser.add_argument("--json", help="also write the figures to this file")
     options = parser.parse_args(arguments)
     if options.workers < 1:
@@ -144,7 +143,7 @@ def write_videos(folder: Path, size: str, options: argparse.Namespace) -> None:
 
 def measure(catalog: Catalog, folder: Path, options: argparse.Namespace) -> list[dict]:
     """Clips a second of every arm over all rounds, and their shares of the first one's."""
-    decoder = choose_decoder(options.decoder)
+    decoder = PyAVDecoder()
     for record in catalog.records:
         decoder.timestamps(record.path)  # known to all processes from the start, on both sides
     caches = {
@@ -225,17 +224,18 @@ class Recorder:
     def __getattr__(self, name: str):
         return getattr(self.decoder, name)
 
-    def frames(self, path, times: np.ndarray, view: PictureView | None = None) -> np.ndarray:
+    def frames(self, path, indices: np.ndarray, view: PictureView | None = None) -> np.ndarray:
         """Note the request."""
-        self.job.append((path, times))
-        return collect([np.zeros((8, 8, 3), np.uint8)] * len(times), np.arange(len(times)), view)
+        self.job.append((path, indices))
+        black = [np.zeros((8, 8, 3), np.uint8)] * len(indices)
+        return collect(black, np.arange(len(indices)), view)
 
 
 class Jobs:
     """What the loader asks its decoder for, batch by batch, worked out as far as it is needed."""
 
     def __init__(self, catalog: Catalog, options: argparse.Namespace) -> None:
-        self._recorder = Recorder(choose_decoder(options.decoder))
+        self._recorder = Recorder(PyAVDecoder())
         self._loader = make_loader(catalog, self._recorder, CacheConfig(), options, workers=0)
         self._known: list[Job] = []
 
@@ -256,21 +256,20 @@ def start_decoding(decoder: Decoder) -> None:
 
 def decode(job: Job) -> None:
     """Decode a batch's clips and throw them away."""
-    for path, times in job:
-        _decoder.frames(path, times)
+    for path, indices in job:
+        _decoder.frames(path, indices)
 
 
 def decode_by_hand(job: Job) -> None:
     """The same with PyAV alone."""
     reformatter = VideoReformatter()  # `frame.to_ndarray(format=...)` makes one for each frame
-    for path, times in job:
+    for path, indices in job:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
             frame_ticks = 1 / (stream.average_rate * stream.time_base)
             wanted = {
-                (stream.start_time or 0) + round(int(seconds * stream.average_rate) * frame_ticks)
-                for seconds in times
+                (stream.start_time or 0) + round(int(index) * frame_ticks) for index in indices
             }
             container.seek(min(wanted), stream=stream)
             clip = {}

@@ -9,7 +9,6 @@ from numpy import ndarray
 
 from nexus.data.catalog import Catalog, VideoRecord
 from nexus.data.pictures import PictureView, collect
-from nexus.data.protocol import StreamInfo
 from nexus.errors import DataError
 from nexus.features.table import FeatureTable
 from nexus.models.encoder import EncoderConfig, VideoEncoder
@@ -71,22 +70,23 @@ class MemoryDecoder:
         self.broken: dict[str, int] = {}
         self.requests: list[tuple[str, int]] = []
 
-    def probe(self, path: str | Path) -> StreamInfo:
-        raise AssertionError("features need no probing")
-
     def timestamps(self, path: str | Path) -> ndarray:
         if not Path(path).exists():
             raise DataError(f"{path}: no such file")
         record = self.records[str(path)][1]
         return np.arange(record.num_frames) / record.fps
 
-    def frames(self, path: str | Path, times: ndarray, view: PictureView | None = None) -> ndarray:
+    def lost(self, path: str | Path) -> ndarray:
+        return np.zeros(0)
+
+    def frames(
+        self, path: str | Path, indices: ndarray, view: PictureView | None = None
+    ) -> ndarray:
         number, record = self.records[str(path)]
-        index = np.floor(times * record.fps + 1e-6).astype(int)
-        self.requests.append((str(path), len(times)))
-        if index.max() >= self.broken.get(str(path), record.num_frames):
-            raise DataError(f"{path}: frame {index.max()} is damaged")
-        pictures = picture_frames(number, record)[index]
+        self.requests.append((str(path), len(indices)))
+        if indices.max() >= self.broken.get(str(path), record.num_frames):
+            raise DataError(f"{path}: frame {indices.max()} is damaged")
+        pictures = picture_frames(number, record)[indices]
         return collect(pictures, np.arange(len(pictures)), view)
 
 

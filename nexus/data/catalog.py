@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nexus.data.clips import ClipTooShortError, FrameTimes
 from nexus.data.index import InspectionIndex, signature
 from nexus.data.inspection import Facts, Inspection
 from nexus.data.inspection_pool import InspectionPool
@@ -16,7 +17,6 @@ from nexus.data.pyav import PyAVDecoder
 from nexus.data.sources import Entry, find_entries
 from nexus.errors import DataError
 
-_ROUNDING = 1e-6  # seconds
 _SAVE_EVERY = 500  # checks, so that an interrupted scan of a large folder is not lost
 
 
@@ -294,11 +294,14 @@ def _usable_frames(record: VideoRecord) -> int:
     if record.start is None and record.end is None:
         return record.num_frames
     if record.variable_frame_rate:
-        times = PyAVDecoder().timestamps(record.path)
+        times = FrameTimes.from_timestamps(PyAVDecoder().timestamps(record.path))
     else:
-        times = np.arange(record.num_frames) / record.fps
-    start, end = record.start or 0.0, math.inf if record.end is None else record.end
-    return int(np.sum((times >= start - _ROUNDING) & (times < end - _ROUNDING)))
+        times = FrameTimes(record.num_frames, record.fps)
+    try:
+        first, last = times.span(record.start, record.end)
+    except ClipTooShortError:
+        return 0
+    return last - first + 1
 
 
 __all__ = ["Catalog", "Problem", "VideoRecord", "scan"]

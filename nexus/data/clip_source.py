@@ -8,9 +8,9 @@ from nexus.data.cache import CacheConfig, file_identity
 from nexus.data.catalog import Catalog
 from nexus.data.clip_spec import ClipSpec
 from nexus.data.dataset import ClipDataset
-from nexus.data.decode import choose_decoder
 from nexus.data.loader import Batch, ClipLoader
 from nexus.data.protocol import Decoder
+from nexus.data.pyav import PyAVDecoder
 from nexus.data.video_reader import VideoReader
 from nexus.digest import digest
 
@@ -32,7 +32,7 @@ class ClipSource:
 
     spec: ClipSpec
     catalog: Catalog = field(default_factory=lambda: Catalog("", (), ()))
-    decoder: Decoder = field(default_factory=choose_decoder)
+    decoder: Decoder = field(default_factory=PyAVDecoder)
     cache: CacheConfig = field(default_factory=CacheConfig)
     workers: int = 0
     _kept: list[Batch] = field(default_factory=list, init=False, repr=False, compare=False)

@@ -17,8 +17,8 @@ from jaxtyping import Float64, Int64
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import DataError
 
-# Container clocks tick at 1/90000 s or coarser: a microsecond separates rounding from a real step.
-_TICK = 1e-6
+TICK = 1e-6
+"""Container clocks tick at 1/90000 s or coarser: this separates rounding from a real step."""
 
 
 class ClipTooShortError(DataError):
@@ -50,13 +50,18 @@ class FrameTimes:
             raise DataError("timestamps run backwards; expected presentation order")
 
     @classmethod
-    def from_timestamps(cls, timestamps: Float64[np.ndarray, " frames"]) -> "FrameTimes":
-        """Real presentation times (seconds); to the microsecond steady ones become a rate."""
+    def from_timestamps(
+        cls, timestamps: Float64[np.ndarray, " frames"], fps: float = 1.0
+    ) -> "FrameTimes":
+        """Real presentation times (seconds); to the microsecond steady ones become a rate.
+
+        A single frame, whose rate they do not tell, has `fps`.
+        """
         stamps = np.asarray(timestamps, np.float64)
         if len(stamps) < 2 or stamps[-1] <= stamps[0]:
-            return cls(len(stamps), 1.0, stamps)
+            return cls(len(stamps), fps, stamps)
         fps = float((len(stamps) - 1) / (stamps[-1] - stamps[0]))
-        steady = np.all(np.abs(stamps - np.arange(len(stamps)) / fps) < _TICK)
+        steady = np.all(np.abs(stamps - np.arange(len(stamps)) / fps) < TICK)
         return cls(len(stamps), fps, None if steady else stamps)
 
     def time_of(self, indices: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
@@ -74,14 +79,6 @@ class FrameTimes:
         ends = np.array([indices.min(), indices.max()])
         return float(self.time_of(ends)[0]), float(self.end_of(ends)[1])
 
-    def asking_for(self, indices: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-        """Times at which to ask a decoder for these frames.
-
-        At a steady rate the middle of each frame's time, which no rounding moves to a neighbour;
-        otherwise the timestamps themselves (what follows a frame may be a damaged one).
-        """
-        return (indices + 0.5) / self.fps if self.timestamps is None else self.timestamps[indices]
-
     def count_before(self, times: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
         """How many frames come on screen before each time."""
         if self.timestamps is not None:
@@ -90,7 +87,24 @@ class FrameTimes:
 
     def shown_at(self, times: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
         """The frame that is on screen at each time (the first or last one outside the video)."""
-        return np.clip(self.count_before(times + _TICK) - 1, 0, self.num_frames - 1)
+        return np.clip(self.count_before(times + TICK) - 1, 0, self.num_frames - 1)
+
+    def asked_at(self, times: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+        """The frame on screen at each time that somebody asks for.
+
+        Raises:
+            DataError: a time later than one frame's step after the end.
+            ValueError: not a list of finite seconds from 0 on.
+        """
+        if times.ndim != 1 or not np.all(np.isfinite(times)) or np.any(times < -TICK):
+            raise ValueError(f"times: expected a list of finite seconds >= 0, got {times!r}")
+        end = self.end_of(np.array([self.num_frames - 1]))[0]
+        if times.size and times.max() > end + 1 / self.fps:
+            raise DataError(
+                f"asked for the frame at {times.max():.3f} s, but the video ends at {end:.3f} s; "
+                "has the file changed since it was indexed?"
+            )
+        return self.shown_at(times)
 
     def span(self, start: float | None = None, end: float | None = None) -> tuple[int, int]:
         """First and last frame that come on screen in the segment [start, end) seconds.
@@ -100,9 +114,9 @@ class FrameTimes:
         """
         first, last = 0, self.num_frames - 1
         if start is not None:
-            first = int(self.count_before(np.array([start - _TICK]))[0])
+            first = int(self.count_before(np.array([start - TICK]))[0])
         if end is not None:
-            last = min(last, int(self.count_before(np.array([end - _TICK]))[0]) - 1)
+            last = min(last, int(self.count_before(np.array([end - TICK]))[0]) - 1)
         if last < first:
             raise ClipTooShortError(
                 f"the segment from {start} to {end} s holds none of the video's {self.num_frames} "
@@ -185,7 +199,7 @@ def _by_rate(
     finish = float(timeline.end_of(ends)[1])
     finish = finish if end is None else min(finish, end)
     needed = (length - 1) / spec.fps
-    if needed > finish - begin - _TICK and spec.pad == "error":
+    if needed > finish - begin - TICK and spec.pad == "error":
         raise ClipTooShortError(
             f"{length} frames at {spec.fps:g} fps need more than {needed:.3f} s, the video has "
             f"{finish - begin:.3f} s; use a shorter clip, a higher fps, or pad=repeat_last"

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from nexus.data.container import naming
 from nexus.data.pictures import PictureView, collect, none_of
-from nexus.data.protocol import StreamInfo
-from nexus.data.timeline import MAX_TOLERANCE
+from nexus.data.protocol import StreamInfo, frame_numbers
 from nexus.errors import DataError
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
@@ -123,39 +123,27 @@ class FrameFolder:
         """
         return np.arange(len(self._images(path)), dtype=np.float64) / self.fps
 
+    def lost(self, path: str | Path) -> np.ndarray:
+        """None: a picture that cannot be read is an error when it is asked for."""
+        return np.zeros(0)
+
     def frames(
-        self, path: str | Path, times: np.ndarray, view: PictureView | None = None
+        self, path: str | Path, indices: np.ndarray, view: PictureView | None = None
     ) -> np.ndarray:
-        """The pictures on screen at the given times.
-
-        Args:
-            path: the folder.
-            times: float64 (n,), seconds after the first picture, any order, repeats allowed.
-            view: what is kept of each picture; None keeps all of it.
-
-        Returns:
-            uint8 (n, height, width, 3), RGB, of the view's size.
+        """Pictures by number; see `Decoder.frames`.
 
         Raises:
             DataError: a picture cannot be read or has another size than the others (both named),
-                or a time lies after the end.
-            ValueError: `times` is not a list of finite, non-negative numbers.
+                or there are not as many.
+            ValueError: `indices` is not a list of whole numbers from 0 on.
         """
         images = self._images(path)
-        times = np.asarray(times, dtype=np.float64)
-        if times.ndim != 1 or not np.all(np.isfinite(times)) or np.any(times < -MAX_TOLERANCE):
-            raise ValueError(f"times: expected a list of finite seconds >= 0, got {times!r}")
-        if times.size == 0:
+        with naming(path):
+            numbers = frame_numbers(indices, len(images))
+        if not numbers.size:
             return none_of(*picture_size(images[0]), view)
-        if times.max() > (len(images) + 1) / self.fps:
-            raise DataError(
-                f"{path}: asked for the picture at {times.max():.3f} s, but the last one ends at "
-                f"{len(images) / self.fps:.3f} s; has the folder changed since it was indexed?"
-            )
-        starts = np.arange(len(images)) / self.fps
-        index = np.searchsorted(starts, times + min(MAX_TOLERANCE, 0.5 / self.fps), "right") - 1
-        wanted, place = np.unique(index, return_inverse=True)
-        return collect(_of_one_size([images[i] for i in wanted]), place, view)
+        needed, place = np.unique(numbers, return_inverse=True)
+        return collect(_of_one_size([images[number] for number in needed]), place, view)
 
     def _images(self, path: str | Path) -> list[Path]:
         try:

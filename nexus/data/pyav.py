@@ -1,4 +1,4 @@
-"""The default decoder: PyAV (FFmpeg), exact by timestamp, one forward pass a request.
+"""The decoder of video files: PyAV (FFmpeg), exact to the frame, one forward pass a request.
 
 Frames come out upright (rotation and mirroring that the file asks for are applied), as 8-bit RGB
 of the size that the stream is coded in: pixels that are not square are not stretched, high bit
@@ -16,6 +16,7 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from nexus.data.clips import FrameTimes
 from nexus.data.container import (
     DamagedError,
     OpenVideo,
@@ -27,7 +28,7 @@ from nexus.data.container import (
 )
 from nexus.data.orientation import Orientation
 from nexus.data.pictures import PictureView, collect, none_of
-from nexus.data.protocol import StreamInfo
+from nexus.data.protocol import StreamInfo, frame_numbers
 from nexus.data.timeline import Timeline, timeline_from_frames, timeline_from_packets
 from nexus.errors import DataError
 
@@ -90,35 +91,51 @@ class PyAVDecoder:
         """
         return self.timeline(path).seconds
 
+    def lost(self, path: str | Path) -> np.ndarray:
+        """float64 (n,): when damaged frames were to be shown, seconds after the first frame.
+
+        Raises:
+            DataError: the file cannot be opened, holds no video, or nothing in it decodes.
+        """
+        return self.timeline(path).lost
+
     def frames(
-        self, path: str | Path, times: np.ndarray, view: PictureView | None = None
+        self, path: str | Path, indices: np.ndarray, view: PictureView | None = None
     ) -> np.ndarray:
-        """The frames on screen at the given times.
+        """Frames by number.
 
         Args:
             path: the video file.
-            times: float64 (n,), seconds after the first frame, any order, repeats allowed.
+            indices: int (n,), numbers of frames in `timestamps`, any order, repeats allowed.
             view: what is kept of each decoded picture; None keeps all of it.
 
         Returns:
             uint8 (n, height, width, 3), RGB, of the view's size.
 
         Raises:
-            DataError: naming the file and what happened: a frame is damaged, a time lies after the
-                end, the file is gone or unreadable, or its frames differ in size.
-            ValueError: `times` is not a list of finite, non-negative numbers.
+            DataError: naming the file and what happened: a frame is damaged or comes after the
+                last one, the file is gone or unreadable, or its frames differ in size.
+            ValueError: `indices` is not a list of whole numbers from 0 on.
         """
-        path, times = Path(path), np.asarray(times, dtype=np.float64)
-        if times.size == 0:
+        path, key, timeline = Path(path), _fingerprint(path), self.timeline(path)
+        with naming(path):
+            numbers = frame_numbers(indices, len(timeline))
+        if not numbers.size:
             info = self.probe(path)
             return none_of(info.height, info.width, view)
-        key = _fingerprint(path)
-        try:
-            return self._decode(path, self._counted.get(key) or self.timeline(path), times, view)
-        except MissedError:
-            # The decoder shows other frames than the packets announce: count frames instead.
-            self._counted[key] = timeline_by_decoding(path, threads=self.threads)
-            return self._decode(path, self._counted[key], times, view)
+        if key not in self._counted:
+            try:
+                return self._decode(path, timeline, numbers, view)
+            except MissedError:
+                # The decoder shows other frames than the packets announce: count frames instead.
+                self._counted[key] = timeline_by_decoding(path, threads=self.threads)
+        due, shown = (
+            FrameTimes.from_timestamps(line.seconds, line.fps)
+            for line in (timeline, self._counted[key])
+        )
+        with naming(path):
+            numbers = shown.asked_at((due.time_of(numbers) + due.end_of(numbers)) / 2)
+        return self._decode(path, self._counted[key], numbers, view)
 
     def timeline(self, path: str | Path) -> Timeline:
         """When each frame is shown, from the packets (cached); decodes only if they do not tell.
@@ -140,10 +157,10 @@ class PyAVDecoder:
         return timeline
 
     def _decode(
-        self, path: Path, timeline: Timeline, times: np.ndarray, view: PictureView | None
+        self, path: Path, timeline: Timeline, numbers: np.ndarray, view: PictureView | None
     ) -> np.ndarray:
         with naming(path):
-            wanted, place = np.unique(timeline.index_at(times), return_inverse=True)
+            wanted, place = np.unique(numbers, return_inverse=True)
             with open_video(path, threads=self.threads) as video:
                 if timeline.by_order:
                     found = _by_order(video, wanted)

@@ -8,7 +8,7 @@ import numpy as np
 from nexus.data.catalog import Catalog, Problem, VideoRecord
 from nexus.data.frames import IMAGE_EXTENSIONS, picture_size, read_picture
 from nexus.data.pictures import PictureView, collect, none_of
-from nexus.data.protocol import StreamInfo
+from nexus.data.protocol import StreamInfo, frame_numbers
 from nexus.errors import DataError
 
 Source = str | Path | Sequence[str | Path]
@@ -98,15 +98,19 @@ class StillDecoder:
         """One frame, at 0 seconds."""
         return np.zeros(1)
 
+    def lost(self, path: str | Path) -> np.ndarray:
+        """Nothing."""
+        return np.zeros(0)
+
     def frames(
-        self, path: str | Path, times: np.ndarray, view: PictureView | None = None
+        self, path: str | Path, indices: np.ndarray, view: PictureView | None = None
     ) -> np.ndarray:
-        """The picture, once for each time.
+        """The picture, as often as it is asked for.
 
         Raises:
             DataError: it cannot be read.
         """
-        picture = read_picture(Path(path))
-        if not len(times):
+        picture, place = read_picture(Path(path)), frame_numbers(indices, 1)
+        if not place.size:
             return none_of(picture.shape[0], picture.shape[1], view)
-        return collect([picture], np.zeros(len(times), np.int64), view)
+        return collect([picture], place, view)

@@ -13,13 +13,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from nexus.errors import DataError
-
 MISSING = np.iinfo(np.int64).min
 """Stands for "the container gives no timestamp" in the integer arrays below."""
-
-MAX_TOLERANCE = 0.0005
-"""A request may come this many seconds early and still get the frame (at most half a tick)."""
 
 MIN_SKIP = 8
 """A seek inside one request pays when it saves decoding at least this many frames."""
@@ -90,6 +85,11 @@ class Timeline:
         return (self.pts - self.pts[0]) * float(self.tick)
 
     @property
+    def lost(self) -> np.ndarray:
+        """float64 (n,): when each damaged frame was to appear, seconds after the first frame."""
+        return (self.damaged - self.pts[0]) * float(self.tick)
+
+    @property
     def duration(self) -> float:
         """Seconds from the first frame to the moment the last one leaves the screen."""
         return float((int(self.pts[-1]) + self.tail - int(self.pts[0])) * self.tick)
@@ -116,44 +116,6 @@ class Timeline:
         pts = self.pts[:count]
         tail = self.tail if count >= len(self) else int(self.pts[count] - self.pts[count - 1])
         return replace(self, pts=pts, tail=tail)
-
-    def index_at(self, times: np.ndarray) -> np.ndarray:
-        """Which frame is on screen at each time.
-
-        Args:
-            times: float64 (n,), seconds after the first frame, in any order.
-
-        Returns:
-            int64 (n,): positions in `pts`: the last frame with `seconds <= time`, give or take
-            half a tick (at most half a millisecond).
-
-        Raises:
-            ValueError: `times` is not a list of finite, non-negative numbers.
-            DataError: a time lies after the end of the video or where frames are damaged.
-        """
-        times = np.asarray(times, dtype=np.float64)
-        if times.ndim != 1 or not np.all(np.isfinite(times)):
-            raise ValueError(f"times: expected a list of finite seconds, got {times!r}")
-        seconds = self.seconds
-        late = times + min(float(self.tick) / 2, MAX_TOLERANCE)
-        if times.size and late.min() < 0:
-            raise ValueError(f"times: expected seconds >= 0, got {times.min():.6g}")
-        usual = float(np.median(np.diff(seconds))) if len(self) > 1 else 0.0
-        if times.size and times.max() > self.duration + usual:
-            raise DataError(
-                f"asked for the frame at {times.max():.3f} s, but the video ends at "
-                f"{self.duration:.3f} s; has the file changed since it was indexed?"
-            )
-        index = np.searchsorted(seconds, late, side="right") - 1
-        if self.damaged.size:
-            broken = (self.damaged - self.pts[0]) * float(self.tick)
-            newest = np.searchsorted(broken, late, side="right") - 1
-            hit = (newest >= 0) & (broken[np.maximum(newest, 0)] > seconds[index])
-            if hit.any():
-                raise DataError(
-                    f"the frame at {times[hit][0]:.3f} s is damaged (its data is incomplete)"
-                )
-        return index
 
     def runs(self, wanted: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """Split sorted frame positions into forward passes, seeking only where it pays.

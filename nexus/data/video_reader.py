@@ -8,9 +8,10 @@ from jaxtyping import Int64, UInt8
 from nexus.data.cache import CacheConfig, CacheEntry, FrameCache
 from nexus.data.catalog import Catalog
 from nexus.data.clips import FrameTimes
-from nexus.data.decode import choose_decoder, decoder_for
+from nexus.data.decode import decoder_for
 from nexus.data.pictures import PictureView, collect
 from nexus.data.protocol import Decoder
+from nexus.data.pyav import PyAVDecoder
 from nexus.data.views import ReducedView, reduced
 from nexus.errors import DataError
 
@@ -38,7 +39,7 @@ class VideoReader:
         cache: CacheConfig | None = None,
     ) -> None:
         self.catalog = catalog
-        self.decoder = decoder or choose_decoder("auto")
+        self.decoder = decoder or PyAVDecoder()
         self._short_side = short_side
         self._known_times: dict[int, FrameTimes] = {}
         self.cache: FrameCache | None = None
@@ -64,7 +65,7 @@ class VideoReader:
             )
         if len(self._known_times) >= _KNOWN_TIMES:
             self._known_times.clear()
-        return self._known_times.setdefault(index, FrameTimes.from_timestamps(stamps))
+        return self._known_times.setdefault(index, FrameTimes.from_timestamps(stamps, record.fps))
 
     def frames(
         self, index: int, numbers: Int64[np.ndarray, " n"], view: PictureView | None = None
@@ -88,8 +89,7 @@ class VideoReader:
         record = self.catalog.records[index]
         if self._short_side is not None:
             view = ReducedView(self._short_side, view)
-        times = self.times(index).asking_for(numbers)
-        return decoder_for(record, self.decoder).frames(record.path, times, view)
+        return decoder_for(record, self.decoder).frames(record.path, numbers, view)
 
     def _decode_all(self, index: int) -> Iterator[UInt8[np.ndarray, "n height width 3"]]:
         record = self.catalog.records[index]

@@ -8,7 +8,6 @@ from nexus.config import read_yaml
 from nexus.data.cache import CacheConfig
 from nexus.data.catalog import Catalog, scan
 from nexus.data.clip_source import ClipSource
-from nexus.data.decode import choose_decoder
 from nexus.data.index import user_index_dir
 from nexus.errors import CheckpointError
 from nexus.jobs.console import progress
@@ -39,9 +38,8 @@ def clip_source(settings: Recipe, catalog: Catalog) -> ClipSource:
     return ClipSource(
         settings.final_clip.for_evaluation(),
         catalog,
-        choose_decoder(data.decoder),
-        data.cache if data.cache.kind == "disk" else CacheConfig(),
-        data.workers,
+        cache=data.cache if data.cache.kind == "disk" else CacheConfig(),
+        workers=data.workers,
     )
 
 

@@ -21,7 +21,8 @@ from nexus.checkpoints.probe_folder import ProbeCard, save_probe
 from nexus.data.catalog import Catalog, Problem
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
-from nexus.data.decode import Decoder, choose_decoder
+from nexus.data.protocol import Decoder
+from nexus.data.pyav import PyAVDecoder
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig, encode_tokens, frozen, probe_tokens
 from nexus.features.extract import Progress
@@ -193,7 +194,7 @@ class VideoClassifier:
         """
         spec = self.spec
         failed: dict[int, list[Problem]] = {}
-        source = ClipSource(spec, catalog, decoder or choose_decoder("auto"))
+        source = ClipSource(spec, catalog, decoder or PyAVDecoder())
         rows: list[_Row] = []
         with frozen(self.encoder), frozen(self.head):
             pooled = self._pooled(source, failed, progress)
@@ -231,7 +232,7 @@ class VideoClassifier:
             DataError: not a single window could be read.
             ValueError: an overlap outside 0 to below 1.
         """
-        source = ClipSource(self.spec, catalog, decoder or choose_decoder("auto"))
+        source = ClipSource(self.spec, catalog, decoder or PyAVDecoder())
         reader = WindowReader(source, overlap)
         rows: list[_Row] = []
         with frozen(self.encoder), frozen(self.head):

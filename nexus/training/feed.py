@@ -7,7 +7,6 @@ from typing import Any
 
 from nexus.data.catalog import Catalog
 from nexus.data.clip_source import ClipSource
-from nexus.data.decode import choose_decoder
 from nexus.data.failures import FailureLedger
 from nexus.data.loader import Batch, ClipLoader
 from nexus.digest import digest
@@ -81,7 +80,7 @@ class Feed:
         self.videos = part = training_part(catalog, data.split)
         self.ledger = FailureLedger(len(part.records), limit=data.max_bad_files)
         self.ledger.add(catalog.problems, stage="check")
-        source = ClipSource(data.clip, part, choose_decoder(data.decoder), data.cache)
+        source = ClipSource(data.clip, part, cache=data.cache)
         self.loader = ClipLoader(
             source.training(data.augment),
             batch_size=training.batch_size,

@@ -39,5 +39,13 @@ def _short_side_left_the_cache(recipe: dict[str, Any]) -> dict[str, Any]:
     return {**recipe, "data": {**data, "clip": clip, "cache": cache}}
 
 
-RULES: tuple[Rule, ...] = (_short_side_left_the_cache,)
+def _one_decoder_is_left(recipe: dict[str, Any]) -> dict[str, Any]:
+    """`data.decoder` named one of two libraries, which gave the same frames."""
+    data = recipe.get("data")
+    if not isinstance(data, Mapping) or data.get("decoder") not in ("auto", "pyav", "torchcodec"):
+        return recipe
+    return {**recipe, "data": {key: data[key] for key in data if key != "decoder"}}
+
+
+RULES: tuple[Rule, ...] = (_short_side_left_the_cache, _one_decoder_is_left)
 """In the order in which the forms were given up."""

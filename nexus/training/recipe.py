@@ -38,7 +38,6 @@ class DataConfig(Config):
     a curriculum has other lengths and sizes."""
     augment: AugmentConfig | None = AugmentConfig()
     """Null: no augmentation, only resizing and a centre crop."""
-    decoder: Literal["auto", "pyav", "torchcodec"] = "auto"
     cache: CacheConfig = CacheConfig()
     """Keeping decoded frames pays where decoding costs more than the training step."""
     num_workers: pydantic.NonNegativeInt | Literal["auto"] = 0

@@ -12,7 +12,7 @@ import pytest
 
 from nexus.data.cache import CacheConfig
 from nexus.data.catalog import scan
-from nexus.data.decode import choose_decoder
+from nexus.data.pyav import PyAVDecoder
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "data.py"
 SMALL = "--sizes 64x48 --videos 2 --seconds 2 --frames 4 --img-size 32 --batch 2 --batches 1"
@@ -47,15 +47,15 @@ def test_bare_decoding_gets_the_clips_that_the_loader_asks_for(tmp_path: Path) -
     catalog = scan(tmp_path / "videos", workers=0)
     asked = data.Jobs(catalog, options)[0:2]
     assert [len(job) for job in asked] == [options.batch] * 2
-    decoder = choose_decoder("auto")
+    decoder = PyAVDecoder()
     loader = data.make_loader(catalog, decoder, CacheConfig(), options, workers=0)
     for job, batch in zip(asked, loader, strict=False):
         assert [path for path, _ in job] == [catalog.records[i].path for i in batch.record_index]
     for job in asked:
         data.decode_by_hand(job)  # refuses a clip with frames that are not there
-        for path, times in job:
-            assert len(decoder.frames(path, times)) == len(times) == options.frames
-            assert (np.diff(times) > 0).all()
+        for path, numbers in job:
+            assert len(decoder.frames(path, numbers)) == len(numbers) == options.frames
+            assert (np.diff(numbers) > 0).all()
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ import numpy as np
 
 from nexus.data.catalog import Catalog, VideoRecord
 from nexus.data.pictures import PictureView, collect
-from nexus.data.protocol import StreamInfo
 from nexus.errors import DataError
 
 FPS = 10.0
@@ -68,27 +67,26 @@ class FakeDecoder:
         self.deadly: dict[str, Path] = {}
         self.stamps: dict[str, np.ndarray] = {}
 
-    def probe(self, path) -> StreamInfo:
-        raise AssertionError("loading clips needs no probing")
-
     def timestamps(self, path) -> np.ndarray:
         record = self.records[str(path)]
         return self.stamps.get(str(path), np.arange(record.num_frames) / record.fps)
 
-    def frames(self, path, times: np.ndarray, view: PictureView | None = None) -> np.ndarray:
+    def lost(self, path) -> np.ndarray:
+        return np.zeros(0)
+
+    def frames(self, path, indices: np.ndarray, view: PictureView | None = None) -> np.ndarray:
         record = self.records[str(path)]
         stamps = self.timestamps(path)
-        index = np.searchsorted(stamps, times + 1e-9, side="right") - 1
         marker = self.deadly.get(str(path))
         if marker is not None and marker.exists():
             marker.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
-        if str(path) in self.broken or index.max() >= self.broken_from.get(str(path), 10**9):
+        if str(path) in self.broken or indices.max() >= self.broken_from.get(str(path), 10**9):
             raise DataError(f"{path}: the data is damaged")
         if self.log is not None:
             with self.log.open("ab") as handle:
-                handle.write(b"." * len(times))
-        pictures = fake_pixels(record, len(stamps))[index]
+                handle.write(b"." * len(indices))
+        pictures = fake_pixels(record, len(stamps))[indices]
         return collect(pictures, np.arange(len(pictures)), view)
 
     def decoded(self) -> int:

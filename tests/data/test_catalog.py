@@ -18,8 +18,9 @@ from odd_videos import (
 from PIL import Image
 
 from nexus.data.catalog import Catalog, scan
-from nexus.data.decode import choose_decoder, decoder_for
+from nexus.data.decode import decoder_for, frames_at
 from nexus.data.inspection_pool import InspectionPool
+from nexus.data.pyav import PyAVDecoder
 from nexus.errors import DataError
 
 
@@ -50,9 +51,10 @@ def test_an_odd_folder_is_told_apart(odd_folder):
     assert usable["variable.mp4"].variable_frame_rate
     # Whatever is usable decodes to its very end.
     for record in catalog.records:
-        times = choose_decoder().timestamps(record.path)
+        times = PyAVDecoder().timestamps(record.path)
         assert len(times) == record.num_frames
-        assert len(choose_decoder().frames(record.path, times)) == record.num_frames
+        every = PyAVDecoder().frames(record.path, np.arange(len(times)))
+        assert len(every) == record.num_frames
     reasons = {Path(problem.path).name: problem.reason for problem in catalog.problems}
     assert "0 bytes" in reasons["empty.mp4"]
     assert "plain text" in reasons["text.mp4"]
@@ -79,12 +81,12 @@ def test_frames_that_are_lost_at_the_end_are_fenced_off(tmp_path):
     path = write_damaged(tmp_path / "rotten end.mp4", packet=118)
     (record,) = scan(path, workers=0).records
     assert record.num_frames == 120 and record.end is not None
-    times = choose_decoder().timestamps(path)
+    times = PyAVDecoder().timestamps(path)
     usable = times[times < record.end]
     assert 108 <= len(usable) < 120
-    assert len(choose_decoder().frames(path, usable)) == len(usable)
+    assert len(PyAVDecoder().frames(path, np.arange(len(usable)))) == len(usable)
     with pytest.raises(DataError, match="rotten end"):
-        choose_decoder().frames(path, times[len(usable) :])
+        PyAVDecoder().frames(path, np.arange(len(usable), len(times)))
 
 
 def test_frames_that_are_lost_at_the_start_are_counted(tmp_path):
@@ -197,9 +199,9 @@ def test_directories_of_pictures(clips):
     record = records["frames"]
     assert (record.kind, record.num_frames, record.fps, record.codec) == ("frames", 3, 5, "png")
     assert record.duration == pytest.approx(0.6)
-    frames = decoder_for(record, choose_decoder()).frames(record.path, np.array([0.2]))
+    frames = frames_at(decoder_for(record, PyAVDecoder()), record.path, np.array([0.2]))
     np.testing.assert_array_equal(frames[0], draw_number(1))
-    assert decoder_for(records["a.mp4"], decoder := choose_decoder()) is decoder
+    assert decoder_for(records["a.mp4"], decoder := PyAVDecoder()) is decoder
     problems = {Path(problem.path).name: problem for problem in catalog.problems}
     assert (problems["mixed"].kind, problems["mixed"].fatal) == ("odd", True)
     assert "1.png is 60x40, but 0.png is 72x48" in problems["mixed"].reason

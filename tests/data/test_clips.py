@@ -48,7 +48,7 @@ def test_the_frame_on_screen_is_the_last_one_that_came(stamps, time):
     timeline = FrameTimes.from_timestamps(stamps)
     assert timeline.shown_at(np.array([time]))[0] == shown_slowly(stamps, time)
     frames = np.arange(len(stamps))
-    np.testing.assert_array_equal(timeline.shown_at(timeline.asking_for(frames)), frames)
+    np.testing.assert_array_equal(timeline.shown_at(timeline.time_of(frames)), frames)
 
 
 @given(uneven, st.floats(2, 40), st.integers(1, 12), st.integers(0, 2**32))
@@ -220,10 +220,11 @@ def test_contradictory_settings_are_refused(settings, message):
 def test_steady_timestamps_become_a_rate_and_uneven_ones_stay():
     steady = FrameTimes.from_timestamps(np.arange(90) * 1001 / 30000)
     assert steady.timestamps is None and abs(steady.fps - 30000 / 1001) < 1e-9
-    np.testing.assert_allclose(steady.asking_for(np.arange(90)) * steady.fps % 1, 0.5)
+    np.testing.assert_array_equal(steady.shown_at((np.arange(90) + 0.5) / steady.fps), range(90))
     for uneven in (np.arange(90) / 30 + 0.5, np.round(np.arange(90) / 30, 3)):
         times = FrameTimes.from_timestamps(uneven)
-        np.testing.assert_array_equal(times.asking_for(np.arange(90)), uneven)
+        np.testing.assert_array_equal(times.time_of(np.arange(90)), uneven)
+        np.testing.assert_array_equal(times.shown_at(uneven), range(90))
 
 
 def test_impossible_timelines_are_refused():

@@ -158,12 +158,12 @@ def test_pictures_shown_one_by_one_have_the_bits_of_whole_clips(
 
 def test_decoding_that_starts_over_does_not_change_the_draw():
     class Restless(FakeDecoder):
-        def frames(self, path, times, view=None):
+        def frames(self, path, indices, view=None):
             assert view is not None
             for size in ((50, 20), (32, 32)):
                 rows, columns = view.part(*size)
                 view.show(np.zeros((1, *size, 3), np.uint8)[:, rows, columns])
-            return super().frames(path, times, view)
+            return super().frames(path, indices, view)
 
     calm = good(make(RECORDS, augment=CHANGES).sample(0, seed=0, epoch=0))
     decoder = Restless(RECORDS)
@@ -276,7 +276,7 @@ def test_a_file_that_changed_since_the_scan_is_noticed():
 
 def test_bugs_are_not_taken_for_bad_files():
     decoder = FakeDecoder(RECORDS)
-    decoder.frames = lambda path, times, view: 1 / 0  # type: ignore[method-assign]
+    decoder.frames = lambda path, indices, view: 1 / 0  # type: ignore[method-assign]
     with pytest.raises(ZeroDivisionError):
         make(RECORDS, decoder=decoder).sample(0, seed=0, epoch=0)
 

@@ -8,7 +8,7 @@ from odd_videos import (
 )
 
 from nexus.data.catalog import scan
-from nexus.data.decode import choose_decoder
+from nexus.data.pyav import PyAVDecoder
 from nexus.errors import DataError
 
 
@@ -79,7 +79,7 @@ def test_segments_and_the_frames_they_hold(clips):
     assert ("a.mp4", "too_short", "segment a.mp4[5-]: 0 frames; at least 1 are needed") in reasons
     # 30 a second: frames 3, 4 and 5 appear within [0.1, 0.2).
     assert len(scan(source, workers=0, min_frames=3).records) == 5
-    counts = choose_decoder().timestamps(clips / "vfr.mp4") < 0.5 - 1e-6
+    counts = PyAVDecoder().timestamps(clips / "vfr.mp4") < 0.5 - 1e-6
     for least, kept in ((4, True), (int(counts.sum()), True), (int(counts.sum()) + 1, False)):
         keys = [record.key for record in scan(source, workers=0, min_frames=least).records]
         assert ("vfr.mp4" in keys) == kept

@@ -259,7 +259,7 @@ def test_a_batch_of_nothing_but_failures_is_empty(workers):
 
 def test_bugs_in_workers_come_out():
     dataset = data()
-    dataset.reader.decoder.frames = lambda path, times, view: 1 / 0
+    dataset.reader.decoder.frames = lambda path, indices, view: 1 / 0
     with load(dataset, num_workers=1) as loader, pytest.raises(ZeroDivisionError):
         next(loader)
 

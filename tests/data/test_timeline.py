@@ -15,7 +15,6 @@ from nexus.data.timeline import (
     timeline_from_frames,
     timeline_from_packets,
 )
-from nexus.errors import DataError
 
 TICK = Fraction(1, 1000)
 
@@ -89,36 +88,10 @@ def test_a_timeline_of_decoded_frames_takes_the_stamps_that_make_sense():
     np.testing.assert_allclose(by_rate.seconds, [0, 1 / 24, 2 / 24])
 
 
-@settings(deadline=None)
-@given(
-    steps=st.lists(st.integers(1, 50), max_size=30),
-    first=st.integers(-1000, 1000),
-    tick=st.sampled_from([Fraction(1, 1000), Fraction(1, 30), Fraction(1, 15360)]),
-    shares=st.lists(st.floats(0, 1), max_size=10),
-)
-def test_index_at_is_the_last_frame_that_has_come_up(steps, first, tick, shares):
-    pts = first + np.cumsum([0, *steps])
-    line = timeline(pts, keyframes=[first], tick=tick)
-    times = np.array(shares) * line.seconds[-1]
-    early = min(float(tick) / 2, 0.0005)
-    slow = [
-        max(i for i, at in enumerate(pts) if float((int(at) - first) * tick) <= t + early)
-        for t in times
-    ]
-    assert line.index_at(times).tolist() == slow
-    assert line.index_at(line.seconds).tolist() == list(range(len(line)))
-
-
-def test_index_at_refuses_damaged_and_later_times():
-    line = timeline([0, 10, 40, 50], keyframes=[0, 40], damaged=[20, 30], tail=10)
-    assert line.index_at(np.array([0.019, 0.04])).tolist() == [1, 2]
-    for time in (0.02, 0.025, 0.035):
-        with pytest.raises(DataError, match="damaged"):
-            line.index_at(np.array([time]))
-    with pytest.raises(DataError, match=r"ends at 0\.060 s"):
-        line.index_at(np.array([0.08]))
-    with pytest.raises(ValueError, match=">= 0"):
-        line.index_at(np.array([-0.01]))
+def test_lost_frames_are_told_in_seconds():
+    line = timeline([5, 15, 45, 55], keyframes=[5, 45], damaged=[25, 35], tail=10)
+    np.testing.assert_allclose(line.lost, [0.02, 0.03])
+    np.testing.assert_allclose(line.seconds, [0, 0.01, 0.04, 0.05])
 
 
 @settings(deadline=None)

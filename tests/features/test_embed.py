@@ -146,9 +146,9 @@ def test_large_pictures_are_counted_at_the_size_that_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Watched(MemoryDecoder):
-        def frames(self, path, times, view=None):
+        def frames(self, path, indices, view=None):
             assert view is not None
-            pictures = super().frames(path, times, view)
+            pictures = super().frames(path, indices, view)
             kept.append(pictures.shape)
             return pictures
 
