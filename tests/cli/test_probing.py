@@ -1,8 +1,5 @@
 """`nexus probe`, `train-probe` and `label` on a run that lies among the assets."""
 
-import shutil
-from pathlib import Path
-
 import pandas as pd
 import pytest
 import torch
@@ -11,17 +8,7 @@ from safetensors.torch import load_file
 import nexus
 from nexus.cli.main import run
 
-ASSETS = Path(__file__).parents[1] / "assets/v0.1"
 QUICK = ["--set", "epochs=1", "--set", "depth=1", "--set", "weight_decays=[0.1]"]
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """A run, its videos and a probe of the speed, in the working folder."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("finished", "videos", "probe"):
-        shutil.copytree(ASSETS / name, tmp_path / name)
-    return tmp_path
 
 
 def lines_of(capsys):

@@ -166,22 +166,27 @@ def test_the_toy_world_is_made_once(tmp_path):
     assert pretraining.toy_world(tmp_path / "toy", config, seed=1).stat().st_mtime_ns > made
 
 
-def test_demo(tmp_path, monkeypatch):
+def test_demo(tmp_path, monkeypatch, capsys):
     real = ToyConfig.from_mapping
     monkeypatch.setattr(ToyConfig, "from_mapping", lambda given: real({**WORLD, **given}))
-    monkeypatch.setattr(canvas, "to_svg", DRAW)
     load, tiny = pretraining.load_recipe, {"training": {"steps": 2, "threads": 1}}
     monkeypatch.setattr(
         pretraining, "load_recipe", lambda name, more, weights: load(name, merge(tiny, more))
     )
-    done = nexus.demo(tmp_path / "demo")
+    with monkeypatch.context() as patch:
+        patch.setattr(canvas, "to_svg", DRAW)
+        done = nexus.demo(tmp_path / "demo")
     assert done.report == tmp_path / "demo/report.html"
     page = done.report.read_text(encoding="utf-8")
     assert "random init" in page and "raw pixels" in page
     assert "nexus demo --out" in page
     done.report.unlink()
-    again = nexus.demo(tmp_path / "demo")
-    assert again.report == done.report and done.report.exists()
-    assert "finished demo" in again.summary and "random init" in again.summary
+    line = ["demo", "--out", str(tmp_path / "demo")]
+    assert run(line) == 0
+    printed = capsys.readouterr().out
+    assert f"Report: {done.report}" in printed.replace("\n", "") and done.report.exists()
+    assert "finished demo" in printed and "random init" in printed
     with pytest.raises(TrainingError, match=r"training\.seed"):
         nexus.demo(tmp_path / "demo", seed=1)
+    assert run([*line, "--seed", "1"]) == 1
+    assert "training.seed" in capsys.readouterr().err

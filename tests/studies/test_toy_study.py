@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from nexus.cli.main import run
 from nexus.errors import ConfigError
 from nexus.studies import toy
 from nexus.toy.world import ToyConfig
 
 WORLD = ToyConfig.from_mapping(
-    {"train_clips": 64, "validation_clips": 40, "test_clips": 40, "tasks": {"direction": 1.0}}
+    {"train_clips": 32, "validation_clips": 16, "test_clips": 24, "tasks": {"direction": 1.0}}
 )
 
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     out = tmp_path_factory.mktemp("study")
-    return toy.run(out, seeds=2, steps=2, world=WORLD, **SMALL).parent
+    return toy.run(out, seeds=2, steps=1, world=WORLD, **SMALL).parent
 
 
 def test_every_arm_has_a_row_with_a_value_a_seed(study):
@@ -30,7 +31,7 @@ def test_every_arm_has_a_row_with_a_value_a_seed(study):
     assert list(linear) == list(toy.ARMS)
     for arm, row in linear.items():
         assert len(row["values"]) == (1 if arm == toy.PIXELS_ARM else 2)
-        assert row["n_test"] == 40
+        assert row["n_test"] == 24
     table = (study / "table.md").read_text()
     assert all(arm in table for arm in toy.ARMS)
     assert "nexus study toy --out" in table
@@ -56,7 +57,7 @@ def test_a_finished_study_is_read_not_run_again(study, monkeypatch):
         raise AssertionError("nothing is left to train")
 
     monkeypatch.setattr(toy, "train", train)
-    toy.run(study, seeds=2, steps=2, world=WORLD, **SMALL)
+    toy.run(study, seeds=2, steps=1, world=WORLD, **SMALL)
     assert (study / "table.md").read_text() == before
 
 
@@ -74,7 +75,7 @@ def test_arms_differ_in_the_objective_alone():
 def test_the_weight_does_not_see_the_test_split(study, monkeypatch):
     # Poisoned test accuracies must not change the choice.
     catalog = toy.read_videos(study / "videos/labels.csv")
-    honest = toy.Study(study, catalog, range(2), 2, **SMALL)
+    honest = toy.Study(study, catalog, range(2), 1, **SMALL)
     chosen, _ = honest.choose_weight("vjepa")
     measure = honest.measure
 
@@ -94,3 +95,19 @@ def test_an_unknown_arm_is_an_error_that_lists_the_known_ones(tmp_path):
     with pytest.raises(ConfigError, match="anti-collapse only"):
         toy.run(tmp_path, arms=["vjepaa"], world=WORLD)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_prints_the_table(tmp_path, monkeypatch, capsys):
+    small, real = (
+        {"train_clips": 40, "validation_clips": 8, "test_clips": 8},
+        ToyConfig.from_mapping,
+    )
+    monkeypatch.setattr(ToyConfig, "from_mapping", lambda given: real({**small, **given}))
+    line = ["study", "toy", "--out", str(tmp_path / "s"), "--arm", toy.PIXELS_ARM]
+    assert run([*line, "--steps", "5", "--seeds", "1"]) == 0
+    table = (tmp_path / "s/table.md").read_text()
+    assert capsys.readouterr().out.startswith(table)
+    assert "--seeds 1 --steps 5" in table and toy.PIXELS_ARM in table and "vjepa" not in table
+    assert json.loads((tmp_path / "s/study.json").read_text())["steps"] == 5
+    assert run(["study", "toy", "--out", str(tmp_path / "t"), "--arm", "vjepaa"]) == 1
+    assert "anti-collapse only" in capsys.readouterr().err
