@@ -137,7 +137,7 @@ def _picture(frame: Any) -> UInt8[np.ndarray, "height width 3"]:
     if array.dtype != np.uint8:
         raise DataError(
             f"frames are uint8, 0 to 255; got {array.dtype} from {array.min():g} to "
-            f"{array.max():g}. Convert them first, for example (255 * frames).round().astype('uint8')"
+            f"{array.max():g}. Convert them, for example (255 * frames).astype('uint8')"
         )
     return np.broadcast_to(array, (*array.shape[:2], 3))
 
