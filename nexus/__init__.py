@@ -3,7 +3,8 @@
 `nexus.pretrain(data, out)`, `nexus.adapt(data, out, init=...)`, `nexus.demo()`,
 `nexus.probe(run)`, `nexus.embed(run, data, out)`, `nexus.report(run)` and
 `nexus.convert(source, out, to=...)` are the jobs of `nexus.jobs`.
-`nexus.load(source)` gives a model from published weights, the hub, or a run;
+`nexus.load(source)` gives a model from published weights, the hub, or a run, and
+`nexus.processor(source)` what turns videos into its input;
 `nexus.load_probe(probe)` a probe that `nexus.train_probe` or someone else trained, and
 `nexus.label(probe, videos)` the labels that it gives.
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from nexus.jobs.conversion import convert
     from nexus.jobs.embedding import embed
     from nexus.jobs.labelling import label, load_probe
+    from nexus.jobs.opening import processor
     from nexus.jobs.pretraining import demo, pretrain
     from nexus.jobs.probe_place import keep_probe
     from nexus.jobs.probe_training import train_probe
@@ -41,6 +43,7 @@ __all__ = [
     "load_probe",
     "pretrain",
     "probe",
+    "processor",
     "report",
     "train_probe",
 ]

@@ -10,7 +10,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from nexus.data.augment import normalise, to_gray
+from nexus.data.augment import to_gray
+from nexus.data.batch import normalise
 from nexus.data.catalog import Catalog, Problem, scan
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec

@@ -18,22 +18,14 @@ from typing import Any
 from nexus.atomic import write_text
 from nexus.config import merge, parse_overrides
 from nexus.data.catalog import Catalog
-from nexus.data.clip_source import ClipSource
 from nexus.errors import DataError, NexusError, TrainingError
 from nexus.features.pictures import write_pictures
 from nexus.jobs.arms import BASELINE, Arm, Failure, Outcome, last_row
 from nexus.jobs.console import messages, progress, say_each
+from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
 from nexus.jobs.pretraining import RunResult
-from nexus.jobs.probing import probe_arms
-from nexus.jobs.runs import (
-    clip_source,
-    frames_needed,
-    load_for_measuring,
-    read_videos,
-)
+from nexus.jobs.probing import measure_arms
 from nexus.jobs.starting import read_start, start_of
-from nexus.models.contract import Encoder
-from nexus.models.ssl import SelfSupervisedModel
 from nexus.probes.columns import label_columns
 from nexus.probes.results import probe_rows
 from nexus.probes.suite import Measured, check_kinds, measure_encoder
@@ -123,7 +115,7 @@ def prepare(
     baseline = out / "runs" / Arm().folder
     start, weights = start_of(init, baseline, resume=(baseline / "run.json").exists())
     assert weights is not None, "there are weights to start from"
-    frames = frames_needed(load_recipe(RECIPE, changes, weights=weights))
+    frames = load_recipe(RECIPE, changes, weights=weights).frames_needed
     catalog = read_videos(data, frames)
     labelled = catalog if labels is None else read_videos(labels, frames)
     columns = label_columns(labelled, [label] if isinstance(label, str) else label)
@@ -259,14 +251,14 @@ class Sweep:
 
     def probed(self, arm: Arm) -> Measured:
         """The probes of a run; see `measure`."""
-        _, encoder, source = self.subject(arm)
+        opened = self.subject(arm)
         with progress(f"probing {arm.name}") as tick:
             measured = measure_encoder(
-                encoder,
-                source,
+                opened.encoder,
+                opened.reading(self.labelled),
                 self.columns,
                 kinds=[self.probe],
-                cache_dir=self.folder(arm) / "results" / "features",
+                cache_dir=opened.results / "features",
                 progress=tick,
             )
         if not measured.results:
@@ -275,22 +267,22 @@ class Sweep:
             say_each(measured.problems)
         return measured
 
-    def subject(self, arm: Arm) -> tuple[SelfSupervisedModel, Encoder, ClipSource]:
-        """A run's model and the encoder that is judged, on the run's device, and the clips."""
-        model, recipe = load_for_measuring(self.folder(arm), self.recipe(arm))
-        return model, model.evaluation_encoder(), clip_source(recipe, self.labelled)
+    def subject(self, arm: Arm) -> OpenedEncoder:
+        """The encoder of a run that is judged."""
+        return open_encoder(self.folder(arm), recipe=self.recipe(arm))
 
     def finish(self, endings: Sequence[Outcome | Failure]) -> RunResult:
         """Pick a run, write what was found and the page of the picked one."""
         outcomes = [ending for ending in endings if isinstance(ending, Outcome)]
         best = max(outcomes, key=lambda outcome: outcome.score)
         results = best.folder / "results"
-        model, encoder, source = self.subject(best.arm)
-        pictures = write_pictures(model, encoder, source, results)
-        rows, more = probe_arms(
-            best.folder, self.recipe(best.arm), encoder, source, self.columns, [self.probe], 3,
-            strict=False,
-        )  # fmt: skip
+        opened = self.subject(best.arm)
+        source = opened.reading(self.labelled)
+        pictures = write_pictures(opened.model, opened.encoder, source, results)
+        arms = measure_arms(
+            opened, self.labelled, self.columns, [self.probe], seeds=3, strict=False
+        )
+        rows, more = arms.rows, arms.notes
         untouched = [] if best.arm.is_baseline else self.untouched(outcomes[0])
         own = [row for row in rows if row.role == "trained"]
         rows = [*own, *untouched, *rows[len(own) :]]

@@ -11,8 +11,7 @@ from nexus.features import embed as windows
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.jobs.console import messages, progress, say_problems
 from nexus.jobs.labelling import load_probe
-from nexus.jobs.opening import OpenedEncoder, open_encoder
-from nexus.jobs.runs import read_videos
+from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
 from nexus.models.heads import AttentiveHead
 
 

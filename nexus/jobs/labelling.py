@@ -21,8 +21,7 @@ from nexus.checkpoints.weights import tensor_digest
 from nexus.errors import CheckpointError
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.jobs.console import messages, progress, say_problems
-from nexus.jobs.opening import OpenedEncoder, open_encoder
-from nexus.jobs.runs import read_videos
+from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
 from nexus.models.heads import AttentiveHead
 from nexus.probes.classifier import Labelled, VideoClassifier, check_label_file
 from nexus.runs.folder import expanded

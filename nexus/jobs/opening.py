@@ -1,26 +1,29 @@
-"""Any source of weights as a frozen encoder, with the clips that belong to it.
+"""What jobs work on: any source of weights as a frozen encoder with its clips; and videos.
 
 A run says in its recipe how its clips are cut. Published weights do not: they get clips of as many
 frames as they were trained with, at the 4 frames a second of V-JEPA 2's training.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nexus.checkpoints.files import load_checkpoint_model
 from nexus.checkpoints.hub import HUB_MARK
-from nexus.checkpoints.load import load
+from nexus.checkpoints.load import Loaded, load
 from nexus.checkpoints.probe_import import PRETRAINING_FPS
-from nexus.data.catalog import Catalog
+from nexus.data.catalog import Catalog, scan
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
+from nexus.data.index import user_index_dir
+from nexus.data.processor import ClipProcessor
 from nexus.errors import DataError, VideoShapeError
-from nexus.jobs.runs import clip_source, load_run
-from nexus.models.contract import Encoder, Role, SeenClips, checked_role
-from nexus.runs.folder import expanded, find_run, run_folder
+from nexus.jobs.console import progress
+from nexus.models.contract import Encoder, Role, SeenClips, SelfSupervisedModel, checked_role
+from nexus.runs.folder import data_of, expanded, find_run, run_folder
 from nexus.training.environment import choose_device
-from nexus.training.recipe import Recipe
+from nexus.training.recipe import Recipe, read_run_recipe
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class OpenedEncoder:
     """A frozen encoder and how clips are cut for it."""
 
     encoder: Encoder
+    model: SelfSupervisedModel
+    """The whole that it is a part of."""
     source: str
     """As the user named it, `~` written out."""
     which: Role
@@ -69,6 +74,17 @@ class OpenedEncoder:
         check_clips(self.encoder, spec)
         return replace(self, clips=replace(self.clips, spec=spec))
 
+    def videos(self, data: str | Path | None) -> Catalog:
+        """The videos in `data`, or (None) those that a run was trained on.
+
+        Raises:
+            DataError: nothing is named, and the weights have no data of their own.
+        """
+        if data is None and self.recipe is None:
+            raise DataError(f"{self.source} has no data of its own; name a list with labels")
+        frames = self.recipe.frames_needed if self.recipe else 1
+        return read_videos(data_of(self.source) if data is None else data, frames)
+
     def reading(self, catalog: Catalog) -> ClipSource:
         """The clips of some videos."""
         return replace(self.clips, catalog=catalog)
@@ -104,32 +120,38 @@ def weights_name(source: str) -> str:
 
 
 def open_encoder(
-    source: str | Path, which: str = "target", *, device: str = "auto"
+    source: str | Path,
+    which: str = "target",
+    *,
+    device: str = "auto",
+    recipe: Recipe | None = None,
 ) -> OpenedEncoder:
     """The encoder of a run, a checkpoint, published weights, or a hub id `org/name`.
+
+    Args:
+        device: "auto" takes the GPU if there is one, unless a run's recipe asks for the CPU. What
+            was trained on a GPU can be used where there is none.
+        recipe: takes the place of the one in a run's folder.
 
     Raises:
         CheckpointError: there are no weights, or they do not fit.
     """
     source = expanded(source)
     role = checked_role(which)
-    place = choose_device(device)
-    if is_run(source):
-        model, recipe = load_run(source)
-        encoder, trained = model.evaluation_encoder(role), recipe.model_settings
-        clips = clip_source(recipe, Catalog("", (), ()))
-        notes: tuple[str, ...] = ()
+    if (run := find_run(source)) is not None:
+        model: SelfSupervisedModel = load_checkpoint_model(source)
+        recipe = recipe or read_run_recipe(run)
+        if device == "auto" and recipe.training.device == "cpu":
+            device = "cpu"
+        trained, notes = recipe.model_settings, ()
+        clips = recipe.evaluation_source(Catalog("", (), ()))
     else:
         loaded = load(source, role=role, allow_missing=["predictor.*"])
-        encoder, recipe, notes = loaded.encoder, None, loaded.notes
-        trained = loaded.model.config
+        model, trained, notes = loaded.model, loaded.model.config, loaded.notes
         clips = clips_as_trained(trained)
-    return OpenedEncoder(encoder.to(place).eval(), str(source), role, clips, trained, recipe, notes)
-
-
-def is_run(source: str | Path) -> bool:
-    """Whether a source is a run's folder, its checkpoints folder, or a checkpoint of it."""
-    return find_run(source) is not None
+    model.to(choose_device(device)).eval()
+    encoder = model.evaluation_encoder(role)
+    return OpenedEncoder(encoder, model, str(source), role, clips, trained, recipe, notes)
 
 
 def clips_as_trained(trained: SeenClips) -> ClipSource:
@@ -143,3 +165,34 @@ def clips_as_trained(trained: SeenClips) -> ClipSource:
         }
     )
     return ClipSource(spec.for_evaluation())
+
+
+def read_videos(data: str | Path | Sequence[str | Path], min_frames: int = 1) -> Catalog:
+    """Scan videos with the user's index and a progress bar; see `nexus.data.catalog.scan`."""
+    with progress("reading videos") as tick:
+        return scan(data, index_dir=user_index_dir(), min_frames=min_frames, progress=tick)
+
+
+def processor(
+    weights: str | Path | Loaded | OpenedEncoder, clips: Mapping[str, Any] | None = None
+) -> ClipProcessor:
+    """What turns a path, arrays or PIL pictures into input for an encoder: `inputs = processor(x)`.
+
+    Args:
+        weights: what `nexus.load` gave, or where the weights lie.
+        clips: keys of `nexus.data.clip_spec.CHOICES`; default: clips as the weights were trained
+            with, published ones at 4 frames a second.
+
+    Raises:
+        CheckpointError: the weights cannot be read.
+        ConfigError: a choice that there is not, or a value that is not acceptable.
+    """
+    if isinstance(weights, Loaded):
+        spec = clips_as_trained(weights.model.config).spec
+    elif isinstance(weights, OpenedEncoder):
+        spec = weights.clips.spec
+    elif (run := find_run(weights)) is not None:
+        spec = read_run_recipe(run).final_clip
+    else:
+        spec = open_encoder(weights, device="cpu").clips.spec
+    return ClipProcessor(spec.chosen(clips or {}))

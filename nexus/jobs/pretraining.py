@@ -9,8 +9,8 @@ from nexus.config import merge, parse_overrides
 from nexus.data.catalog import Catalog
 from nexus.features.pictures import write_pictures
 from nexus.jobs.console import progress, say_problems
-from nexus.jobs.probing import probe_arms
-from nexus.jobs.runs import clip_source, frames_needed, load_for_measuring, read_videos
+from nexus.jobs.opening import open_encoder, read_videos
+from nexus.jobs.probing import measure_arms
 from nexus.jobs.starting import start_of
 from nexus.probes.columns import label_columns
 from nexus.reports.page import write_report
@@ -81,7 +81,7 @@ def pretrain(
     if data == TOY:
         data = toy_world(out / "toy", ToyConfig.from_mapping({}), seed=settings.training.seed)
         label = label or TOY_TASKS
-    catalog = read_videos(data, frames_needed(settings))
+    catalog = read_videos(data, settings.frames_needed)
     wanted = (label,) if isinstance(label, str) else label
     columns = label_columns(catalog, wanted)
     say_problems(catalog)
@@ -143,16 +143,12 @@ def _diagnose(
     out: Path, settings: Recipe, catalog: Catalog, columns: Sequence[str], *, strict: bool
 ) -> list[str]:
     """Feature pictures and, where there are labels, probes; returns notes for the user."""
-    model, _ = load_for_measuring(out, settings)
-    source = clip_source(settings, catalog)
-    encoder = model.evaluation_encoder()
-    notes = write_pictures(model, encoder, source, out / "results")
+    opened = open_encoder(out, recipe=settings)
+    notes = write_pictures(opened.model, opened.encoder, opened.reading(catalog), opened.results)
     if columns:
-        rows, more = probe_arms(
-            out, settings, encoder, source, columns, ("linear", "knn"), 1, strict=strict
-        )
-        write_probe_rows(out / "results" / "probes.json", rows, notes=more)
-        notes += more
+        arms = measure_arms(opened, catalog, columns, ("linear", "knn"), seeds=1, strict=strict)
+        write_probe_rows(opened.results / "probes.json", arms.rows, notes=arms.notes)
+        notes += arms.notes
     return notes
 
 

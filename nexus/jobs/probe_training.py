@@ -26,13 +26,12 @@ from nexus.features.tokens import JoinedTokens, TokenSource, token_source
 from nexus.jobs.console import messages, progress, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder
 from nexus.jobs.probe_place import check_free, check_writable, keep_rows
-from nexus.jobs.runs import read_videos
 from nexus.probes.attentive import FittedProbe, fit_attentive
 from nexus.probes.columns import brief, class_columns
 from nexus.probes.results import probe_row
 from nexus.probes.splits import class_task
 from nexus.probes.sweep import PUBLISHED, AttentiveProbeConfig
-from nexus.runs.folder import data_of, expanded
+from nexus.runs.folder import expanded
 from nexus.runs.schema import ProbeRow
 
 
@@ -99,9 +98,7 @@ def train_probe(
     )
     layers = tuple(layers) or (-1,)
     check_layers(opened.encoder, layers)
-    if data is None and opened.recipe is None:
-        raise DataError(f"{source} has no data of its own; name a list with labels")
-    catalog = read_videos(data_of(source) if data is None else data)
+    catalog = opened.videos(data)
     columns, unlearned = class_columns(catalog, label)
     say_problems(catalog)
     for note in (*opened.notes, opened.off_distribution(), *unlearned):

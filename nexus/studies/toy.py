@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from nexus.atomic import write_json, write_text
-from nexus.checkpoints.files import load_checkpoint_model
 from nexus.config import merge
 from nexus.data.catalog import Catalog
 from nexus.errors import ConfigError
 from nexus.jobs.console import messages
+from nexus.jobs.opening import open_encoder, read_videos
 from nexus.jobs.pretraining import TOY_TASKS, toy_world
-from nexus.jobs.runs import clip_source, read_videos
-from nexus.models.ssl import PixelConfig, SelfSupervisedModel
+from nexus.models.ssl import PixelConfig
 from nexus.probes.results import PIXELS_ARM, RANDOM_ARM, ProbeResult, pixel_rows, probe_rows
 from nexus.probes.suite import Measured, measure_encoder, measure_pixels
 from nexus.reports.page import write_study_report
@@ -169,7 +168,7 @@ class Study:
     def arm(self, name: str) -> tuple[list[ProbeRow], list[str]]:
         """Probe rows of one arm over all seeds, and notes."""
         if name == PIXELS_ARM:
-            source = clip_source(self.recipe(name, 0, None), self.catalog)
+            source = self.recipe(name, 0, None).evaluation_source(self.catalog)
             kept = self.out / "features"
             measured = measure_pixels(source, self.tasks, kinds=PROBES, cache_dir=kept)
             return pixel_rows(measured.results, 0), []
@@ -210,11 +209,14 @@ class Study:
             done = train(settings, self.catalog, folder, resume=resume, command=command)
             if done.status == "interrupted":
                 raise KeyboardInterrupt
-        model = load_checkpoint_model(folder)
-        assert isinstance(model, SelfSupervisedModel)
-        source = clip_source(settings, self.catalog)
-        encoder, kept = model.evaluation_encoder(), folder / "features"
-        measured = measure_encoder(encoder, source, self.tasks, kinds=PROBES, cache_dir=kept)
+        opened, kept = open_encoder(folder, recipe=settings), folder / "features"
+        measured = measure_encoder(
+            opened.encoder,
+            opened.reading(self.catalog),
+            self.tasks,
+            kinds=PROBES,
+            cache_dir=kept,
+        )
         return measured, RunDirectory(folder).read_info().train_seconds or 0.0
 
     def write(self, table: ProbeTable, world: ToyConfig) -> Path:

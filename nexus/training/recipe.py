@@ -13,6 +13,8 @@ import yaml
 from nexus.config import Config, merge, parse_overrides, read_yaml
 from nexus.data.augment import AugmentConfig
 from nexus.data.cache import CacheConfig
+from nexus.data.catalog import Catalog
+from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import ConfigError
 from nexus.models.presets import expand_size
@@ -173,6 +175,25 @@ class Recipe(Config):
     def final_clip(self) -> ClipSpec:
         """What clips are when the run ends: so the model is measured and used afterwards."""
         return clip_at(self.stages, max(0, self.training.steps - 1))
+
+    @property
+    def frames_needed(self) -> int:
+        """Native frames that the longest clip needs at the least."""
+        clip = self.data.clip
+        longest = max(stage.clip.num_frames for stage in self.stages)
+        if clip.pad == "repeat_last":
+            return 1
+        return longest if clip.fps else (longest - 1) * clip.stride + 1
+
+    def evaluation_source(self, catalog: Catalog) -> ClipSource:
+        """The clips that an encoder is measured on: of the last size, nothing drawn at random."""
+        data = self.data
+        return ClipSource(
+            self.final_clip.for_evaluation(),
+            catalog,
+            cache=data.cache if data.cache.kind == "disk" else CacheConfig(),
+            workers=data.workers,
+        )
 
 
 _FOLLOWS = {"num_frames": "num_frames", "size": "img_size", "channels": "in_chans"}

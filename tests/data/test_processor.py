@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nexus.data.augment import normalise
+from nexus.data.batch import normalise
 from nexus.data.catalog import scan
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
@@ -21,8 +21,8 @@ def frames():
 
 
 def test_a_file_gives_the_clip_that_a_probe_reads(good_clip):
-    [batch] = ClipSource(SPEC.for_evaluation(), scan(good_clip, workers=0)).batches(1)
-    expected = normalise(batch.batch.clips if hasattr(batch, "batch") else batch.video)
+    source = ClipSource(SPEC.for_evaluation(), scan(good_clip, workers=0))
+    expected = normalise(source.dataset().sample(0, seed=0, epoch=0).video[None])
     for path in (good_clip, str(good_clip)):
         assert torch.equal(ClipProcessor(SPEC)(path), expected)
 

@@ -17,7 +17,6 @@ from nexus.data.catalog import Catalog, scan
 from nexus.data.clip_source import ClipSource
 from nexus.data.pyav import PyAVDecoder
 from nexus.features.window_reader import WindowReader
-from nexus.jobs.runs import clip_source
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 from nexus.probes.classifier import VideoClassifier
 from nexus.training.feed import Feed
@@ -67,7 +66,7 @@ def classified(source: ClipSource, windows: bool) -> torch.Tensor:
 
 def everywhere(recipe: Recipe, catalog: Catalog, folder: Path) -> dict[str, torch.Tensor]:
     """The one clip of a video as each room sees it."""
-    source = clip_source(recipe, catalog)
+    source = recipe.evaluation_source(catalog)
     feed = Feed(recipe, catalog, problems_file=folder / "problems.json", say=print)
     (probed,) = source.batches(1)
     (window,) = WindowReader(source).windows(0)

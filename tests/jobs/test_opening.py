@@ -5,13 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from oracles.tiny import tiny_model
 
 import nexus
 from nexus.checkpoints.official import save_official
+from nexus.data.batch import normalise
+from nexus.data.catalog import scan
 from nexus.errors import CheckpointError
 from nexus.features.table_files import load_table
-from nexus.jobs.opening import is_run, open_encoder
+from nexus.jobs.opening import open_encoder
 from nexus.runs.folder import find_run, run_folder
 from nexus.toy.world import ToyConfig, write_toy_world
 
@@ -38,10 +41,10 @@ def test_a_run_is_known_by_its_files_and_nothing_beside_it_is_one(home):
     run = home / "runs/first"
     [step] = run.glob("checkpoints/step_*")
     for inside in (run, run / "checkpoints", step):
-        assert is_run(inside) and find_run(inside) == run and run_folder(inside) == run
+        assert find_run(inside) == run and run_folder(inside) == run
     for other in (run / "results", run / "hf", home / "runs", home / "runs/none", step / "deep"):
-        assert not is_run(other) and run_folder(other) == other
-    assert not is_run("org/name") and not is_run(run / "recipe.yaml")
+        assert find_run(other) is None and run_folder(other) == other
+    assert find_run("org/name") is None and find_run(run / "recipe.yaml") is None
 
 
 @pytest.mark.parametrize("to", ["hf", "meta", "nexus"])
@@ -58,7 +61,7 @@ def test_a_recipe_in_the_project_does_not_make_weights_a_run(home, tmp_path):
     nexus.convert(home / "runs/first", tmp_path / "vitl-hf", to="hf")
     shutil.copy(home / "runs/first/recipe.yaml", tmp_path / "recipe.yaml")
     assert open_encoder(tmp_path / "vitl-hf").recipe is None
-    assert not is_run(tmp_path)
+    assert find_run(tmp_path) is None
 
 
 def test_the_home_folder_may_be_written_as_a_tilde(home, monkeypatch, tmp_path):
@@ -109,3 +112,19 @@ def test_different_weights_have_different_names(home, tmp_path, monkeypatch):
     assert results(".") == results("../a") == results("model.pt") == "probes/a"
     monkeypatch.chdir(tmp_path / "b")
     assert results("../vjepa2.1-vitg/..") == f"probes/{tmp_path.name}"
+
+
+def test_the_processor_gives_the_input_that_embedding_reads(folder, trained, tmp_path):
+    """A run's, a file's, an open model's: each shows the middle clip as the weights expect it."""
+    video = next((folder / "clips").rglob("*.mp4"))
+    loaded = nexus.load(folder / "w.pt")
+    choice = {"fps": 8.0}
+    inputs = nexus.processor(loaded, choice)(video)
+    config = loaded.model.config
+    assert inputs.shape == (1, config.in_chans, config.num_frames, *config.image_sides)
+    assert torch.equal(nexus.processor(folder / "w.pt", choice)(video), inputs)
+    opened = open_encoder(folder / "w.pt").with_clips(choice)
+    assert torch.equal(nexus.processor(opened)(video), inputs)
+    read = opened.reading(scan(video, workers=0)).dataset().sample(0, seed=0, epoch=0).video
+    assert torch.equal(normalise(read[None]), inputs)
+    assert loaded.encoder(inputs).isfinite().all()

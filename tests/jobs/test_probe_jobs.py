@@ -57,7 +57,7 @@ def test_a_video_whose_name_is_not_utf8_is_labelled(folder, trained, here, capsy
     odd = here / "videos" / os.fsdecode(b"caf\xe9.mp4")
     odd.parent.mkdir()
     shutil.copyfile(min((folder / "clips/test").glob("*.mp4")), odd)
-    line = ["probe", "videos", "--probe", str(trained.folder)]
+    line = ["label", str(trained.folder), "videos"]
     assert run(line) == 0
     assert "caf\ufffd.mp4" in capsys.readouterr().out
     for ending in (".csv", ".parquet", ".jsonl"):
@@ -71,7 +71,7 @@ def test_where_labels_go_is_checked_before_the_encoder_is_opened(here, capsys):
         ("file/labels.csv", "labels cannot be written to file/labels.csv"),
         ("labels.txt", "labels go to a .csv, .parquet or .jsonl file"),
     ):
-        assert run(["probe", "none.pt", "videos", "--probe", "none", "--out", out]) == 1
+        assert run(["label", "none", "videos", "--encoder", "none.pt", "--out", out]) == 1
         told = capsys.readouterr().err
         assert message in told and "Traceback" not in told
 
@@ -80,7 +80,7 @@ def test_a_video_of_which_a_clip_is_missing_is_told_from_one_left_out(trained, h
     (here / "videos").mkdir()
     write_clip(here / "videos/whole.mp4", 120)
     write_damaged(here / "videos/half.mp4", packet=100)
-    line = ["probe", "videos", "--probe", str(trained.folder), "--clips", "2", "--out", "o.csv"]
+    line = ["label", str(trained.folder), "videos", "--clips", "2", "--out", "o.csv"]
     for join, verb, keys in (
         ("--average", "note: {}: labelled from 1 of 2 clips: ", ["half.mp4", "whole.mp4"]),
         ("--join", "left out {}: 1 of 2 clips cannot be read, and the probe ", ["whole.mp4"]),
@@ -199,8 +199,8 @@ def test_a_probe_of_meta_needs_its_encoder_and_names(folder, here):
     with pytest.raises(CheckpointError, match="has 2 classes, 3 names were given"):
         nexus.load_probe(folder / "probe.pt", encoder=folder / "w.pt", classes=["a", "b", "c"])
     (here / "names.json").write_text('{"slow": "1", "fast": "0"}')
-    line = ["probe", str(folder / "w.pt"), str(folder / "clips/test"), "--probe"]
-    line += [str(folder / "probe.pt"), "--labels", "names.json", "--fps", "8", "--save", "kept"]
+    line = ["label", str(folder / "probe.pt"), str(folder / "clips/test"), "--encoder"]
+    line += [str(folder / "w.pt"), "--classes", "names.json", "--fps", "8", "--save", "kept"]
     assert run([*line, "--out", "out.parquet"]) == 0
     assert set(pd.read_parquet("out.parquet")["label"]) <= {"slow", "fast"}
     again = nexus.load_probe("kept")

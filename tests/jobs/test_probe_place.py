@@ -108,8 +108,8 @@ def test_a_probe_may_lie_in_the_home_folder(folder, trained, here, monkeypatch):
 
 
 def test_a_published_probe_replaces_no_other(folder, trained, here):
-    line = ["probe", str(folder / "w.pt"), str(folder / "clips/test"), "--fps", "8", "--probe"]
-    line += [str(folder / "probe.pt"), "--save"]
+    line = ["label", str(folder / "probe.pt"), str(folder / "clips/test"), "--fps", "8"]
+    line += ["--encoder", str(folder / "w.pt"), "--save"]
     before = (trained.folder / "probe.json").read_bytes()
     assert run([*line, str(trained.folder)]) == 1
     assert run([*line, str(trained.folder / "probe.json")]) == 1

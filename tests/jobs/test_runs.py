@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import nexus
-from nexus.jobs import runs
-from nexus.jobs.runs import load_for_measuring
+from nexus.jobs import opening
+from nexus.jobs.opening import open_encoder
 from nexus.toy.world import ToyConfig, write_toy_world
 
 TINY = (
@@ -36,7 +36,7 @@ def asked(monkeypatch):
         found.append(name)
         return torch.device("cpu")
 
-    monkeypatch.setattr(runs, "choose_device", remember)
+    monkeypatch.setattr(opening, "choose_device", remember)
     return found
 
 
@@ -59,7 +59,7 @@ def test_a_run_of_a_gpu_is_measured_where_there_is_none(world, tmp_path):
     nexus.pretrain(world, run, overrides=(*TINY, *MODEL, "training.device=cpu"), report=False)
     recipe = (run / "recipe.yaml").read_text().replace("device: cpu", "device: cuda")
     (run / "recipe.yaml").write_text(recipe)
-    model, settings = load_for_measuring(run)
-    assert settings.training.device == "cuda"
+    opened = open_encoder(run)
+    assert opened.recipe.training.device == "cuda"
     wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    assert next(model.parameters()).device.type == wanted
+    assert next(opened.encoder.parameters()).device.type == wanted
