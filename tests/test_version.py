@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib import metadata
 
 import pytest
 from oracles.tiny import tiny_model
@@ -23,7 +24,14 @@ from nexus.training.environment import describe_environment
 
 @pytest.fixture
 def not_installed(monkeypatch):
-    monkeypatch.setattr(version, "DISTRIBUTION", "nexus-that-nobody-installed")
+    real = metadata.version
+
+    def without_nexus(name):
+        if name == version.DISTRIBUTION:
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(metadata, "version", without_nexus)
 
 
 def test_the_installed_version_has_numbers():

@@ -26,13 +26,20 @@ TOLERANCE = 1e-4
 NEEDED_FOR_ONNX = ("onnx", "onnxscript", "onnxruntime")
 
 
-def export_program(encoder: VideoEncoder, path: str | Path, clip: tuple[int, int, int]) -> float:
+def export_program(
+    encoder: VideoEncoder,
+    path: str | Path,
+    clip: tuple[int, int, int],
+    *,
+    tolerance: float = TOLERANCE,
+) -> float:
     """Write an encoder as a `.pt2` file; `torch.export.load(path).module()` runs it.
 
     Args:
         encoder: on the CPU, in float32.
         path: the file; it appears, or is replaced, once its numbers have been checked.
         clip: frames, rows and columns of the clips.
+        tolerance: largest difference that is allowed, as a share of the largest feature.
 
     Returns:
         The largest difference found, as a share of the largest feature.
@@ -48,10 +55,16 @@ def export_program(encoder: VideoEncoder, path: str | Path, clip: tuple[int, int
         with _quiet(encoder):
             torch.export.save(program, written)
             again = torch.export.load(written).module()
-        return _checked(encoder, again, clip, path)
+        return _checked(encoder, again, clip, path, tolerance)
 
 
-def export_onnx(encoder: VideoEncoder, path: str | Path, clip: tuple[int, int, int]) -> float:
+def export_onnx(
+    encoder: VideoEncoder,
+    path: str | Path,
+    clip: tuple[int, int, int],
+    *,
+    tolerance: float = TOLERANCE,
+) -> float:
     """Write an encoder as an ONNX file; input `video`, output `features`.
 
     Weights of more than about 2 GB go to a second file beside it, `NAME.data`.
@@ -82,7 +95,7 @@ def export_onnx(encoder: VideoEncoder, path: str | Path, clip: tuple[int, int, i
         def run(video: Tensor) -> Tensor:
             return torch.from_numpy(session.run(["features"], {"video": video.numpy()})[0])
 
-        return _checked(encoder, run, clip, path)
+        return _checked(encoder, run, clip, path, tolerance)
 
 
 @contextmanager
@@ -139,6 +152,7 @@ def _checked(
     exported: Callable[[Tensor], Tensor],
     clip: tuple[int, int, int],
     path: str | Path,
+    tolerance: float,
 ) -> float:
     """How far the exported graph's features are from the encoder's, on a single clip of noise."""
     generator = torch.Generator().manual_seed(0)
@@ -146,9 +160,9 @@ def _checked(
     with _quiet(encoder):
         wanted, found = encoder(video), exported(video)
     apart = float((found - wanted).abs().max() / wanted.abs().max())
-    if not apart <= TOLERANCE:
+    if not apart <= tolerance:
         raise CheckpointError(
             f"{path} gives other features than the encoder: {apart:.1e} of the largest apart, "
-            f"{TOLERANCE:.0e} allowed; this is a fault of the exporter, please report it"
+            f"{tolerance:.0e} allowed; this is a fault of the exporter, please report it"
         )
     return apart

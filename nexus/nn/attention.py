@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from nexus.nn.rotary import Rotation
 
-_PLAIN_SCORES = 600 * 600
+PLAIN_SCORES = 600 * 600
+"""Scores of a head up to which two plain products are the faster way in bf16 on a CPU."""
 
 
 def attend(
@@ -15,14 +16,16 @@ def attend(
     key: Float[Tensor, "batch heads tokens head_dim"],
     value: Float[Tensor, "batch heads tokens head_dim"],
     allowed: Bool[Tensor, "#batch 1 queries tokens"] | None = None,
+    *,
+    plain_scores: int = PLAIN_SCORES,
 ) -> Float[Tensor, "batch heads queries head_dim"]:
     """Each query's mixture of the values, weighted by the softmax of scaled scores.
 
     In bf16 on a CPU, two plain products are two to three times as fast as the fused kernel (which
-    does not use the CPU's bf16 units) as long as the scores are few; they cost memory that the
-    fused kernel does not need, and the scores are rounded to bf16.
+    does not use the CPU's bf16 units) as long as the scores are few, `plain_scores` at the most;
+    they cost memory that the fused kernel does not need, and the scores are rounded to bf16.
     """
-    few = query.shape[-2] * key.shape[-2] <= _PLAIN_SCORES
+    few = query.shape[-2] * key.shape[-2] <= plain_scores
     on_cpu = query.device.type == "cpu" and not torch.compiler.is_compiling()
     if not (few and on_cpu and query.dtype == torch.bfloat16):
         return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
