@@ -45,7 +45,7 @@ def test_import_nexus_brings_nothing_along():
     assert not {"torch", "numpy", "pydantic", "av"} & loaded_after("nexus.__version__")
 
 
-@pytest.mark.parametrize("job", ["embed", "load", "label", "convert"])
+@pytest.mark.parametrize("job", ["embed", "load", "label"])
 def test_jobs_that_draw_nothing_and_fit_nothing_are_light(job):
     assert not LIGHT & loaded_after(f"nexus.{job}")
 

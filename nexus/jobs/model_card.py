@@ -5,7 +5,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import jinja2
 import yaml
 
 from nexus.checkpoints.load import LAYOUTS, Loaded
@@ -15,44 +17,12 @@ from nexus.runs.read import RunFiles, read_run
 from nexus.version import nexus_version
 
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
-
-HOW = {
-    "hf": """```python
-from transformers import AutoModel
-
-model = AutoModel.from_pretrained("THIS FOLDER")
-features = model.get_vision_features(video)  # (batch, frames, channels, rows, columns)
-```""",
-    "meta": """`model.pt` holds `encoder`, `target_encoder` and `predictor` under Meta's names.
-
-```python
-import nexus
-
-model = nexus.load("THIS FOLDER/model.pt").model
-```""",
-    "nexus": """```python
-import nexus
-
-model = nexus.load("THIS FOLDER").model
-```""",
-    "onnx": """```python
-import onnxruntime
-
-session = onnxruntime.InferenceSession("THIS FOLDER/encoder.onnx")
-[features] = session.run(None, {"video": video})  # float32 (batch, channels, frames, rows, columns)
-```""",
-    "torch-export": """```python
-import torch
-
-encoder = torch.export.load("THIS FOLDER/encoder.pt2").module()
-features = encoder(video)  # float32 (batch, channels, frames, rows, columns)
-```""",
-}
-"""How each format is opened."""
-
-CLIPS = (
-    "Pixels are values from 0 to 1, minus the ImageNet mean (0.485, 0.456, 0.406), over its "
-    "standard deviation (0.229, 0.224, 0.225)."
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.PackageLoader("nexus.jobs"),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
 )
 
 
@@ -69,71 +39,46 @@ class Conversion:
     notes: Sequence[str] = ()
 
 
-def model_card(loaded: Loaded, told: Conversion) -> str:
+def model_card(loaded: Loaded, conversion: Conversion) -> str:
     """The README.md, Markdown with the hub's front matter."""
-    licence = licence_of(loaded.path)
-    head = ["---", *([f"license: {licence}"] if licence else [])]
-    head += [*(["library_name: transformers"] if told.to == "hf" else [])]
-    head += ["tags:", "- video", "- v-jepa-2", "- nexus", "---"]
-    parts = [
-        "\n".join(head),
-        f"# V-JEPA 2 weights, converted from {_code(told.source)}",
-        _facts(loaded, told, licence),
-        f"## Use\n\n{HOW[told.to]}\n\n{CLIPS}",
-        *_training(loaded),
-        "## What was loaded\n\n```text\n" + loaded.report.explain() + "\n```",
-    ]
-    notes = [*loaded.notes, *told.notes]
-    if notes:
-        parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in notes))
-    return "\n\n".join(parts) + "\n"
+    run = _run_of(loaded)
+    return _ENVIRONMENT.get_template("model_card.md.j2").render(
+        source=conversion.source,
+        to=conversion.to,
+        which=conversion.which,
+        clip=conversion.clip,
+        notes=[*loaded.notes, *conversion.notes],
+        licence=licence_of(loaded.path),
+        layout=LAYOUTS[loaded.kind],
+        revision=loaded.revision,
+        config=loaded.model.config,
+        report=loaded.report.explain(),
+        version=nexus_version(),
+        date=time.strftime("%Y-%m-%d"),
+        run=run,
+        training=_training(run) if run else {},
+        metrics=markdown_table(run.probes).strip()
+        if run and run.probes and run.probes.rows
+        else "",
+    )
 
 
 def licence_of(folder: Path) -> str | None:
     """The licence that the README.md of a source's folder names, if there is one."""
     try:
         head = FRONT_MATTER.match((folder / "README.md").read_text(encoding="utf-8"))
-        found = yaml.safe_load(head[1]) if head else None
+        front = yaml.safe_load(head[1]) if head else None
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return None
-    licence = found.get("license") if isinstance(found, dict) else None
+    licence = front.get("license") if isinstance(front, dict) else None
     return licence if isinstance(licence, str) else None
 
 
-def _facts(loaded: Loaded, told: Conversion, licence: str | None) -> str:
-    config = loaded.model.config
-    height, width = config.image_sides
-    mlp = "" if config.mlp == "gelu" else f", {config.mlp} MLPs"
-    rows = {
-        "converted from": f"{_code(told.source)}, {LAYOUTS[loaded.kind]}",
-        "commit on the hub": loaded.revision,
-        "encoder": f"{config.depth} blocks of width {config.encoder_dim}, {config.num_heads} heads"
-        f"{mlp}, positions {_code(config.positions)}",
-        "encoder written": f"{told.which} encoder" if told.which else None,
-        "tubelets": f"{config.tubelet_size} frames of {config.patch_size} x {config.patch_size} "
-        f"pixels, {config.in_chans} channels",
-        "clips": f"{config.num_frames} frames of {height} x {width} pixels",
-        "clips of this file": "{} frames of {} x {} pixels, in batches of any size".format(
-            *told.clip
-        )
-        if told.clip
-        else None,
-        "licence of the source weights": licence or f"see {_code(told.source)}",
-        "written by": f"nexus {nexus_version()}, {time.strftime('%Y-%m-%d')}",
-    }
-    lines = [f"| {name} | {value} |" for name, value in rows.items() if value]
-    return "\n".join(["| | |", "| --- | --- |", *lines])
-
-
-def _training(loaded: Loaded) -> list[str]:
-    """How the run that the weights come from was trained, and what its features are worth."""
-    run = _run_of(loaded)
-    if run is None:
-        return []
-    info = run.info
-    source = info.data.source
+def _training(run: RunFiles) -> dict[str, Any]:
+    """How a run was trained."""
+    info, source = run.info, run.info.data.source
     sources = (source,) if isinstance(source, str) else source or ()
-    facts = {
+    return {
         "data": ", ".join(map(_code, sources)) or None,
         "videos": info.data.videos,
         "steps": info.steps_done,
@@ -141,13 +86,6 @@ def _training(loaded: Loaded) -> list[str]:
         "seed": info.seed,
         "command": _code(info.command) if info.command else None,
     }
-    lines = [f"| {name} | {value} |" for name, value in facts.items() if value is not None]
-    parts = ["\n".join(["## Training", "", "| | |", "| --- | --- |", *lines])]
-    if run.recipe:
-        parts.append(f"The whole recipe:\n\n```yaml\n{run.recipe.strip()}\n```")
-    if run.probes and run.probes.rows:
-        parts.append(f"## Metrics\n\n{markdown_table(run.probes).strip()}")
-    return parts
 
 
 def _run_of(loaded: Loaded) -> RunFiles | None:
@@ -157,3 +95,6 @@ def _run_of(loaded: Loaded) -> RunFiles | None:
 
 def _code(text: str) -> str:
     return f"`{text.replace('`', '').replace('|', '&#124;')}`"
+
+
+_ENVIRONMENT.filters["code"] = _code
