@@ -23,7 +23,8 @@ from typing import Any
 import torch
 
 from nexus.atomic import atomic_folder, write_json
-from nexus.checkpoints.weights import load_weights, save_weights
+from nexus.checkpoints.source import SourceWeights, checked_config
+from nexus.checkpoints.weights import load_weights, read_weights, save_weights
 from nexus.errors import CheckpointError, ConfigError
 from nexus.models.contract import Module, SelfSupervisedModel
 from nexus.models.ssl import build_model
@@ -164,6 +165,30 @@ def load_checkpoint_model(
         ) from error
     load_weights(model, folder / MODEL_FILE)
     return model.to(device).eval()
+
+
+class OwnLayout:
+    """A run or checkpoint of nexus."""
+
+    def recognises(self, path: Path) -> bool:
+        """Whatever nobody else knows: the error says what was expected."""
+        return True
+
+    def read(self, path: Path, given: Mapping[str, Any]) -> SourceWeights:
+        """The weights of a run's last checkpoint, or of the checkpoint itself.
+
+        Raises:
+            CheckpointError: there is none, it is damaged, or it holds another kind of model.
+        """
+        folder = resolve_checkpoint(path)
+        card = read_card(folder)
+        if card.kind != "vjepa":
+            raise CheckpointError(
+                f"{folder} holds a model of kind {card.kind!r}; nexus.load gives models of kind "
+                "'vjepa'. Use nexus.checkpoints.files.load_checkpoint_model"
+            )
+        config = checked_config(folder / CONFIG_FILE, {**card.config, **given})
+        return SourceWeights("nexus", folder, config, read_weights(folder / MODEL_FILE))
 
 
 def load_state(path: str | Path) -> dict[str, Any]:

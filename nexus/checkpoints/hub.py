@@ -18,7 +18,7 @@ WANTED = [
     "model-*.safetensors",
     "README.md",
 ]
-"""What is fetched first; `OFFICIAL_FILE` only where it would be read, see `load.read_source`."""
+"""What is fetched first; `OFFICIAL_FILE` only where it would be read, see `source.read_source`."""
 
 
 @dataclass(frozen=True)

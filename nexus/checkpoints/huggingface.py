@@ -106,32 +106,36 @@ def is_huggingface(folder: Path) -> bool:
     return file.is_file() and "model_type" in _json(file)
 
 
-def read_huggingface(folder: str | Path, given: Mapping[str, Any]) -> SourceWeights:
-    """The weights of a `vjepa2` folder under our names, and the model that they are for.
+class TransformersLayout:
+    """A `vjepa2` folder of transformers'."""
 
-    Args:
-        given: settings that win over those of config.json.
+    def recognises(self, path: Path) -> bool:
+        """Whether its config.json is one of transformers'."""
+        return is_huggingface(path)
 
-    Raises:
-        CheckpointError: a file is missing or damaged, or describes a model that cannot be built.
-    """
-    folder = Path(folder)
-    config = checked_config(
-        folder / CONFIG_FILE, {**settings_from(_json(folder / CONFIG_FILE)), **given}
-    )
-    tensors = read_huggingface_tensors(folder)
-    start = "vjepa2." if any(name.startswith("vjepa2.") for name in tensors) else ""
-    head = tuple(name for name in tensors if start and not name.startswith(start))
-    bare = {name[len(start) :]: t for name, t in tensors.items() if name not in set(head)}
-    encoder, predictor = part_of(bare, "encoder"), part_of(bare, "predictor")
-    rest = [name for name in bare if not name.startswith(("encoder.", "predictor."))]
-    found = at_the_start() | both_roles(_part_in(encoder, ENCODER_NAMES))
-    found |= with_part("predictor", _part_in(predictor, PREDICTOR_NAMES))
-    found |= with_part("other", {f": {name}": bare[name] for name in rest})
-    notes = ["the folder has one encoder; it is both context and target"]
-    if head:
-        notes.append("the folder's classifier and its pooler are not part of this model")
-    return SourceWeights("huggingface", folder, config, found, head, tuple(notes))
+    def read(self, path: Path, given: Mapping[str, Any]) -> SourceWeights:
+        """Its weights under our names, and the model that they are for.
+
+        Raises:
+            CheckpointError: a file is missing or damaged, or describes a model that cannot be
+                built.
+        """
+        config = checked_config(
+            path / CONFIG_FILE, {**settings_from(_json(path / CONFIG_FILE)), **given}
+        )
+        tensors = read_huggingface_tensors(path)
+        start = "vjepa2." if any(name.startswith("vjepa2.") for name in tensors) else ""
+        head = tuple(name for name in tensors if start and not name.startswith(start))
+        bare = {name[len(start) :]: t for name, t in tensors.items() if name not in set(head)}
+        encoder, predictor = part_of(bare, "encoder"), part_of(bare, "predictor")
+        rest = [name for name in bare if not name.startswith(("encoder.", "predictor."))]
+        found = at_the_start() | both_roles(_part_in(encoder, ENCODER_NAMES))
+        found |= with_part("predictor", _part_in(predictor, PREDICTOR_NAMES))
+        found |= with_part("other", {f": {name}": bare[name] for name in rest})
+        notes = ["the folder has one encoder; it is both context and target"]
+        if head:
+            notes.append("the folder's classifier and its pooler are not part of this model")
+        return SourceWeights("huggingface", path, config, found, head, tuple(notes))
 
 
 def save_huggingface(folder: str | Path, model: VJEPAModel, which: Role = "target") -> None:

@@ -9,14 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from nexus.checkpoints.files import CONFIG_FILE, MODEL_FILE, read_card, resolve_checkpoint
 from nexus.checkpoints.hub import Place, locate
-from nexus.checkpoints.huggingface import is_huggingface, read_huggingface
-from nexus.checkpoints.official import OFFICIAL_FILE, read_official, weights_of
-from nexus.checkpoints.official_ac import action_predictor
-from nexus.checkpoints.source import SourceKind, SourceWeights, checked_config
-from nexus.checkpoints.weights import KeyReport, checked_patterns, compare, read_weights
-from nexus.errors import CheckpointError, ConfigError
+from nexus.checkpoints.source import SourceKind, SourceWeights, checked_config, read_source
+from nexus.checkpoints.weights import KeyReport, checked_patterns, compare
+from nexus.errors import CheckpointError
 from nexus.models.contract import Encoder, Role
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
 from nexus.models.ssl.v_jepa import build_predictor
@@ -24,7 +20,7 @@ from nexus.models.worlds.action_predictor import ActionPredictor
 
 FROM_PREDICTOR = "predictor."
 PATCH_WEIGHTS = ("embed.proj.weight", "embed_image.proj.weight")
-LAYOUTS: dict[SourceKind, str] = {
+TITLES: dict[SourceKind, str] = {
     "vjepa2": "V-JEPA 2, Meta's layout",
     "vjepa2_1": "V-JEPA 2.1, Meta's layout",
     "vjepa2_ac": "V-JEPA 2-AC, Meta's layout",
@@ -71,7 +67,7 @@ class Loaded:
         height, width = config.image_sides
         where = f"{self.hub_id} at {self.revision}" if self.hub_id else str(self.path)
         lines = [
-            f"{where}: {LAYOUTS[self.kind]}",
+            f"{where}: {TITLES[self.kind]}",
             f"{config.depth} blocks of width {config.encoder_dim} with {config.num_heads} heads; "
             f"clips of {config.num_frames} frames of {height} x {width} pixels",
             self.report.explain(),
@@ -127,10 +123,10 @@ def load(
     settings, tensors = weights.config, dict(weights.tensors)
     notes = [*weights.notes, *_hub_notes(place, revision)]
     actions = None
-    if weights.kind == "vjepa2_ac":
+    if weights.action_predictor is not None:
         allow_missing = [*allow_missing, f"{FROM_PREDICTOR}*"]
         if predictor == "file":
-            actions = _actions_of(weights)
+            actions = weights.action_predictor()
             notes.append("the action-conditioned predictor of the file is `action_predictor`")
     if predictor == "fresh":
         tensors = {n: t for n, t in tensors.items() if not n.startswith(FROM_PREDICTOR)}
@@ -155,23 +151,6 @@ def load(
         notes=tuple(notes),
         action_predictor=None if actions is None else actions.to(device),
     )
-
-
-def read_source(path: Path, given: Mapping[str, Any]) -> SourceWeights:
-    """The weights of a file or folder, whichever of the known layouts it has.
-
-    Raises:
-        CheckpointError: it has none of them.
-    """
-    if path.is_file():
-        if path.suffix == ".safetensors":
-            raise CheckpointError(f"{path} has its configuration beside it; give {path.parent}")
-        return weights_of(read_official(path), given)
-    if is_huggingface(path):
-        return read_huggingface(path, given)
-    if (path / OFFICIAL_FILE).is_file():
-        return weights_of(read_official(path / OFFICIAL_FILE), given)
-    return _read_own(path, given)
 
 
 def assemble(
@@ -214,35 +193,6 @@ def inflated(tensors: Mapping[str, Tensor], in_chans: int) -> dict[str, Tensor]:
             mean = weight.sum(dim=1, keepdim=True) / in_chans
             changed[name] = mean.expand(-1, in_chans, -1, -1, -1)
     return changed
-
-
-def _read_own(path: Path, given: Mapping[str, Any]) -> SourceWeights:
-    folder = resolve_checkpoint(path)
-    card = read_card(folder)
-    if card.kind != "vjepa":
-        raise CheckpointError(
-            f"{folder} holds a model of kind {card.kind!r}; nexus.load gives models of kind "
-            "'vjepa'. Use nexus.checkpoints.files.load_checkpoint_model"
-        )
-    config = checked_config(folder / CONFIG_FILE, {**card.config, **given})
-    return SourceWeights("nexus", folder, config, read_weights(folder / MODEL_FILE))
-
-
-def _actions_of(weights: SourceWeights) -> ActionPredictor:
-    try:
-        model = action_predictor(weights.path, weights.action_predictor, weights.action_settings)
-    except ConfigError as error:
-        raise CheckpointError(
-            f"{weights.path} does not give an action-conditioned predictor that can be built: "
-            f"{error}\nSettings that are wrong here can be given, for example "
-            "config={'action_predictor': {'heads': 8}}."
-        ) from error
-    if model.config.in_dim != weights.config.encoder_dim:
-        raise CheckpointError(
-            f"{weights.path}: the action-conditioned predictor is for features of width "
-            f"{model.config.in_dim}, the encoder's have {weights.config.encoder_dim}"
-        )
-    return model
 
 
 def _of_predictor(name: str) -> bool:

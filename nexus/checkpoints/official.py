@@ -23,6 +23,7 @@ nothing; Meta's code passes over it. Source: the published files and the code th
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +32,8 @@ from torch import Tensor
 
 from nexus.atomic import atomic_path
 from nexus.checkpoints.architecture import published_settings
-from nexus.checkpoints.official_ac import to_meta
+from nexus.checkpoints.huggingface import is_huggingface
+from nexus.checkpoints.official_ac import action_predictor, to_meta
 from nexus.checkpoints.pickled import read_pickled
 from nexus.checkpoints.source import (
     SourceWeights,
@@ -123,6 +125,24 @@ def read_official(path: str | Path) -> OfficialFile:
     return OfficialFile(path, kind, encoders, predictor, settings if settings else None)
 
 
+class MetaLayout:
+    """A published `.pt` file, or a folder with one that nexus wrote."""
+
+    def recognises(self, path: Path) -> bool:
+        """Whether it is a file, or holds `OFFICIAL_FILE` and nothing of transformers'."""
+        return path.is_file() or ((path / OFFICIAL_FILE).is_file() and not is_huggingface(path))
+
+    def read(self, path: Path, given: Mapping[str, Any]) -> SourceWeights:
+        """Its weights under our names; see `weights_of`.
+
+        Raises:
+            CheckpointError: the file is damaged, of another layout, or its model cannot be told.
+        """
+        if path.suffix == ".safetensors":
+            raise CheckpointError(f"{path} has its configuration beside it; give {path.parent}")
+        return weights_of(read_official(path if path.is_file() else path / OFFICIAL_FILE), given)
+
+
 def weights_of(file: OfficialFile, given: Mapping[str, Any]) -> SourceWeights:
     """A file's tensors under our names, and the model that they are for.
 
@@ -173,16 +193,11 @@ def weights_of(file: OfficialFile, given: Mapping[str, Any]) -> SourceWeights:
         if len(encoders) == 1 and role == "target":
             notes.append(f"the file has one encoder, `{part}`; it is both context and target")
     tensors |= with_part("predictor", predictor)
-    return SourceWeights(
-        file.kind,
-        file.path,
-        config,
-        tensors,
-        tuple(ignored),
-        tuple(notes),
-        file.predictor if file.kind == "vjepa2_ac" else {},
-        {"patch_size": config.patch_size, **actions},
-    )
+    build = None
+    if file.kind == "vjepa2_ac":
+        actions = {"patch_size": config.patch_size, **actions}
+        build = partial(action_predictor, file.path, file.predictor, actions, config.encoder_dim)
+    return SourceWeights(file.kind, file.path, config, tensors, tuple(ignored), tuple(notes), build)
 
 
 def official_state(

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from nexus.checkpoints.architecture import blocks_in, ratio_of, shape_of
 from nexus.checkpoints.weights import compare
-from nexus.errors import CheckpointError
+from nexus.errors import CheckpointError, ConfigError
 from nexus.models.worlds.action_predictor import ActionPredictor, ActionPredictorConfig
 
 OURS = {
@@ -38,7 +38,7 @@ PUBLISHED = {ours: published for published, ours in OURS.items()}
 
 
 def action_predictor(
-    path: Path, state: Mapping[str, Tensor], given: Mapping[str, Any]
+    path: Path, state: Mapping[str, Tensor], given: Mapping[str, Any], encoder_dim: int
 ) -> ActionPredictor:
     """The predictor of a published file, loaded strictly, in eval mode.
 
@@ -46,16 +46,28 @@ def action_predictor(
         path: of the file, for messages.
         state: the file's `predictor`, without prefixes.
         given: settings that win over what the shapes tell, such as `heads`.
+        encoder_dim: width of the features that it has to read.
 
     Raises:
-        CheckpointError: the tensors are not those of an AC predictor.
-        ConfigError: an unknown setting, or one that does not go with the shapes.
+        CheckpointError: the tensors are not those of an AC predictor, or one of another width; an
+            unknown setting, or one that does not go with the shapes.
     """
     try:
         tensors = to_nexus(state)
         config = ac_config(state, **given)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{path} does not give an action-conditioned predictor that can be built: {error}\n"
+            "Settings that are wrong here can be given, for example "
+            "config={'action_predictor': {'heads': 8}}."
+        ) from error
+    if config.in_dim != encoder_dim:
+        raise CheckpointError(
+            f"{path}: the action-conditioned predictor is for features of width {config.in_dim}, "
+            f"the encoder's have {encoder_dim}"
+        )
     with torch.device("meta"):
         model = ActionPredictor(config)
     expected = model.state_dict()

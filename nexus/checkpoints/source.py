@@ -1,9 +1,9 @@
 """What a reader of published or exported weights hands over, whatever the file looked like."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +12,8 @@ from nexus.errors import CheckpointError, ConfigError
 from nexus.models.contract import Encoder
 from nexus.models.encoder import VideoEncoder
 from nexus.models.ssl import VJEPAConfig
+from nexus.models.worlds.action_predictor import ActionPredictor
+from nexus.registry import Registry
 
 SourceKind = Literal["vjepa2", "vjepa2_1", "vjepa2_ac", "huggingface", "nexus"]
 ROLES = ("context_encoder", "target_encoder")
@@ -32,10 +34,45 @@ class SourceWeights:
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What a user should know about these weights, a sentence each."""
-    action_predictor: Mapping[str, Tensor] = field(default_factory=dict)
-    """Of V-JEPA 2-AC, under the published names."""
-    action_settings: Mapping[str, Any] = field(default_factory=dict)
-    """What is known of that predictor beside its shapes."""
+    action_predictor: Callable[[], ActionPredictor] | None = None
+    """Of V-JEPA 2-AC: builds its predictor; raises CheckpointError if that cannot be done."""
+
+
+class Layout(Protocol):
+    """A way in which weights lie on a disk."""
+
+    def recognises(self, path: Path) -> bool:
+        """Whether this file or folder looks like one."""
+        ...
+
+    def read(self, path: Path, given: Mapping[str, Any]) -> SourceWeights:
+        """The weights under our names; `given` are settings that win over what the file says.
+
+        Raises:
+            CheckpointError: a file is missing or damaged, or its model cannot be built.
+        """
+        ...
+
+
+LAYOUTS = Registry(
+    "layout of weights",
+    {
+        "meta": "nexus.checkpoints.official:MetaLayout",
+        "transformers": "nexus.checkpoints.huggingface:TransformersLayout",
+        "nexus": "nexus.checkpoints.files:OwnLayout",
+    },
+)
+"""In the order in which they are tried; the last one takes whatever the others do not."""
+
+
+def read_source(path: Path, given: Mapping[str, Any]) -> SourceWeights:
+    """The weights of a file or folder, whichever of the known layouts it has.
+
+    Raises:
+        CheckpointError: it has none of them.
+    """
+    layouts: Iterable[Layout] = (LAYOUTS.build(name) for name in LAYOUTS.names)
+    return next(layout for layout in layouts if layout.recognises(path)).read(path, given)
 
 
 def checked_config(what: str | Path, settings: Mapping[str, Any]) -> VJEPAConfig:

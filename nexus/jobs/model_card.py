@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from nexus.checkpoints.load import LAYOUTS, Loaded
+from nexus.checkpoints.load import TITLES, Loaded
 from nexus.reports.tables import markdown_table
 from nexus.runs.folder import find_run
 from nexus.runs.read import RunFiles, read_run
@@ -49,7 +49,7 @@ def model_card(loaded: Loaded, conversion: Conversion) -> str:
         clip=conversion.clip,
         notes=[*loaded.notes, *conversion.notes],
         licence=licence_of(loaded.path),
-        layout=LAYOUTS[loaded.kind],
+        layout=TITLES[loaded.kind],
         revision=loaded.revision,
         config=loaded.model.config,
         report=loaded.report.explain(),

@@ -91,7 +91,7 @@ def test_at_the_published_width_a_missing_last_block_is_noticed() -> None:
     shapes = action_shapes(width=8, dim=1024, depth=2, hidden=8)
     state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     with pytest.raises(CheckpointError, match=r"(?s)ac.pt: .*blocks\.2\b"):
-        action_predictor(Path("ac.pt"), state, {})
+        action_predictor(Path("ac.pt"), state, {}, 8)
     assert ac_config(state, depth=2).depth == 2
 
 
