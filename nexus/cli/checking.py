@@ -39,6 +39,10 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if there is any problem.")
     ] = False,
+    reader: Annotated[
+        str | None,
+        typer.Option(help="What knows how the data lies on the disk: package.module:Class."),
+    ] = None,
     debug: terminal.Debug = False,
 ) -> None:
     """Look at every video before training: how many, how long, which are broken or odd.
@@ -49,7 +53,13 @@ def check(
     from nexus.data.index import user_index_dir
 
     with progress("reading videos") as report:
-        catalog = scan(data, index_dir=user_index_dir(), min_frames=min_frames, progress=report)
+        catalog = scan(
+            data,
+            index_dir=user_index_dir(),
+            min_frames=min_frames,
+            progress=report,
+            reader=reader,
+        )
     show(catalog, terminal.output())
     if json_file:
         # ASCII escapes keep file names that are not valid Unicode.
@@ -80,7 +90,7 @@ def show(catalog: "Catalog", out: Console) -> None:
     if any(record.split for record in catalog.records):
         summary.add_row("split", _tally(facts["splits"]))
     for column in sorted({name for record in catalog.records for name in record.labels}):
-        values = Counter(r.labels[column] for r in catalog.records if r.labels.get(column))
+        values = Counter(r.label_texts[column] for r in catalog.records if column in r.labels)
         summary.add_row(f"label {_plain(column)}", _plain(_tally(dict(values.most_common()))))
     out.print(summary)
     _show_problems(catalog, out)

@@ -129,17 +129,6 @@ def _draw_crop(
     return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
 
 
-def augment(
-    frames: UInt8[Tensor, "time height width 3"],
-    change: Augmentation,
-    size: tuple[int, int],
-    interpolation: Interpolation = "bilinear",
-) -> UInt8[Tensor, "3 time out_height out_width"]:
-    """Apply one draw to all frames of a clip: crop, resize to `size`, mirror, recolour."""
-    rows, columns = change.part
-    return recolour(show_part(frames[:, rows, columns], change, size, interpolation), change)
-
-
 def show_part(
     parts: UInt8[Tensor, "batch part_height part_width 3"],
     change: Augmentation,
@@ -159,15 +148,6 @@ def recolour(
     if change.changes_colour:
         images = _recolour(images, change)
     return images.transpose(0, 1)
-
-
-def center_view(
-    frames: UInt8[Tensor, "time height width 3"],
-    size: tuple[int, int],
-    interpolation: Interpolation = "bilinear",
-) -> UInt8[Tensor, "3 time out_height out_width"]:
-    """The evaluation view: resize until the pictures just cover `size`, keep the middle."""
-    return center_crop(frames, size, interpolation).permute(3, 0, 1, 2)
 
 
 def center_crop(

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +13,11 @@ from nexus.data.clips import ClipTooShortError, FrameTimes
 from nexus.data.index import InspectionIndex, signature
 from nexus.data.inspection import Facts, Inspection
 from nexus.data.inspection_pool import InspectionPool
+from nexus.data.labels import Label, Segment, label_text
 from nexus.data.pyav import PyAVDecoder
 from nexus.data.sources import Entry, find_entries
 from nexus.errors import DataError
+from nexus.registry import Choice
 
 _SAVE_EVERY = 500  # checks, so that an interrupted scan of a large folder is not lost
 
@@ -61,10 +63,11 @@ class VideoRecord:
         height, width: pixels, upright.
         codec: FFmpeg's name of it, or the pictures' extension.
         variable_frame_rate: whether frame intervals differ by more than rounding explains.
-        labels: what a list file says about it.
+        labels: what a list file says about all of it.
         split: "train", "validation" or "test", when a list file says so.
         start, end: the usable part in seconds after the first frame; None: from the start, to the
             end. `end` is also set for a file whose last frames do not decode.
+        segments: what happens when in the video, as a list says.
     """
 
     path: Path
@@ -77,14 +80,22 @@ class VideoRecord:
     width: int
     codec: str
     variable_frame_rate: bool
-    labels: dict[str, str]
+    labels: Mapping[str, Label]
     split: str | None = None
     start: float | None = None
     end: float | None = None
+    segments: tuple[Segment, ...] = ()
+
+    @property
+    def label_texts(self) -> dict[str, str]:
+        """Its labels as text."""
+        return {name: label_text(label) for name, label in self.labels.items()}
 
     def to_mapping(self) -> dict[str, Any]:
         """JSON-ready values."""
-        return {**vars(self), "path": str(self.path), "labels": dict(self.labels)}
+        segments = [vars(segment) for segment in self.segments]
+        changed = {"path": str(self.path), "labels": dict(self.labels), "segments": segments}
+        return {**vars(self), **changed}
 
 
 @dataclass(frozen=True)
@@ -118,21 +129,6 @@ class Catalog:
                 f"{self.source}: no videos in the split {split!r}; there are: {', '.join(known)}"
             )
         return replace(self, records=chosen)
-
-    def label_values(self, column: str) -> list[str]:
-        """The different values of a label, sorted.
-
-        Raises:
-            DataError: no record has this label; names the labels that there are.
-        """
-        values = {record.labels[column] for record in self.records if column in record.labels}
-        if not values:
-            known = sorted({name for record in self.records for name in record.labels})
-            raise DataError(
-                f"{self.source}: no video has a label {column!r}; "
-                f"labels: {', '.join(known) or 'none'}"
-            )
-        return sorted(values)
 
     def summary(self) -> dict[str, Any]:
         """Counts and distributions for a report; JSON-ready.
@@ -179,26 +175,29 @@ def scan(
     frames_fps: float = 10.0,
     progress: Callable[[int, int], None] | None = None,
     workers: int = 2,
+    reader: Choice | None = None,
 ) -> Catalog:
     """Find and check all videos of a source. A bad file becomes a `Problem`, never an error.
 
     Args:
         source: a folder (searched recursively without hidden files; a directory of pictures that
             are named alike but for a number is a video), a .csv/.tsv/.jsonl list
-            (column `path` or `video`, relative to the list; optional `split`, `start`, `end` in
-            seconds; every other column is a label), a video file, a directory of pictures, or
-            several of these.
+            (see `nexus.data.lists.ListReader`), a video file, a directory of pictures, or several
+            of these.
         index_dir: where check results are kept between scans; None: nowhere.
         min_frames: records with fewer frames are "too_short".
         frames_fps: frames a second of directories of pictures.
         progress: called with (files checked, files to check).
         workers: checking processes; 0 checks in this process.
+        reader: what knows how the source lies on the disk: a name of `READERS`, or one of your own
+            as `package.module:Class`; None chooses by what the source is.
 
     Raises:
+        ConfigError: there is no such reader.
         DataError: the source does not exist, cannot be read or names no video at all, or a list
             has rows that cannot be understood (named with their line numbers).
     """
-    entries = find_entries(source)
+    entries = find_entries(source, reader)
     inspections = _inspect_files(entries, InspectionIndex(index_dir), workers, progress)
     records: list[VideoRecord] = []
     problems: dict[Problem, None] = {}
@@ -268,6 +267,18 @@ def _record_of(entry: Entry, facts: Facts, frames_fps: float) -> tuple[VideoReco
         reason = f"the segment ends at {end:g} s, the video at {duration:.2f} s; cut there"
         notes.append(Problem(str(entry.path), "odd", reason, False))
         end = duration
+    segments = []
+    for segment in entry.segments:
+        if segment.end > duration + 1.5 / fps:
+            left = segment.start < duration
+            line = "" if entry.line is None else f"line {entry.line}: "
+            reason = (
+                f"{line}the segment {segment.label!r} from {segment.start:g} to {segment.end:g} s "
+                f"passes the video's end at {duration:.2f} s; {'cut there' if left else 'left out'}"
+            )
+            notes.append(Problem(str(entry.path), "odd", reason, False))
+            segment = replace(segment, end=duration) if left else None
+        segments += [segment] if segment else []
     stop = duration if end is None else min(end, duration)
     if end is None:
         end = facts.usable_until
@@ -286,6 +297,7 @@ def _record_of(entry: Entry, facts: Facts, frames_fps: float) -> tuple[VideoReco
         split=entry.split,
         start=start,
         end=end,
+        segments=tuple(segments),
     )
     return record, notes
 

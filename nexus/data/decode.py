@@ -15,7 +15,7 @@ from nexus.errors import DataError
 
 
 def decoder_for(record: VideoRecord, video: Decoder) -> Decoder:
-    """What reads this record: `video` for a file, a `FrameFolder` for a directory of pictures."""
+    """What reads this record: `video` for a file, a `FrameFolder` for pictures."""
     return FrameFolder(record.fps) if record.kind == "frames" else video
 
 

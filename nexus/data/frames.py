@@ -1,4 +1,4 @@
-"""A directory of pictures, read as a video with a given frame rate."""
+"""Pictures read as a video with a given frame rate: a directory of them, or a single one."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from nexus.data.container import naming
 from nexus.data.pictures import PictureView, collect, none_of
-from nexus.data.protocol import StreamInfo, frame_numbers
+from nexus.data.protocol import frame_numbers
 from nexus.errors import DataError
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
@@ -80,7 +80,7 @@ def read_picture(path: Path) -> np.ndarray:
 
 
 class FrameFolder:
-    """Reads directories of pictures; answers the `Decoder` protocol.
+    """Reads directories of pictures, and single ones; answers the `Decoder` protocol.
 
     Args:
         fps: frames a second at which the pictures are meant to be shown.
@@ -95,25 +95,6 @@ class FrameFolder:
         if not fps > 0:
             raise ValueError(f"fps: expected a positive number, got {fps!r}")
         self.fps = fps
-        self._listed: tuple[str, int, list[Path]] | None = None
-
-    def probe(self, path: str | Path) -> StreamInfo:
-        """What the folder holds; reads one picture's header.
-
-        Raises:
-            DataError: the folder cannot be read or holds no readable picture.
-        """
-        images = self._images(path)
-        height, width = picture_size(images[0])
-        return StreamInfo(
-            num_frames=len(images),
-            fps=self.fps,
-            duration=len(images) / self.fps,
-            height=height,
-            width=width,
-            codec=images[0].suffix.lower().lstrip("."),
-            pixel_format="rgb24",
-        )
 
     def timestamps(self, path: str | Path) -> np.ndarray:
         """float64 (frames,): picture `i` is shown at `i / fps` seconds.
@@ -146,13 +127,7 @@ class FrameFolder:
         return collect(_of_one_size([images[number] for number in needed]), place, view)
 
     def _images(self, path: str | Path) -> list[Path]:
-        try:
-            changed = Path(path).stat().st_mtime_ns
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-        if self._listed is None or self._listed[:2] != (str(path), changed):
-            self._listed = (str(path), changed, list_images(path))
-        images = self._listed[2]
+        images = [Path(path)] if Path(path).is_file() else list_images(path)
         if not images:
             raise DataError(f"{path}: holds no pictures ({', '.join(sorted(IMAGE_EXTENSIONS))})")
         return images

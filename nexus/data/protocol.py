@@ -1,6 +1,5 @@
-"""What every decoder answers, and what it says about a file."""
+"""What every decoder answers."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -8,21 +7,6 @@ import numpy as np
 
 from nexus.data.pictures import PictureView
 from nexus.errors import DataError
-
-
-@dataclass(frozen=True)
-class StreamInfo:
-    """One video as a viewer sees it: sizes in pixels after rotation, times in seconds."""
-
-    num_frames: int
-    fps: float
-    duration: float
-    height: int
-    width: int
-    codec: str
-    pixel_format: str
-    pixel_aspect: float = 1.0
-    variable_frame_rate: bool = False
 
 
 class Decoder(Protocol):

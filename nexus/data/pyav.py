@@ -28,7 +28,7 @@ from nexus.data.container import (
 )
 from nexus.data.orientation import Orientation
 from nexus.data.pictures import PictureView, collect, none_of
-from nexus.data.protocol import StreamInfo, frame_numbers
+from nexus.data.protocol import frame_numbers
 from nexus.data.timeline import Timeline, timeline_from_frames, timeline_from_packets
 from nexus.errors import DataError
 
@@ -58,30 +58,6 @@ class PyAVDecoder:
 
     def __reduce__(self):
         return PyAVDecoder, (self.threads,)
-
-    def probe(self, path: str | Path) -> StreamInfo:
-        """What the file holds; decodes one frame.
-
-        Raises:
-            DataError: the file cannot be opened, holds no video, or nothing in it decodes.
-        """
-        timeline = self.timeline(path)
-        with open_video(path, threads=self.threads) as video:
-            frame = next(good_frames(video), None)
-            if frame is None:
-                raise DataError(f"{path}: no frame decodes")
-            height, width = orientation_of(frame).size(frame.height, frame.width)
-            return StreamInfo(
-                num_frames=len(timeline),
-                fps=timeline.fps,
-                duration=timeline.duration,
-                height=height,
-                width=width,
-                codec=video.stream.codec_context.codec.canonical_name,
-                pixel_format=frame.format.name,
-                pixel_aspect=float(video.stream.sample_aspect_ratio or 1),
-                variable_frame_rate=timeline.variable_frame_rate,
-            )
 
     def timestamps(self, path: str | Path) -> np.ndarray:
         """float64 (frames,): when each frame is shown, seconds after the first, increasing.
@@ -121,8 +97,8 @@ class PyAVDecoder:
         with naming(path):
             numbers = frame_numbers(indices, len(timeline))
         if not numbers.size:
-            info = self.probe(path)
-            return none_of(info.height, info.width, view)
+            height, width = self.frames(path, np.zeros(1, np.int64)).shape[1:3]
+            return none_of(height, width, view)
         if key not in self._counted:
             try:
                 return self._decode(path, timeline, numbers, view)

@@ -1,17 +1,16 @@
-"""From what the user points at (folder, list file, paths) to single videos to look at."""
+"""From what the user points at to single videos to look at, by a reader for each sort of data."""
 
-import csv
-import json
-import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from nexus.data.frames import is_sequence, list_images
+from nexus.data.labels import Label, Segment
 from nexus.errors import DataError
+from nexus.registry import Choice, Registry
 
 # fmt: off
 VIDEO_EXTENSIONS = frozenset({
@@ -23,43 +22,88 @@ VIDEO_EXTENSIONS = frozenset({
 # fmt: on
 LIST_EXTENSIONS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
 
-_SPLITS = {
-    **dict.fromkeys(["train", "training"], "train"),
-    **dict.fromkeys(["validation", "val", "valid", "dev", "eval"], "validation"),
-    **dict.fromkeys(["test", "testing"], "test"),
-}
-_SHOWN_ERRORS = 10
-
 
 @dataclass(frozen=True)
 class Entry:
-    """One video to look at: an absolute path, its name within the source, what a list says."""
+    """One video to look at, or one segment of a video, and what is known of it.
+
+    `path`: absolute; `key`: its name within the source; `split`: train, validation or test;
+    `start`, `end`: the part that is used, in seconds; `line`: where in a list it stands.
+
+    Raises:
+        ValueError: an unknown split, a label of another kind, or a part that does not end after
+            its start.
+    """
 
     path: Path
     key: str
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: Mapping[str, Label] = field(default_factory=dict)
     split: str | None = None
     start: float | None = None
     end: float | None = None
+    segments: tuple[Segment, ...] = ()
+    line: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.split not in (None, "train", "validation", "test"):
+            raise ValueError(f"`split` is {self.split!r}; expected train, validation or test")
+        for name, label in self.labels.items():
+            if not isinstance(label, str | int | float | tuple):
+                raise ValueError(
+                    f"label {name!r} is {label!r}; expected text, a number or a tuple of numbers"
+                )
+        if self.end is not None and self.end <= (self.start or 0.0):
+            raise ValueError(
+                f"`end` ({self.end:g}) must be later than `start` ({self.start or 0:g})"
+            )
 
 
-def find_entries(source: str | Path | Sequence[str | Path]) -> list[Entry]:
+class Reader(Protocol):
+    """Knows how a data set lies on the disk."""
+
+    def entries(self, path: Path) -> Iterable[Entry]:
+        """Its videos, in a fixed order; nothing is opened yet.
+
+        Args:
+            path: absolute, and there.
+
+        Raises:
+            DataError: what lies there cannot be understood.
+        """
+        ...
+
+
+READERS = Registry(
+    "reader of a data set",
+    {
+        "folder": "nexus.data.sources:FolderReader",
+        "list": "nexus.data.lists:ListReader",
+        "file": "nexus.data.sources:FileReader",
+    },
+)
+
+
+def find_entries(
+    source: str | Path | Sequence[str | Path], reader: Choice | None = None
+) -> list[Entry]:
     """All candidates of a source, in a fixed order, with unique keys; nothing is opened yet.
 
     Args:
         source: a folder (searched recursively; directories of numbered pictures count as videos),
             a .csv/.tsv/.jsonl list, a video file, a directory of pictures, or several of these.
+        reader: a name of `READERS` or one of your own; None chooses by what the source is.
 
     Raises:
+        ConfigError: there is no such reader.
         DataError: the source does not exist, cannot be read or names no video; a list has rows
             that cannot be understood (named with their line numbers).
     """
     if isinstance(source, (str, Path)):
-        entries = _from_path(Path(source), "")
+        entries = _entries_of(Path(source), "", reader)
         what = str(source)
     else:
         what = f"the {len(source)} given paths"
-        entries = [entry for path in source for entry in _from_path(Path(path), str(path))]
+        entries = [one for path in source for one in _entries_of(Path(path), str(path), reader)]
     if not entries:
         raise DataError(
             f"{what}: no videos found; expected files ending in .mp4, .mov, .mkv, .avi, .webm, ... "
@@ -68,17 +112,39 @@ def find_entries(source: str | Path | Sequence[str | Path]) -> list[Entry]:
     return _with_unique_keys(entries)
 
 
-def _from_path(path: Path, prefix: str) -> list[Entry]:
+def _entries_of(path: Path, prefix: str, reader: Choice | None) -> list[Entry]:
     path = path.expanduser()
-    absolute = path.absolute()
-    if path.is_dir():
-        found = _walk(absolute, absolute, set())
-        return [replace(entry, key=f"{prefix}/{entry.key}") if prefix else entry for entry in found]
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    if path.suffix.lower() in LIST_EXTENSIONS:
-        return _from_list(absolute)
-    return [Entry(absolute, prefix or path.name)]
+    listed = path.suffix.lower() in LIST_EXTENSIONS and not path.is_dir()
+    sort = "folder" if path.is_dir() else "list" if listed else "file"
+    found: Reader = READERS.build(sort if reader is None else reader)
+    entries = list(found.entries(path.absolute()))
+    if prefix and sort == "folder":
+        return [replace(entry, key=f"{prefix}/{entry.key}") for entry in entries]
+    if prefix and sort == "file" and reader is None:
+        return [replace(entry, key=prefix) for entry in entries]
+    return entries
+
+
+class FileReader:
+    """Reads a video file, whatever its name ends in."""
+
+    def entries(self, path: Path) -> list[Entry]:
+        """The file."""
+        return [Entry(path, path.name)]
+
+
+class FolderReader:
+    """Reads a folder: all video files in it, and directories of numbered pictures."""
+
+    def entries(self, path: Path) -> Iterator[Entry]:
+        """What is found in it and in its folders, hidden ones left out.
+
+        Raises:
+            DataError: the folder cannot be read.
+        """
+        return _walk(path, path, set())
 
 
 def _walk(folder: Path, root: Path, seen: set[str]) -> Iterator[Entry]:
@@ -140,131 +206,3 @@ def _with_unique_keys(entries: Sequence[Entry]) -> list[Entry]:
 
 def _until(entry: Entry) -> str:
     return "" if entry.end is None else f"{entry.end:g}"
-
-
-def _from_list(path: Path) -> list[Entry]:
-    entries, errors = [], []
-    rows = (
-        _read_json_lines(path) if path.suffix.lower() in (".jsonl", ".ndjson") else _read_csv(path)
-    )
-    for line, row in rows:
-        try:
-            entries.append(_entry_of(row, path.parent))
-        except ValueError as error:
-            errors.append(f"line {line}: {error}")
-    if errors:
-        shown = errors[:_SHOWN_ERRORS]
-        if len(errors) > len(shown):
-            shown.append(f"... and {len(errors) - len(shown)} more")
-        raise DataError("\n  ".join([f"{path}: the list cannot be used:", *shown]))
-    return entries
-
-
-def _read_csv(path: Path) -> list[tuple[int, Mapping[str, Any] | str]]:
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    with _reading(path) as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        rows: list[tuple[int, Mapping[str, Any] | str]] = []
-        try:
-            header = [name.strip() for name in next(reader, [])]
-            if not {"path", "video"} & set(header):
-                raise DataError(
-                    f"{path}: line 1: no column `path` (or `video`); "
-                    f"the columns are {', '.join(header) or 'missing'}"
-                )
-            twice = [name for name, count in Counter(header).items() if count > 1]
-            if twice:
-                raise DataError(f"{path}: line 1: column `{twice[0]}` appears more than once")
-            for cells in reader:
-                if not any(cell.strip() for cell in cells):
-                    continue
-                if len(cells) == len(header):
-                    rows.append((reader.line_num, dict(zip(header, cells, strict=True))))
-                else:
-                    wrong = f"{len(cells)} columns, the first line has {len(header)}"
-                    rows.append((reader.line_num, wrong))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: line {reader.line_num}: {error}") from error
-    return rows
-
-
-def _read_json_lines(path: Path) -> list[tuple[int, Mapping[str, Any] | str]]:
-    rows: list[tuple[int, Mapping[str, Any] | str]] = []
-    with _reading(path) as file:
-        try:
-            lines = list(file)
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: not UTF-8 text ({error})") from error
-    for number, text in enumerate(lines, start=1):
-        if not text.strip():
-            continue
-        try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
-            row = f"not JSON ({error.msg} at column {error.colno})"
-        else:
-            if not isinstance(row, dict):
-                row = f'expected an object like {{"path": ...}}, got {type(row).__name__}'
-        rows.append((number, row))
-    return rows
-
-
-def _reading(path: Path):
-    try:
-        return path.open(encoding="utf-8-sig", newline="")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _entry_of(row: Mapping[str, Any] | str, folder: Path) -> Entry:
-    if isinstance(row, str):
-        raise ValueError(row)
-    columns = {str(name): value for name, value in row.items()}
-    column = "path" if "path" in columns else "video"
-    if column not in columns:
-        raise ValueError(f"no `path` (or `video`); it has {', '.join(columns) or 'nothing'}")
-    written = columns.pop(column)
-    if not isinstance(written, str) or not written.strip():
-        raise ValueError(f"`{column}` is empty" if not written else f"`{column}` is not text")
-    start, end = (_seconds(name, columns.pop(name, None)) for name in ("start", "end"))
-    if end is not None and end <= (start or 0.0):
-        raise ValueError(f"`end` ({end:g}) must be later than `start` ({start or 0:g})")
-    return Entry(
-        path=folder / Path(written.strip()).expanduser(),
-        key=Path(written.strip()).as_posix(),
-        split=_split(columns.pop("split", None)),
-        labels={name: text for name, value in columns.items() if (text := _label(value))},
-        start=start,
-        end=end,
-    )
-
-
-def _seconds(name: str, value: Any) -> float | None:
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return None
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise ValueError(f"`{name}` is {value!r}; expected seconds >= 0")
-    return seconds
-
-
-def _split(value: Any) -> str | None:
-    text = "" if value is None else str(value).strip().lower()
-    if not text:
-        return None
-    if text not in _SPLITS:
-        raise ValueError(f"`split` is {value!r}; expected train, validation or test")
-    return _SPLITS[text]
-
-
-def _label(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value.strip()
-    if isinstance(value, bool):
-        return str(value).lower()
-    return json.dumps(value, ensure_ascii=False)

@@ -3,12 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from nexus.data.catalog import Catalog, Problem, VideoRecord
-from nexus.data.frames import IMAGE_EXTENSIONS, picture_size, read_picture
-from nexus.data.pictures import PictureView, collect, none_of
-from nexus.data.protocol import StreamInfo, frame_numbers
+from nexus.data.frames import IMAGE_EXTENSIONS, picture_size
 from nexus.errors import DataError
 
 Source = str | Path | Sequence[str | Path]
@@ -43,7 +39,7 @@ def find_stills(source: Source) -> Catalog:
             VideoRecord(
                 path=path,
                 key=key,
-                kind="video",
+                kind="frames",
                 num_frames=1,
                 fps=1.0,
                 duration=0.0,
@@ -78,39 +74,3 @@ def _pictures(source: Source, several: bool) -> Iterator[tuple[Path, str]]:
 def _paths(source: Source) -> list[Path]:
     paths = [source] if isinstance(source, str | Path) else source
     return [Path(path).expanduser() for path in paths]
-
-
-class StillDecoder:
-    """Reads pictures as videos of one frame; answers the `Decoder` protocol."""
-
-    name = "still"
-
-    def probe(self, path: str | Path) -> StreamInfo:
-        """What the picture is.
-
-        Raises:
-            DataError: it cannot be read.
-        """
-        height, width = picture_size(Path(path))
-        return StreamInfo(1, 1.0, 0.0, height, width, Path(path).suffix, "rgb24")
-
-    def timestamps(self, path: str | Path) -> np.ndarray:
-        """One frame, at 0 seconds."""
-        return np.zeros(1)
-
-    def lost(self, path: str | Path) -> np.ndarray:
-        """Nothing."""
-        return np.zeros(0)
-
-    def frames(
-        self, path: str | Path, indices: np.ndarray, view: PictureView | None = None
-    ) -> np.ndarray:
-        """The picture, as often as it is asked for.
-
-        Raises:
-            DataError: it cannot be read.
-        """
-        picture, place = read_picture(Path(path)), frame_numbers(indices, 1)
-        if not place.size:
-            return none_of(picture.shape[0], picture.shape[1], view)
-        return collect([picture], place, view)

@@ -214,6 +214,6 @@ def relabelled(table: FeatureTable, source: ClipSource) -> FeatureTable:
     chosen = [by_key[key] for key in table.keys]
     return replace(
         table,
-        labels=tuple(dict(record.labels) for record in chosen),
+        labels=tuple(record.label_texts for record in chosen),
         splits=tuple(record.split or "" for record in chosen),
     )

@@ -66,7 +66,7 @@ class FeatureTable:
             features=features,
             keys=tuple(record.key for record in records),
             paths=tuple(str(record.path) for record in records),
-            labels=tuple(dict(record.labels) for record in records),
+            labels=tuple(record.label_texts for record in records),
             splits=tuple(record.split or "" for record in records),
             **columns,
         )

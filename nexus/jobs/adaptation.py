@@ -115,8 +115,9 @@ def prepare(
     baseline = out / "runs" / Arm().folder
     start, weights = start_of(init, baseline, resume=(baseline / "run.json").exists())
     assert weights is not None, "there are weights to start from"
-    frames = load_recipe(RECIPE, changes, weights=weights).frames_needed
-    catalog = read_videos(data, frames)
+    recipe = load_recipe(RECIPE, changes, weights=weights)
+    frames = recipe.frames_needed
+    catalog = read_videos(data, frames, recipe.data.reader)
     labelled = catalog if labels is None else read_videos(labels, frames)
     columns = label_columns(labelled, [label] if isinstance(label, str) else label)
     if not columns:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nexus.data.clip_spec import ClipSpec
-from nexus.data.stills import StillDecoder, find_stills, is_still
+from nexus.data.stills import find_stills, is_still
 from nexus.errors import DataError
 from nexus.features import embed as windows
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
@@ -97,7 +97,7 @@ def embed(
     with progress("embedding") as tick:
         written = windows.embed(
             opened.encoder,
-            replace(clips, decoder=StillDecoder()) if still else clips,
+            clips,
             out,
             overlap=overlap,
             config=config,

@@ -21,6 +21,7 @@ from nexus.data.processor import ClipProcessor
 from nexus.errors import DataError, VideoShapeError
 from nexus.jobs.console import progress
 from nexus.models.contract import Encoder, Role, SeenClips, SelfSupervisedModel, checked_role
+from nexus.registry import Choice
 from nexus.runs.folder import data_of, expanded, find_run, run_folder
 from nexus.training.environment import choose_device
 from nexus.training.recipe import Recipe, read_run_recipe
@@ -80,10 +81,12 @@ class OpenedEncoder:
         Raises:
             DataError: nothing is named, and the weights have no data of their own.
         """
-        if data is None and self.recipe is None:
-            raise DataError(f"{self.source} has no data of its own; name a list with labels")
         frames = self.recipe.frames_needed if self.recipe else 1
-        return read_videos(data_of(self.source) if data is None else data, frames)
+        if data is None and self.recipe is not None:
+            return read_videos(data_of(self.source), frames, self.recipe.data.reader)
+        if data is None:
+            raise DataError(f"{self.source} has no data of its own; name a list with labels")
+        return read_videos(data, frames)
 
     def reading(self, catalog: Catalog) -> ClipSource:
         """The clips of some videos."""
@@ -167,10 +170,14 @@ def clips_as_trained(trained: SeenClips) -> ClipSource:
     return ClipSource(spec.for_evaluation())
 
 
-def read_videos(data: str | Path | Sequence[str | Path], min_frames: int = 1) -> Catalog:
+def read_videos(
+    data: str | Path | Sequence[str | Path], min_frames: int = 1, reader: Choice | None = None
+) -> Catalog:
     """Scan videos with the user's index and a progress bar; see `nexus.data.catalog.scan`."""
     with progress("reading videos") as tick:
-        return scan(data, index_dir=user_index_dir(), min_frames=min_frames, progress=tick)
+        return scan(
+            data, index_dir=user_index_dir(), min_frames=min_frames, progress=tick, reader=reader
+        )
 
 
 def processor(

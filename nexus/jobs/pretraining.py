@@ -81,7 +81,7 @@ def pretrain(
     if data == TOY:
         data = toy_world(out / "toy", ToyConfig.from_mapping({}), seed=settings.training.seed)
         label = label or TOY_TASKS
-    catalog = read_videos(data, settings.frames_needed)
+    catalog = read_videos(data, settings.frames_needed, settings.data.reader)
     wanted = (label,) if isinstance(label, str) else label
     columns = label_columns(catalog, wanted)
     say_problems(catalog)

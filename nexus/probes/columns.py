@@ -38,7 +38,7 @@ def label_columns(catalog: Catalog, wanted: Sequence[str] | None = None) -> list
 def is_quantity(catalog: Catalog, column: str) -> bool:
     """Whether a label column is to be regressed: numbers of many different values, of which some
     are not whole or hardly any comes twice. Whole numbers that repeat are numbers of classes."""
-    labels = [record.labels.get(column, "") for record in catalog.records]
+    labels = [record.label_texts.get(column, "") for record in catalog.records]
     try:
         values = [float(label) for label in labels if label]
     except ValueError:

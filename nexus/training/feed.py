@@ -7,12 +7,13 @@ from typing import Any
 
 from nexus.data.catalog import Catalog
 from nexus.data.clip_source import ClipSource
-from nexus.data.failures import FailureLedger
+from nexus.data.labels import Label, label_text
 from nexus.data.loader import Batch, ClipLoader
 from nexus.digest import digest
 from nexus.runs.results import save_problems
 from nexus.runs.schema import DataInfo, ProblemRow
 from nexus.training.curriculum import ClipByBatch
+from nexus.training.failures import FailureLedger
 from nexus.training.recipe import Recipe
 
 
@@ -35,7 +36,7 @@ def describe_data(catalog: Catalog) -> DataInfo:
     labels: dict[str, Counter[str]] = {}
     for record in catalog.records:
         for column, value in record.labels.items():
-            labels.setdefault(column, Counter())[value] += 1
+            labels.setdefault(column, Counter())[_counted(value)] += 1
     return DataInfo(
         source=catalog.source,
         videos=len(catalog.records),
@@ -43,6 +44,11 @@ def describe_data(catalog: Catalog) -> DataInfo:
         labels={column: dict(sorted(counts.items())) for column, counts in labels.items()},
         fingerprint=_fingerprint(catalog),
     )
+
+
+def _counted(label: Label) -> str:
+    """What a label is counted as; hardly any vector comes twice."""
+    return f"vectors of {len(label)} numbers" if isinstance(label, tuple) else label_text(label)
 
 
 def _fingerprint(catalog: Catalog) -> str:

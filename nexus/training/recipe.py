@@ -19,6 +19,7 @@ from nexus.data.clip_spec import ClipSpec
 from nexus.errors import ConfigError
 from nexus.models.presets import expand_size
 from nexus.models.ssl import PixelConfig, VJEPAConfig, model_config
+from nexus.registry import Choice
 from nexus.runs.folder import RunDirectory
 from nexus.training.cpu import usable_cores
 from nexus.training.curriculum import Row, Stage, check_table, clip_at, stages_of
@@ -31,8 +32,11 @@ from nexus.training.step import Precision
 
 
 class DataConfig(Config):
-    """How clips are taken from the videos, changed and read."""
+    """How the videos are found, and clips taken from them, changed and read."""
 
+    reader: Choice | None = None
+    """What knows how the data lies on the disk: a name of `nexus.data.sources.READERS`, or one of
+    your own as `package.module:Class`; null: chosen by what the data is."""
     split: str | None = "train"
     """Which split is trained on, where the catalog has splits; null: everything."""
     clip: ClipSpec = ClipSpec()

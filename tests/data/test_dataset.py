@@ -10,11 +10,10 @@ import torch
 from fake_videos import FakeDecoder, fake_catalog, fake_pixels, fake_record
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.whole_clips import augment, center_view
 
 from nexus.data.augment import (
     AugmentConfig,
-    augment,
-    center_view,
     draw_augmentation,
     resize,
     to_gray,

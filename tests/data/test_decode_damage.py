@@ -180,4 +180,4 @@ def test_a_file_that_lost_its_streams_is_said_to_be_cut_short(tmp_path):
     content = path.read_bytes()
     cut.write_bytes(content[: len(content) * 2 // 3])
     with pytest.raises(DataError, match=r"cut\.mp4: no video stream; the file may have been cut"):
-        PyAVDecoder().probe(cut)
+        PyAVDecoder().timestamps(cut)

@@ -8,6 +8,7 @@ from odd_videos import draw_number, read_number
 from PIL import Image
 from watching import Corner
 
+from nexus.data.catalog import scan
 from nexus.data.decode import frames_at
 from nexus.data.frames import FrameFolder, is_sequence, list_images
 from nexus.errors import DataError
@@ -33,9 +34,9 @@ def test_pictures_are_frames_in_natural_order(tmp_path, extension):
     np.testing.assert_array_equal(reader.frames(folder, wanted), frames)
     assert frames.shape == (4, 48, 72, 3) and frames.dtype == np.uint8
     assert [read_number(frame) for frame in frames] == wanted.tolist()
-    info = reader.probe(folder)
-    assert (info.num_frames, info.fps, info.duration) == (12, 5, 2.4)
-    assert (info.height, info.width) == (48, 72)
+    [record] = scan(folder, frames_fps=5, workers=0).records
+    assert (record.num_frames, record.fps, record.duration) == (12, 5, 2.4)
+    assert (record.height, record.width) == (48, 72)
     assert reader.frames(folder, np.array([])).shape == (0, 48, 72, 3)
 
 
@@ -61,8 +62,8 @@ def test_exif_rotation_and_deep_grey(tmp_path):
     Image.fromarray(picture).save(tmp_path / "turned.png", exif=exif)
     frame = FrameFolder().frames(tmp_path, np.array([0]))[0]
     np.testing.assert_array_equal(frame, np.rot90(picture, -1))
-    info = FrameFolder().probe(tmp_path)
-    assert (info.height, info.width) == frame.shape[:2]
+    [record] = scan(tmp_path, workers=0).records
+    assert (record.height, record.width) == frame.shape[:2]
     (tmp_path / "turned.png").unlink()
     levels = np.linspace(0, 65535, 48 * 72).reshape(48, 72).astype(np.uint16)
     Image.fromarray(levels).save(tmp_path / "deep.png")
@@ -99,7 +100,7 @@ def test_what_is_wrong_is_named(tmp_path):
     with pytest.raises(DataError, match=r"frame_1\.png: not a readable picture"):
         reader.frames(folder, np.array([1]))
     with pytest.raises(DataError, match="holds no pictures"):
-        FrameFolder().probe(tmp_path)
+        FrameFolder().timestamps(tmp_path)
     with pytest.raises(DataError, match="gone"):
         FrameFolder().timestamps(tmp_path / "gone")
     with pytest.raises(DataError, match="gone"):

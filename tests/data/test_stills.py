@@ -7,7 +7,10 @@ import pytest
 from PIL import Image
 from watching import Corner
 
-from nexus.data.stills import StillDecoder, find_stills, is_still
+from nexus.data.decode import decoder_for
+from nexus.data.frames import FrameFolder
+from nexus.data.pyav import PyAVDecoder
+from nexus.data.stills import find_stills, is_still
 from nexus.errors import DataError
 
 
@@ -55,14 +58,14 @@ def test_which_sources_are_pictures(folder: Path) -> None:
 
 
 def test_the_picture_is_shown_as_often_as_it_is_asked_for(folder: Path) -> None:
-    decoder = StillDecoder()
+    decoder = FrameFolder(1.0)
     assert decoder.timestamps(folder / "b.png").tolist() == [0.0]
+    assert decoder_for(find_stills(folder).records[0], PyAVDecoder()).name == decoder.name
     frames = decoder.frames(folder / "inner/a.JPG", np.zeros(3, int))
     assert frames.shape == (3, 5, 6, 3) and np.ptp(frames, axis=0).max() == 0
     assert abs(int(frames.mean()) - 40) <= 1
     cut = decoder.frames(folder / "b.png", np.zeros(2, int), Corner(2, 6))
     assert cut.shape == (2, 2, 6, 3)
     assert decoder.frames(folder / "b.png", np.zeros(0)).shape == (0, 4, 6, 3)
-    assert decoder.probe(folder / "b.png").height == 4
     with pytest.raises(DataError, match="not a readable picture"):
         decoder.frames(folder / "broken.png", np.zeros(1, int))

@@ -9,8 +9,9 @@ import pytest
 import torch
 from feature_worlds import MemoryDecoder, memory_world, picture_frames, tiny_encoder
 from oracles.tiny import stir
+from oracles.whole_clips import center_view
 
-from nexus.data.augment import center_view, to_gray
+from nexus.data.augment import to_gray
 from nexus.data.batch import normalise
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec

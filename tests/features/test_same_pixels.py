@@ -10,9 +10,10 @@ from feature_worlds import tiny_encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd_videos import write_clip
+from oracles.whole_clips import center_view
 
 from nexus.checkpoints.probe_folder import EncoderIdentity, ProbeCard
-from nexus.data.augment import center_view, resize
+from nexus.data.augment import resize
 from nexus.data.catalog import Catalog, scan
 from nexus.data.clip_source import ClipSource
 from nexus.data.pyav import PyAVDecoder

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus.data.catalog import Problem
-from nexus.data.failures import FailureLedger
 from nexus.errors import DataError
+from nexus.training.failures import FailureLedger
 
 
 def bad(name: str, kind: str = "decode_failed", fatal: bool = True) -> Problem:

@@ -45,17 +45,7 @@ class FailureLedger:
         """Count problems; a file's repeated problem of one kind keeps its first reason."""
         for problem in problems:
             key = (stage, problem.path, problem.kind)
-            row = self._rows.setdefault(
-                key,
-                {
-                    "path": problem.path,
-                    "kind": problem.kind,
-                    "reason": problem.reason,
-                    "fatal": problem.fatal,
-                    "stage": stage,
-                    "count": 0,
-                },
-            )
+            row = self._rows.setdefault(key, {**problem.to_mapping(), "stage": stage, "count": 0})
             row["fatal"] = row["fatal"] or problem.fatal
             row["count"] += 1
 
