@@ -76,10 +76,9 @@ def licence_of(folder: Path) -> str | None:
 
 def _training(run: RunFiles) -> dict[str, Any]:
     """How a run was trained."""
-    info, source = run.info, run.info.data.source
-    sources = (source,) if isinstance(source, str) else source or ()
+    info = run.info
     return {
-        "data": ", ".join(map(_code, sources)) or None,
+        "data": ", ".join(map(_code, info.data.sources)) or None,
         "videos": info.data.videos,
         "steps": info.steps_done,
         "clips seen": info.clips_seen,

@@ -134,10 +134,9 @@ def smooth(y: np.ndarray, share: float = 0.04) -> np.ndarray:
     """A moving mean centred on each point, over `share` of the curve; NaNs are left out."""
     half = int(len(y) * share / 2)
     good = np.isfinite(y)
-    total = np.concatenate([[0.0], np.cumsum(np.where(good, y, 0.0))])
-    number = np.concatenate([[0], np.cumsum(good)])
-    index = np.arange(len(y))
-    low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(y))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = (total[high] - total[low]) / (number[high] - number[low])
-    return np.where(good, mean, np.nan)
+
+    def summed(values: np.ndarray) -> np.ndarray:
+        return np.convolve(values, np.ones(2 * half + 1))[half : half + len(y)]
+
+    total, number = summed(np.where(good, y, 0.0)), summed(good.astype(float))
+    return np.divide(total, number, out=np.full(len(y), np.nan), where=good)

@@ -1,11 +1,8 @@
 """Facts of a run as words: what ran on what data, how fast, on which machine."""
 
 import shlex
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
-
-import yaml
+from collections.abc import Mapping
+from datetime import datetime
 
 from nexus.reports import tables
 from nexus.runs.folder import how_to_continue
@@ -38,8 +35,7 @@ def lead(run: RunFiles) -> str:
     info = run.info
     said = {"": info.model.kind, "recipe ": info.recipe, "seed ": info.seed}
     said |= {"on ": info.device, "started ": _moment(info.started)}
-    named = {word: value for word, value in said.items() if isinstance(value, str | int)}
-    return " · ".join(f"{word}{value}" for word, value in named.items())
+    return " · ".join(f"{word}{value}" for word, value in said.items() if value is not None)
 
 
 def bad_files(run: RunFiles) -> str:
@@ -60,15 +56,14 @@ def machine(run: RunFiles) -> dict[str, str]:
     facts = {"device": info.device, "precision": info.precision, "threads": info.threads}
     facts |= {"seed": info.seed, "started": _moment(info.started), "ended": _moment(info.ended)}
     facts |= {name.replace("_", " "): value for name, value in info.environment.items()}
-    return {name: _plain(value) for name, value in facts.items() if value not in (None, "")}
+    return {name: str(value) for name, value in facts.items() if value not in (None, "")}
 
 
 def data_and_model(run: RunFiles) -> dict[str, str]:
     """What was trained on what, name to value; what the run does not say is left out."""
     data, model = run.info.data, run.info.model
-    source = data.source if isinstance(data.source, str) else ", ".join(data.source or ())
     facts = {
-        "source": source,
+        "source": ", ".join(data.sources),
         "videos": tables.count(data.videos),
         "total length": tables.duration(data.seconds),
     }
@@ -87,59 +82,40 @@ def data_and_model(run: RunFiles) -> dict[str, str]:
 
 def check_command(run: RunFiles) -> str:
     """How to look for bad files in the data of a run."""
-    source = run.info.data.source or "DATA"
-    return shlex.join(["nexus", "check", *([source] if isinstance(source, str) else source)])
+    return shlex.join(["nexus", "check", *(run.info.data.sources or ["DATA"])])
 
 
 def resume_command(run: RunFiles) -> str:
     """How to go on with a run; of a finished one this makes the pictures that are missing."""
-    command = run.info.command
-    if not command:
-        source = run.info.data.source if isinstance(run.info.data.source, str) else "DATA"
-        recipe, out = str(run.folder / "recipe.yaml"), str(run.folder)
-        return shlex.join(
-            ["nexus", "pretrain", source, "--recipe", recipe, "--out", out, "--resume"]
-        )
-    return how_to_continue(command.replace(" --no-report", ""))
+    if run.info.command:
+        return how_to_continue(run.info.command.replace(" --no-report", ""))
+    return _pretrain(run, "--out", str(run.folder), "--resume")
 
 
 def repeat_command(run: RunFiles) -> str:
     """How to make a run again from its recipe, where it does not say itself how it was made."""
+    init = ["--init", run.info.init.source] if run.info.init else []
+    return _pretrain(run, *init, "--out", "NEW_FOLDER")
+
+
+def _pretrain(run: RunFiles, *options: str) -> str:
     source = run.info.data.source if isinstance(run.info.data.source, str) else "DATA"
     recipe = str(run.folder / "recipe.yaml")
-    init = ["--init", run.info.init.source] if run.info.init else []
-    words = ["nexus", "pretrain", source, "--recipe", recipe, *init, "--out", "NEW_FOLDER"]
-    return shlex.join(words)
+    return shlex.join(["nexus", "pretrain", source, "--recipe", recipe, *options])
 
 
-def _labels(values: Any) -> str:
+def _labels(values: Mapping[str, int]) -> str:
     """Label values with the number of videos of each; of many values the first few."""
-    if isinstance(values, Mapping):
-        listed = [f"{name} ({number})" for name, number in values.items()]
-    elif isinstance(values, Sequence) and not isinstance(values, str):
-        listed = [str(value) for value in values]
-    else:
-        return str(values)
+    listed = [f"{name} ({number})" for name, number in values.items()]
     if len(listed) <= 24:
         return ", ".join(listed)
     return f"{tables.count(len(listed))} values: {', '.join(listed[:6])}, …"
 
 
-def _moment(value: str | float | None) -> str | None:
-    """A time as `2026-11-22 10:02 UTC`, from ISO text or seconds since 1970."""
-    if value is None:
-        return None
+def _moment(value: str | None) -> str | None:
+    """A time as `2026-11-22 10:02 UTC`, from ISO text."""
     try:
-        moment = datetime.fromtimestamp(float(value), UTC)
+        moment = datetime.fromisoformat(value or "")
     except ValueError:
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            return str(value)
+        return value
     return moment.strftime("%Y-%m-%d %H:%M %Z").strip()
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, Mapping | list):
-        return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True).strip()
-    return str(value)

@@ -8,15 +8,20 @@ from nexus.reports.plots import Chart, Curve, Picture, draw
 from nexus.reports.verdict import health_spans
 from nexus.runs.read import RunFiles
 
+
+def _both(meter: str) -> tuple[Curve, Curve]:
+    return (
+        Curve(f"context_{meter}", "context encoder"),
+        Curve(f"target_{meter}", "target encoder", canvas.ORANGE),
+    )
+
+
 CHARTS = (
     Chart(
         "spread",
         "Share of the features that depends on the clip",
         "share of the features’ size, %",
-        (
-            Curve("context_spread", "context encoder"),
-            Curve("target_spread", "target encoder", canvas.ORANGE),
-        ),
+        _both("spread"),
         "Near zero, every clip gets the same features.",
         percent=True,
         thresholds=(
@@ -37,10 +42,7 @@ CHARTS = (
         "rank",
         "Effective rank",
         "directions in use (RankMe)",
-        (
-            Curve("context_rank", "context encoder"),
-            Curve("target_rank", "target encoder", canvas.ORANGE),
-        ),
+        _both("rank"),
         "How many independent things the features say.",
         thresholds=(
             ("collapsed_rank", "collapsed below"),
@@ -51,10 +53,7 @@ CHARTS = (
         "std",
         "Spread of the features",
         "std per dimension (no unit)",
-        (
-            Curve("context_std", "context encoder"),
-            Curve("target_std", "target encoder", canvas.ORANGE),
-        ),
+        _both("std"),
         "Standard deviation of a dimension over clips.",
     ),
     Chart(

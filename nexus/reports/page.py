@@ -10,7 +10,7 @@ from nexus.atomic import write_text
 from nexus.reports import adaptation, facts, health, tables
 from nexus.reports.intervals import probe_pictures
 from nexus.reports.plots import LOSS, RATE, SCHEDULES, THROUGHPUT, Chart, Picture, draw, horizon
-from nexus.reports.strips import strips
+from nexus.reports.strips import films
 from nexus.reports.verdict import diagnosis, health_spans, verdict
 from nexus.reports.worth import horizon_words, main_arm
 from nexus.runs.read import RunFiles, read_run
@@ -18,16 +18,12 @@ from nexus.runs.results import as_table
 from nexus.runs.schema import ProbeTable
 
 _KINDS = {
-    "empty_file": "empty file",
     "unreadable": "not readable as video",
     "truncated": "cut short",
     "no_video_stream": "no picture in it",
-    "too_short": "too short",
-    "variable_frame_rate": "variable frame rate",
-    "odd": "odd",
-    "missing": "missing",
     "decode_failed": "failed while training",
 }
+"""Of bad files, where their names do not say it."""
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.PackageLoader("nexus.reports"),
     autoescape=True,
@@ -39,7 +35,7 @@ _ENVIRONMENT.filters.update(
     count=tables.count,
     duration=tables.duration,
     interval=tables.interval,
-    problem_kind=lambda kind: _KINDS.get(kind, kind),
+    problem_kind=lambda kind: _KINDS.get(kind, kind.replace("_", " ")),
     metric_title=tables.metric_title,
     run_state=adaptation.state,
     shown=tables.shown,
@@ -58,7 +54,7 @@ def write_report(run: str | Path, out: str | Path | None = None) -> Path:
     """
     files = read_run(run)
     out = files.folder / "report.html" if out is None else Path(out)
-    write_text(out, _render("report.html.j2", **_contents(files)))
+    write_text(out, _render("report.html.j2", **_contents(files), **_probe_parts(files.probes)))
     return out
 
 
@@ -98,13 +94,10 @@ def _render(template: str, **values: Any) -> str:
 
 
 def _contents(run: RunFiles) -> dict[str, Any]:
-    info, folder = run.info, str(run.folder)
     return {
-        "name": run.folder.resolve().name,
-        "folder": folder,
-        "lead": facts.lead(run),
-        "info": info,
-        "notes": run.notes,
+        "run": run,
+        "info": run.info,
+        "facts": facts,
         "answers": verdict(run),
         "loss": _drawn((LOSS, RATE), run),
         "health": health.pictures(run),
@@ -112,25 +105,13 @@ def _contents(run: RunFiles) -> dict[str, Any]:
         "alarms": health_spans(run.journal),
         "schedules": _drawn(SCHEDULES, run),
         "throughput": _drawn(THROUGHPUT, run),
-        "speed": facts.speed(run),
         "probe_pictures": probe_pictures(run.probes.rows) if run.probes else [],
         "horizon": run.horizon if run.horizon and run.horizon.rows else None,
         "horizon_picture": horizon(run.horizon) if run.horizon else None,
         "horizon_words": horizon_words(run.horizon) if run.horizon else "",
-        "strips": strips(run.colours) if run.colours else [],
-        "explained": run.colours.explained if run.colours else (),
+        "strips": films(run.colours) if run.colours else [],
         "adaptation": run.adaptation,
         "adaptation_words": adaptation.words(run.adaptation) if run.adaptation else "",
-        "problems": run.problems,
-        "bad_files": facts.bad_files(run),
-        "recipe": run.recipe,
-        "resume": facts.resume_command(run),
-        "probe_command": facts.probe_command(run),
-        "facts": facts.machine(run),
-        "data": facts.data_and_model(run),
-        "repeat_command": facts.repeat_command(run),
-        "check_command": facts.check_command(run),
-        **_probe_parts(run.probes),
     }
 
 

@@ -18,17 +18,6 @@ _BLEND = 0.6
 
 
 @dataclass(frozen=True)
-class Strip:
-    """Rows of pictures of one clip, column under column."""
-
-    name: str
-    rows: tuple["StripRow", ...]
-    width: int
-    height: int
-    columns: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class StripRow:
     """One row: what it shows, its pictures as data URIs, and what a listener hears instead."""
 
@@ -39,13 +28,26 @@ class StripRow:
 
 @dataclass(frozen=True)
 class Film:
-    """One clip as arrays: uint8 (columns, height, width, 3) for each of the three rows."""
+    """One clip as arrays: uint8 (columns, height, width, 3) for each of the three rows.
+
+    `columns` are the numbers of the frames.
+    """
 
     name: str
     frames: np.ndarray
     overlay: np.ndarray
     colours: np.ndarray
     columns: tuple[int, ...]
+
+    @property
+    def rows(self) -> tuple[StripRow, ...]:
+        """The same as images for the page."""
+        which = ", ".join(map(str, self.columns))
+        return (
+            _row("frames", self.frames, "JPEG", f"Frames {which} of {self.name}"),
+            _row("overlaid", self.overlay, "JPEG", "Feature colours laid over these frames"),
+            _row("features", self.colours, "PNG", "Feature colours of each patch of these frames"),
+        )
 
 
 def films(colours: PatchColours, clips: int = 3, columns: int = 8) -> list[Film]:
@@ -54,11 +56,6 @@ def films(colours: PatchColours, clips: int = 3, columns: int = 8) -> list[Film]
     The colours of a token time step stand under the frame in the middle of the frames it covers.
     """
     return [_film(colours, clip, columns) for clip in range(min(clips, len(colours.frames)))]
-
-
-def strips(colours: PatchColours, clips: int = 3) -> list[Strip]:
-    """The same as images for the page."""
-    return [_strip(film) for film in films(colours, clips)]
 
 
 def _film(colours: PatchColours, clip: int, columns: int) -> Film:
@@ -78,17 +75,6 @@ def _film(colours: PatchColours, clip: int, columns: int) -> Film:
     overlay = ((1 - _BLEND) * grey + _BLEND * soft).round().astype(np.uint8)
     name = colours.names[clip] if clip < len(colours.names) else f"clip {clip + 1}"
     return Film(name, seen, overlay, blocks, tuple(int(p) for p in places))
-
-
-def _strip(film: Film) -> Strip:
-    which = ", ".join(str(place) for place in film.columns)
-    rows = (
-        _row("frames", film.frames, "JPEG", f"Frames {which} of {film.name}"),
-        _row("overlaid", film.overlay, "JPEG", "Feature colours laid over these frames"),
-        _row("features", film.colours, "PNG", "Feature colours of each patch of these frames"),
-    )
-    height, width = film.frames.shape[1:3]
-    return Strip(film.name, rows, width, height, film.columns)
 
 
 def _row(label: str, images: np.ndarray, kind: str, alt: str) -> StripRow:

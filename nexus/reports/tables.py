@@ -127,9 +127,8 @@ def markdown_table(
     Raises:
         RunError: there are no (matching) rows or a row is not one.
     """
-    table = as_table(rows)
-    kept = table.rows if probe is None else [row for row in table.rows if row.probe == probe]
-    grid = grid_of(as_table({"rows": [row.model_dump() for row in kept]}).rows)
+    kept = [row for row in as_table(rows).rows if probe is None or row.probe == probe]
+    grid = grid_of(as_table(kept).rows)
     timed = any(grid.seconds(arm) for arm in grid.arms)
     lines = [["arm", *map(_heading, grid.columns), *(["training"] if timed else [])]]
     lines.append(["---", *["---:"] * (len(lines[0]) - 1)])

@@ -57,12 +57,10 @@ def _with_roles(rows: Sequence[Any], own: str | None) -> list[Any]:
 
 def _main_arm(arms: Sequence[str], own: str | None) -> str | None:
     """The arm that is the run itself: by its name, else the first that is no baseline's."""
-    for name in (*_OWN, *([own.lower()] if own else [])):
-        for arm in arms:
-            if arm.lower() == name:
-                return arm
-    words = (*_STARTS, "pixel")
-    return next((arm for arm in arms if not any(word in arm.lower() for word in words)), None)
+    names, words = ((own or "").lower(), *_OWN), (*_STARTS, "pixel")
+    named = (arm for name in names for arm in arms if arm.lower() == name)
+    others = (arm for arm in arms if not any(word in arm.lower() for word in words))
+    return next(named, next(others, None))
 
 
 def _role(arm: str, probe: Any, main: str | None) -> str:

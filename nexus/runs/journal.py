@@ -13,9 +13,6 @@ import numpy as np
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
 
-TIMING_FIELDS = ("seconds", "clips_per_second", "data_wait")
-"""Fields that measure the machine; everything else of a journal is the same in a repeated run."""
-
 
 @dataclass(frozen=True)
 class Journal:

@@ -75,8 +75,13 @@ class DataInfo(Row):
     source: str | tuple[str, ...] | None = None
     videos: int | None = None
     seconds: float | None = None
-    labels: Mapping[str, Any] = {}
+    labels: Mapping[str, Mapping[str, int]] = {}
     fingerprint: str | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The source as a list of one or more; empty where the run does not say."""
+        return (self.source,) if isinstance(self.source, str) else self.source or ()
 
 
 class ModelInfo(Row):
@@ -109,10 +114,10 @@ class RunInfo(Record):
 
     status: Status = "unknown"
     command: str | None = None
-    recipe: str | Mapping[str, Any] | None = None
+    recipe: str | None = None
     seed: int | None = None
-    started: str | float | None = None
-    ended: str | float | None = None
+    started: str | None = None
+    ended: str | None = None
     steps_done: int | None = None
     steps_total: int | None = None
     train_seconds: float | None = None
@@ -123,7 +128,7 @@ class RunInfo(Record):
     error: str | None = None
     resumed: tuple[str, ...] = ()
     health_thresholds: Mapping[str, float] = {}
-    environment: Mapping[str, Any] = {}
+    environment: Mapping[str, str | int | None] = {}
     data: DataInfo = DataInfo()
     model: ModelInfo = ModelInfo()
     init: InitInfo | None = None

@@ -1,4 +1,4 @@
-"""The drawing surface, the film strips and the README's picture, against slow oracles."""
+"""The drawing surface and the film strips, against slow oracles."""
 
 import re
 from html import unescape
@@ -10,18 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image
-from run_builder import Builder, moving_shapes, probe_rows
+from run_builder import moving_shapes, probe_rows
 
-from nexus.errors import RunError
 from nexus.models.ssl import VJEPAModel
 from nexus.models.ssl.collapse import DoctorConfig
 from nexus.reports import canvas
 from nexus.reports.health import CHARTS
 from nexus.reports.intervals import probe_pictures
-from nexus.reports.overview import save_overview
 from nexus.reports.plots import LOSS
-from nexus.reports.strips import HEIGHT, films, strips
+from nexus.reports.strips import HEIGHT, films
 from nexus.runs.colours import PatchColours
 from nexus.runs.results import as_table
 
@@ -130,26 +127,9 @@ def test_blocks_keep_the_colours_of_the_file() -> None:
 
 def test_strips_of_many_large_clips_stay_small() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (9, 32, 256, 320, 3), dtype=np.uint8)
-    made = strips(PatchColours(noise, noise[:, ::2, ::16, ::16]))
+    made = films(PatchColours(noise, noise[:, ::2, ::16, ::16]))
     assert len(made) == 3
     assert sum(len(uri) for strip in made for row in strip.rows for uri in row.images) < 2_000_000
-
-
-@pytest.mark.parametrize("parts", [("probes", "pca"), ("probes",), ("pca",)])
-def test_the_overview_is_a_picture_of_what_there_is(
-    build: Builder, tmp_path: Path, parts: tuple[str, ...]
-) -> None:
-    png = save_overview(build(parts=parts, journal=[]), tmp_path / "docs/overview.png", dpi=50)
-    with Image.open(png) as image:
-        assert image.format == "PNG"
-        pixels = np.asarray(image.convert("RGB"))
-    assert (pixels[0] == 255).all(), "white all around"
-    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
-
-
-def test_an_overview_of_nothing_is_an_error(build: Builder, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="nothing to draw"):
-        save_overview(build(parts=(), journal=[]), tmp_path / "x.png")
 
 
 def test_the_curves_and_limits_are_the_models_and_the_doctors() -> None:

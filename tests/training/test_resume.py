@@ -15,8 +15,11 @@ from rich.console import Console
 
 from nexus import atomic
 from nexus.checkpoints.weights import read_weights
-from nexus.runs.journal import TIMING_FIELDS, JournalWriter
+from nexus.runs.journal import JournalWriter
 from nexus.training.loop import train
+
+TIMING_FIELDS = ("seconds", "clips_per_second", "data_wait")
+"""Fields that measure the machine; everything else of a journal is the same in a repeated run."""
 
 STEPS = 20
 # As much state as a run can have: dropped paths and drawn masks (the global generator),

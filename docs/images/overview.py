@@ -1,5 +1,11 @@
-"""One picture of a run for a README: what the features see beside what they are worth."""
+"""The README's picture of a run: what the features see beside what they are worth.
 
+    python docs/images/overview.py demo/run docs/images/overview.png
+
+`save_overview` draws it with other clips or tasks.
+"""
+
+import sys
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -32,7 +38,7 @@ def save_overview(
     the probe table to draw, or how many of the first ones.
 
     Raises:
-        RunError: not a run directory, or a run with neither colours nor probes.
+        RunError: not a run directory, or a run with neither colours nor probes; or an unknown task.
     """
     files = read_run(run)
     strips = films(files.colours, clips, columns=6) if files.colours else []
@@ -41,6 +47,9 @@ def save_overview(
     if isinstance(tasks, int):
         names = names[:tasks]
     else:
+        known = [task for task, _ in names]
+        if unknown := [task for task in tasks if task not in known]:
+            raise RunError(f"{run} has no task {unknown[0]!r}; it has {', '.join(known)}")
         names = [name for task in tasks for name in names if name[0] == task]
     panels = [[row for row in rows if (row.task, row.metric) == name] for name in names]
     if not strips and not panels:
@@ -99,3 +108,7 @@ def _draw_panels(figure: Figure | SubFigure, panels: list[list[ProbeRow]]) -> No
         draw_intervals(axis, rows)
         axis.set_title(rows[0].task, weight="normal")
     legend_above(figure, axes[0])
+
+
+if __name__ == "__main__":
+    save_overview(*sys.argv[1:3])
