@@ -42,13 +42,12 @@ def markdown(sweep: Adaptation) -> str:
         scores = [
             tables.shown(row.validation.get(task), metric) for task, metric in sweep.metrics.items()
         ]
-        numbers = [_number(row.lr), "–" if row.ema_momentum is None else f"{row.ema_momentum:g}"]
+        numbers = [
+            tables.significant(row.lr),
+            "–" if row.ema_momentum is None else f"{row.ema_momentum:g}",
+        ]
         told = state(row).replace("|", "\\|")
-        rest = [_number(row.loss), told, tables.duration(row.train_seconds)]
+        rest = [tables.significant(row.loss), told, tables.duration(row.train_seconds)]
         lines.append([arm, *numbers, *scores, *rest])
     body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return f"{body}\n\n{words(sweep)}\n"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else tables.significant(value)

@@ -23,18 +23,10 @@ BLUE, ORANGE, GREEN, PURPLE = "#2b6cb0", "#c2570c", "#2f855a", "#805ad5"
 CARD = "#fefefe"  # the ground that a plot stands on
 GREY, WARN, BAD = "#8592a0", "#b7791f", "#c53030"
 _VARIABLES = {
-    INK: "--ink",
-    MUTED: "--muted",
-    GRID: "--grid",
-    BLUE: "--blue",
-    ORANGE: "--orange",
-    GREEN: "--green",
-    PURPLE: "--purple",
-    GREY: "--grey",
-    WARN: "--warn",
+    INK: "--ink", MUTED: "--muted", GRID: "--grid", BLUE: "--blue", ORANGE: "--orange",
+    GREEN: "--green", PURPLE: "--purple", CARD: "--card", GREY: "--grey", WARN: "--warn",
     BAD: "--bad",
-    CARD: "--card",
-}
+}  # fmt: skip
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "nexus",

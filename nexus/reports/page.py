@@ -39,7 +39,7 @@ _ENVIRONMENT.filters.update(
     metric_title=tables.metric_title,
     run_state=adaptation.state,
     shown=tables.shown,
-    significant=lambda value: "–" if value is None else tables.significant(value),
+    significant=tables.significant,
 )
 
 

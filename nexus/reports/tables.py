@@ -62,8 +62,10 @@ def count(value: float | None) -> str:
     return "–" if value is None else f"{round(value):,}".replace(",", "\u202f")
 
 
-def significant(value: float, digits: int = 3) -> str:
-    """A quantity with so many significant digits and no needless exponent."""
+def significant(value: float | None, digits: int = 3) -> str:
+    """A quantity with so many significant digits and no needless exponent; a dash for none."""
+    if value is None:
+        return "–"
     if value == 0 or not 1e-4 <= abs(value) < 1e6:
         return f"{value:.{digits - 1}e}" if value else "0"
     return f"{float(f'{value:.{digits}g}'):,.10g}".replace(",", "\u202f")
