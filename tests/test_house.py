@@ -31,6 +31,12 @@ def test_no_room_has_the_name_of_a_job():
     assert not rooms & set(nexus.__all__)
 
 
+def test_no_two_files_of_tests_have_one_name():
+    """pytest knows a file by its name alone, and would not begin."""
+    names = [path.name for path in ROOT.glob("tests/**/*.py") if path.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_files_import_only_from_lower_floors():
     linter = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True)

@@ -27,7 +27,8 @@ class ClipSource:
     above 1, clips spread evenly from the first to the last possible start; nothing is drawn at
     random, whatever `spec` says about training.
 
-    `decoder`, `cache` and `workers` change how fast clips arrive, never what is in them.
+    `decoder`, `cache`, `workers` and `keep_bytes` change how fast clips arrive, never what is in
+    them.
     """
 
     spec: ClipSpec
@@ -35,6 +36,7 @@ class ClipSource:
     decoder: Decoder = field(default_factory=PyAVDecoder)
     cache: CacheConfig = field(default_factory=CacheConfig)
     workers: int = 0
+    keep_bytes: int = KEEP_BYTES
     _kept: list[Batch] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
@@ -63,7 +65,7 @@ class ClipSource:
             return
         read: list[Batch] = []
         for batch in self._decoded(batch_size):
-            if self.nbytes <= KEEP_BYTES:
+            if self.nbytes <= self.keep_bytes:
                 read.append(batch)
             yield batch
         if not self._kept:  # nothing else went through meanwhile

@@ -8,7 +8,7 @@ from jaxtyping import Int64, UInt8
 
 # Parts shown at once. Fewer cost calls; more leave the processor's cache, and the C library gives
 # memory of megabytes back to the system each time, to be cleared and handed out again.
-_GATHERED_BYTES = 512 * 1024
+GATHERED_BYTES = 512 * 1024
 
 
 class PictureView(Protocol):
@@ -35,6 +35,8 @@ def collect(
     pictures: Iterable[UInt8[np.ndarray, "height width 3"]],
     place: Int64[np.ndarray, " times"],
     view: PictureView | None = None,
+    *,
+    gathered_bytes: int = GATHERED_BYTES,
 ) -> UInt8[np.ndarray, "times out_height out_width 3"]:
     """One array of pictures of one size: at each time, picture number `place`, seen through `view`.
 
@@ -45,11 +47,13 @@ def collect(
         pictures: each that is needed, once.
         place: at least one; all numbers from 0 to the largest occur.
         view: what is kept of each picture; None keeps all of it.
+        gathered_bytes: of the parts that are shown together.
     """
     count = int(place.max()) + 1
     kept: np.ndarray | None = None
     done = 0
-    for some in _shown(pictures, count, view) if view else (one[None] for one in pictures):
+    whole = (one[None] for one in pictures)
+    for some in _shown(pictures, count, view, gathered_bytes) if view else whole:
         if kept is None:
             kept = (view.room if view else fresh_room)(count, *some.shape[1:3])
         kept[done : done + len(some)] = some
@@ -59,7 +63,10 @@ def collect(
 
 
 def _shown(
-    pictures: Iterable[UInt8[np.ndarray, "height width 3"]], count: int, view: PictureView
+    pictures: Iterable[UInt8[np.ndarray, "height width 3"]],
+    count: int,
+    view: PictureView,
+    gathered_bytes: int,
 ) -> Iterator[UInt8[np.ndarray, "batch out_height out_width 3"]]:
     rows = columns = slice(0)
     gathered: np.ndarray | None = None
@@ -69,7 +76,7 @@ def _shown(
             rows, columns = view.part(*picture.shape[:2])
         part = picture[rows, columns]
         if number == 0:
-            some = max(1, min(count, _GATHERED_BYTES // max(1, part.nbytes)))
+            some = max(1, min(count, gathered_bytes // max(1, part.nbytes)))
             gathered = np.empty((some, *part.shape), np.uint8) if some > 1 else None
         if gathered is None:
             # Turned pictures have strides, and Pillow's a write lock, that torch does not take.

@@ -15,7 +15,7 @@ from nexus.data.pyav import PyAVDecoder
 from nexus.data.views import ReducedView, reduced
 from nexus.errors import DataError
 
-_CHUNK_BYTES = 128_000_000  # a long video is decoded for the cache in pieces of this size
+CHUNK_BYTES = 128_000_000  # a long video is decoded for the cache in pieces of this size
 _KNOWN_TIMES = 16384  # videos whose timestamps are remembered
 
 
@@ -91,11 +91,13 @@ class VideoReader:
             view = ReducedView(self._short_side, view)
         return decoder_for(record, self.decoder).frames(record.path, numbers, view)
 
-    def _decode_all(self, index: int) -> Iterator[UInt8[np.ndarray, "n height width 3"]]:
+    def _decode_all(
+        self, index: int, chunk_bytes: int = CHUNK_BYTES
+    ) -> Iterator[UInt8[np.ndarray, "n height width 3"]]:
         record = self.catalog.records[index]
         first, last = self.times(index).span(record.start, record.end)
         height, width = reduced(record.height, record.width, self._short_side)
-        step = max(16, _CHUNK_BYTES // (height * width * 3))
+        step = max(16, chunk_bytes // (height * width * 3))
         for start in range(first, last + 1, step):
             yield self._decode(index, np.arange(start, min(start + step, last + 1)))
 

@@ -84,6 +84,7 @@ def pixel_features(
     *,
     size: int = 16,
     batch_size: int = 32,
+    numbers: int = PIXEL_NUMBERS,
     cache_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> FeatureTable:
@@ -91,13 +92,13 @@ def pixel_features(
 
     Every frame counts; its pictures are averaged down to `size` x `size` (if they are larger), so
     a clip gives channels * frames * size * size features. Where all clips would give more than
-    `PIXEL_NUMBERS`, neighbouring frames are averaged too: down to `pixel_steps`.
+    `numbers`, neighbouring frames are averaged too: down to `pixel_steps`.
 
     Raises:
         DataError: not a single clip could be read.
     """
 
-    steps = pixel_steps(source, size)
+    steps = pixel_steps(source, size, numbers)
 
     def make(problems: dict[tuple[str, str], Problem]) -> Iterator[FeatureTable]:
         return _tables(
@@ -112,12 +113,12 @@ def pixel_features(
     return _kept(cache_dir, f"pixels {size} {steps}", source, make)
 
 
-def pixel_steps(source: ClipSource, size: int) -> int:
+def pixel_steps(source: ClipSource, size: int, numbers: int) -> int:
     """Time steps that the pixel features of a source have: its frames, or as many as keep all
-    clips within `PIXEL_NUMBERS` (one at the least)."""
+    clips within `numbers` (one at the least)."""
     height, width = (min(size, side) for side in source.spec.size)
     step = max(1, source.clip_count) * source.spec.channels * height * width
-    return max(1, min(source.spec.num_frames, PIXEL_NUMBERS // step))
+    return max(1, min(source.spec.num_frames, numbers // step))
 
 
 def shrink_pixels(

@@ -59,6 +59,7 @@ class WindowReader:
     overlap: float = 0.0
     still: bool = False
     """Pictures rather than videos: a window ends when it starts."""
+    chunk_bytes: int = CHUNK_BYTES
     planned: dict[int, int] = field(default_factory=dict)
     missing: list[Missing] = field(default_factory=list)
     unusable: list[Problem] = field(default_factory=list)
@@ -104,7 +105,7 @@ class WindowReader:
                 found = Windows(found.indices, found.starts, found.starts)
             self.planned[index] = len(found.starts)
             frame_bytes = spec.size[0] * spec.size[1] * 3
-            step = max(1, CHUNK_BYTES // (frame_bytes * spec.num_frames))
+            step = max(1, self.chunk_bytes // (frame_bytes * spec.num_frames))
             for first in range(0, len(found.starts), step):
                 part = found.part(first, first + step)
                 yield partial(self._read, reader, index, part)

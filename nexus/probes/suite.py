@@ -12,7 +12,7 @@ from nexus.data.catalog import Catalog, Problem
 from nexus.data.clip_source import ClipSource
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig, device_of, fitting_batch
-from nexus.features.extract import Progress, extract, pixel_features, pixel_steps
+from nexus.features.extract import PIXEL_NUMBERS, Progress, extract, pixel_features
 from nexus.features.table import FeatureTable
 from nexus.models.contract import Encoder
 from nexus.probes.attentive import attentive_probe
@@ -85,6 +85,7 @@ def measure_pixels(
     *,
     kinds: Sequence[str] = ("linear", "knn"),
     size: int = 16,
+    numbers: int = PIXEL_NUMBERS,
     cache_dir: str | Path | None = None,
 ) -> Measured:
     """The same for the pixels of the clips, averaged down to `size` x `size`: no encoder at all.
@@ -94,9 +95,9 @@ def measure_pixels(
     kinds = [kind for kind in kinds if kind != "attentive"]
     if not kinds:
         return Measured({}, ("raw pixels: not measured (they have no tokens to attend to)",))
-    pooled = pixel_features(source, size=size, cache_dir=cache_dir)
+    pooled = pixel_features(source, size=size, numbers=numbers, cache_dir=cache_dir)
     measured = _measure(source, pooled, None, columns, kinds, 1, False, "cpu")
-    frames, steps = source.spec.num_frames, pixel_steps(source, size)
+    frames, steps = source.spec.num_frames, pooled.grid[0]
     if steps == frames:
         return measured
     note = (

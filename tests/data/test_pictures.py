@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from watching import Corner
 
-from nexus.data import pictures as module
 from nexus.data.pictures import collect, none_of
 
 WIDE = 700  # a picture of 700 x 700 is too large to be gathered with others, in these tests
@@ -37,10 +36,8 @@ def test_what_is_kept_is_each_pictures_part_changed(count, sides, room, data):
     pictures = noise(count, *sides)
     expected = [pictures[number, :rows, :columns][::-1] // 2 for number in place]
     view = Corner(rows, columns, lambda parts: parts[:, ::-1] // 2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_GATHERED_BYTES", room)
-        kept = collect(iter(pictures), place, view)
-        np.testing.assert_array_equal(kept, np.stack(expected))
+    kept = collect(iter(pictures), place, view, gathered_bytes=room)
+    np.testing.assert_array_equal(kept, np.stack(expected))
     assert len(view.rooms) == 1
     assert (kept is view.rooms[0]) == (place.tolist() == list(range(count)))
     np.testing.assert_array_equal(np.stack(view.seen), pictures[:, :rows, :columns])
@@ -48,28 +45,23 @@ def test_what_is_kept_is_each_pictures_part_changed(count, sides, room, data):
     assert none_of(*sides, view).shape == (0, rows, columns, 3)
 
 
-@pytest.fixture
-def half_a_mebibyte(monkeypatch):
-    monkeypatch.setattr(module, "_GATHERED_BYTES", 2**19)
-
-
-def test_small_parts_are_shown_together_and_large_ones_alone(half_a_mebibyte):
+def test_small_parts_are_shown_together_and_large_ones_alone():
     shown: list[int] = []
 
     def count(parts: np.ndarray) -> np.ndarray:
         shown.append(len(parts))
         return parts[:, :2, :2]
 
-    # 100 x 100 x 3 bytes go into it 17 times.
-    collect(noise(40, 120, 110), np.arange(40), Corner(100, 100, count))
+    room = {"gathered_bytes": 2**19}  # 100 x 100 x 3 bytes go into it 17 times
+    collect(noise(40, 120, 110), np.arange(40), Corner(100, 100, count), **room)
     assert shown == [17, 17, 6]
     shown.clear()
-    collect(noise(3, WIDE, WIDE), np.arange(3), Corner(WIDE, WIDE, count))
+    collect(noise(3, WIDE, WIDE), np.arange(3), Corner(WIDE, WIDE, count), **room)
     assert shown == [1, 1, 1]
 
 
 @pytest.mark.parametrize("part", [4, WIDE])
-def test_only_one_picture_is_held_at_its_full_size(part, half_a_mebibyte):
+def test_only_one_picture_is_held_at_its_full_size(part):
     made: list[weakref.ref] = []
 
     def pictures():
@@ -80,7 +72,8 @@ def test_only_one_picture_is_held_at_its_full_size(part, half_a_mebibyte):
             yield picture
             del picture
 
-    kept = collect(pictures(), np.arange(6), Corner(part, part, lambda parts: parts[:, :2, :2]))
+    view = Corner(part, part, lambda parts: parts[:, :2, :2])
+    kept = collect(pictures(), np.arange(6), view, gathered_bytes=2**19)
     assert kept[:, 0, 0, 0].tolist() == list(range(6))
 
 
@@ -94,7 +87,6 @@ def test_what_a_view_does_to_a_picture_does_not_reach_the_caller():
         return parts
 
     for room in (1, 1000):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "_GATHERED_BYTES", room)
-            assert (collect(locked, np.arange(2), Corner(4, 4, overwrite)) == 7).all()
+        view = Corner(4, 4, overwrite)
+        assert (collect(locked, np.arange(2), view, gathered_bytes=room) == 7).all()
         np.testing.assert_array_equal(locked, before)

@@ -16,7 +16,6 @@ from nexus.data.batch import normalise
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import DataError
-from nexus.features import window_reader
 from nexus.features.embed import embed
 from nexus.features.encoding import FeatureConfig
 from nexus.features.table_files import load_table
@@ -113,16 +112,19 @@ def test_failures_are_named_and_take_only_themselves_along(tmp_path: Path) -> No
     assert (done.windows, done.files) == (4, 2)
 
 
-def test_long_videos_are_decoded_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+FIVE_WINDOWS = 5 * 4 * 16 * 16 * 3
+
+
+def test_long_videos_are_decoded_in_pieces(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [103])
-    out = tmp_path / "out.npz"
-    embed(tiny_encoder(), ClipSource(CLIP, catalog, decoder), out)
-    whole = load_table(out)
+    source = ClipSource(CLIP, catalog, decoder)
+    whole = list(WindowReader(source).windows(0))
     assert len(decoder.requests) == 1
-    monkeypatch.setattr(window_reader, "CHUNK_BYTES", 5 * 4 * 16 * 16 * 3)
-    embed(tiny_encoder(), ClipSource(CLIP, catalog, decoder), out)
+    parts = list(WindowReader(source, chunk_bytes=FIVE_WINDOWS).windows(0))
     assert len(decoder.requests) == 1 + 6 and max(n for _, n in decoder.requests[1:]) <= 20
-    np.testing.assert_allclose(load_table(out).features, whole.features, atol=1e-6)
+    for part, window in zip(parts, whole, strict=True):
+        assert (part.start, part.end) == (window.start, window.end)
+        assert torch.equal(part.video, window.video)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -143,9 +145,7 @@ def test_pictures_are_made_small_one_by_one_with_the_bits_of_whole_windows(
         assert torch.equal(window.video, to_gray(expected) if channels == 1 else expected)
 
 
-def test_large_pictures_are_counted_at_the_size_that_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_pictures_are_counted_at_the_size_that_is_kept(tmp_path: Path) -> None:
     class Watched(MemoryDecoder):
         def frames(self, path, indices, view=None):
             assert view is not None
@@ -155,9 +155,8 @@ def test_large_pictures_are_counted_at_the_size_that_is_kept(
 
     kept: list[tuple[int, ...]] = []
     catalog, _ = memory_world(tmp_path, [80], size=64)
-    monkeypatch.setattr(window_reader, "CHUNK_BYTES", 5 * 4 * 16 * 16 * 3)
     source = ClipSource(CLIP, catalog, Watched(catalog.records))
-    embed(tiny_encoder(), source, tmp_path / "out.npz")
+    assert len(list(WindowReader(source, chunk_bytes=FIVE_WINDOWS).windows(0))) == 20
     assert kept == [(20, 16, 16, 3)] * 4
 
 

@@ -194,13 +194,10 @@ CHANGES: dict[str, Callable] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_cache_is_not_fooled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
-) -> None:
-    monkeypatch.setattr("nexus.data.clip_source.KEEP_BYTES", 0)
+def test_the_cache_is_not_fooled(tmp_path: Path, change: str) -> None:
     catalog, decoder = memory_world(tmp_path, [8, 9])
     encoder, cache = tiny_encoder(), tmp_path / "cache"
-    source = ClipSource(CLIP, catalog, decoder)
+    source = ClipSource(CLIP, catalog, decoder, keep_bytes=0)
     extract(encoder, source, FeatureConfig(), cache_dir=cache)
     asked = len(decoder.requests)
     encoder, source, config = CHANGES[change](encoder, source)
@@ -270,7 +267,7 @@ def test_pixel_features_are_averaged_pixels(tmp_path: Path) -> None:
     assert tiny.features.shape == (2, 3 * 4 * 16 * 16)  # never enlarged
 
 
-def test_small_sources_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_sources_are_decoded_once(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [8, 9])
     source = ClipSource(CLIP, catalog, decoder)
     first = extract(tiny_encoder(), source, FeatureConfig())
@@ -281,8 +278,7 @@ def test_small_sources_are_decoded_once(tmp_path: Path, monkeypatch: pytest.Monk
     singly = extract(tiny_encoder(), source, FeatureConfig(batch_size=1))
     assert len(decoder.requests) == asked and singly.keys == first.keys
     np.testing.assert_allclose(first.features, singly.features, atol=1e-6)
-    monkeypatch.setattr("nexus.data.clip_source.KEEP_BYTES", source.nbytes - 1)
-    large = replace(source)
+    large = replace(source, keep_bytes=source.nbytes - 1)
     extract(tiny_encoder(), large, FeatureConfig())
     extract(tiny_encoder(), large, FeatureConfig())
     assert len(decoder.requests) == 3 * asked

@@ -137,19 +137,17 @@ def test_classes_that_cannot_be_learned_are_left_out_with_the_reason(tmp_path: P
         class_columns(catalog, "same")
 
 
-def test_many_long_clips_are_averaged_over_time_for_the_pixel_baseline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_long_clips_are_averaged_over_time_for_the_pixel_baseline(tmp_path: Path) -> None:
     _, source = world(tmp_path, [4] * 18, [f"c{number // 3 % 2}" for number in range(18)])
     whole = measure_pixels(source, ["class"], kinds=("knn",), size=8)
     assert not any("raw pixels" in note for note in whole.notes)
     full = pixel_features(source, size=8)
-    monkeypatch.setattr("nexus.features.extract.PIXEL_NUMBERS", 18 * 3 * 8 * 8 * 2 + 1)
-    halved = pixel_features(source, size=8, cache_dir=tmp_path / "kept")
-    assert halved.grid == (2, 8, 8) and halved.features.size <= 18 * 3 * 8 * 8 * 2 + 1
+    half = 18 * 3 * 8 * 8 * 2 + 1
+    halved = pixel_features(source, size=8, numbers=half, cache_dir=tmp_path / "kept")
+    assert halved.grid == (2, 8, 8) and halved.features.size <= half
     pairs = full.features.reshape(18, 3, 2, 2, 64).mean(axis=3).reshape(18, -1)
     np.testing.assert_allclose(halved.features, pairs, atol=1e-6)
-    measured = measure_pixels(source, ["class"], kinds=("knn",), size=8)
+    measured = measure_pixels(source, ["class"], kinds=("knn",), size=8, numbers=half)
     assert "the 4 frames of each clip are averaged over time to 2 steps" in measured.notes[-1]
-    monkeypatch.setattr("nexus.features.extract.PIXEL_NUMBERS", 1)
-    assert pixel_features(source, size=8, cache_dir=tmp_path / "kept").grid == (1, 8, 8)
+    kept = pixel_features(source, size=8, numbers=1, cache_dir=tmp_path / "kept")
+    assert kept.grid == (1, 8, 8)
