@@ -13,6 +13,7 @@ import nexus
 from nexus.data.catalog import scan
 from nexus.data.pyav import PyAVDecoder
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 # Facts of the files themselves, counted by a full decode.
 CLIPS = {"bikes.mp4": (640, 272, 250), "carphone_pristine.mp4": (176, 144, 120)}
 

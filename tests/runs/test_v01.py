@@ -14,6 +14,7 @@ from nexus.runs.read import read_run
 from nexus.runs.schema import ProbeTable
 
 V01 = Path(__file__).parents[1] / "assets/v0.1"
+pytestmark = pytest.mark.usefixtures("undrawn")
 ROLES = {
     ("vjepa", "linear"): "trained",
     ("vjepa", "knn"): "trained",
