@@ -2,21 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy import ndarray
 
 from nexus.data.catalog import Catalog, VideoRecord
 from nexus.data.pictures import PictureView, collect
 from nexus.errors import DataError
-from nexus.features.table import FeatureTable
+from nexus.features.table import FeatureTable, as_objects
 from nexus.models.encoder import EncoderConfig, VideoEncoder
 
 
 def make_table(
     features: ndarray,
-    labels: Sequence[str],
+    labels: Sequence[Any],
     splits: Sequence[str] | None = None,
     *,
     keys: Sequence[str] | None = None,
@@ -26,14 +28,17 @@ def make_table(
     """A table around given features; an empty label means that the clip has none."""
     count = len(features)
     keys = keys or [f"clip{number:05d}.mp4" for number in range(count)]
+    columns = {
+        "key": as_objects(keys),
+        "path": as_objects(paths or keys),
+        "split": as_objects(splits or [""] * count),
+        "start": np.zeros(count),
+        "end": np.ones(count),
+        f"label_{column}": as_objects(None if label == "" else label for label in labels),
+    }
     return FeatureTable(
         features=features,
-        keys=tuple(keys),
-        paths=tuple(paths or keys),
-        labels=tuple({column: label} if label else {} for label in labels),
-        splits=tuple(splits or [""] * count),
-        starts=np.zeros(count),
-        ends=np.ones(count),
+        rows=pd.DataFrame(columns),
         pooling="tokens" if features.ndim == 3 else "mean",
         grid=(1, 1, features.shape[1]) if features.ndim == 3 else (1, 1, 1),
     )

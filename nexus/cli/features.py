@@ -28,7 +28,7 @@ def embed(
     ],
     *,
     out: Annotated[
-        Path, typer.Option(help="The file to write: .parquet or .npz.", show_default=False)
+        Path, typer.Option(help="The file to write: .arrow or .parquet.", show_default=False)
     ],
     num_frames: options.Frames = None,
     fps: options.Fps = None,
@@ -43,7 +43,7 @@ def embed(
     pooling: Annotated[
         Pooling,
         typer.Option(
-            help="One vector a clip; one a time step, in a row; every token (.npz); or the vector "
+            help="One vector a clip; one a time step, in a row; every token; or the vector "
             "that a trained probe pools."
         ),
     ] = Pooling.mean,

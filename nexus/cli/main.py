@@ -150,7 +150,7 @@ def _build() -> typer.Typer:
         features.embed,
         OWN,
         "nexus embed runs/first videos/ --out features.parquet",
-        "nexus embed runs/first videos/ --out tokens.npz --pooling tokens --fps 8 --overlap 0.5",
+        "nexus embed runs/first videos/ --out tokens.arrow --pooling tokens --fps 8 --overlap 0.5",
         "nexus embed vitl.pt videos/ --out layers.parquet --frames 16 --layers 5,11,17,23",
         "nexus embed vitl.pt picture.jpg --out picture.parquet",
     )

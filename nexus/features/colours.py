@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
+from sklearn.decomposition import PCA
 from torch import Tensor
 
 from nexus.features.encoding import FeatureConfig, encode, frozen
@@ -49,17 +50,14 @@ def principal_components(
     An axis points the way that makes its largest entry positive (of equals the first), so that
     reruns agree. With fewer dimensions than components the last ones are zero.
     """
+    # Centred here as well: scikit-learn takes the mean off the covariance, where digits are lost.
     centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
-    variances, axes = np.linalg.eigh(centred.T @ centred)
-    order = np.argsort(variances)[::-1][:components]
-    variances, axes = np.maximum(variances, 0.0), axes[:, order]
-    largest = np.abs(axes).argmax(axis=0)
-    axes = axes * np.sign(axes[largest, np.arange(axes.shape[1])])
-    projected = np.zeros((len(features), components))
-    projected[:, : axes.shape[1]] = centred @ axes
-    explained = np.zeros(components)
-    if variances.sum() > 0:
-        explained[: axes.shape[1]] = variances[order] / variances.sum()
+    count = min(components, *features.shape)
+    pca = PCA(count, svd_solver="covariance_eigh")
+    projected, explained = np.zeros((len(features), components)), np.zeros(components)
+    with np.errstate(invalid="ignore"):  # shares of no variance at all
+        projected[:, :count] = pca.fit_transform(centred)
+    explained[:count] = np.nan_to_num(pca.explained_variance_ratio_)
     return projected, explained
 
 

@@ -1,17 +1,16 @@
-"""Features of whole videos in sliding windows, with timestamps, written to Parquet or npz."""
+"""Features of whole videos in sliding windows, with timestamps, written to Arrow or Parquet."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from nexus.data.catalog import Problem
 from nexus.data.clip_source import ClipSource
 from nexus.features.encoding import FeatureConfig, encode, frozen
 from nexus.features.extract import Progress
-from nexus.features.table import FeatureTable, nothing_read
+from nexus.features.table import FeatureTable, clip_rows, nothing_read
 from nexus.features.table_files import check_ending, write_tables
 from nexus.features.window_reader import WindowReader, batched
 from nexus.models.contract import Encoder
@@ -44,8 +43,8 @@ def embed(
 
     Args:
         source: the videos, and how windows are cut from them and shown.
-        out: a `.parquet` or (the only one for `tokens` pooling) `.npz` file, written as it goes,
-            for any amount of video. `load_table` reads both.
+        out: an `.arrow` file, which `load_table` maps, or a `.parquet` one for other tools; written
+            as it goes, for any amount of video.
         overlap: share of a window that the next one covers again.
         num_workers: threads that decode while the encoder works; 0 decodes in between.
         still: the records are pictures, each shown as often as a window has frames.
@@ -61,7 +60,7 @@ def embed(
         ValueError: an overlap outside 0 to below 1.
     """
     out, config = Path(out), config or FeatureConfig()
-    check_ending(out, config.pooling)
+    check_ending(out)
     catalog, reader = source.catalog, WindowReader(source, overlap, still)
     files: set[int] = set()
 
@@ -72,12 +71,12 @@ def embed(
             files.update(item.record for item in batch)
             if progress is not None:
                 progress(batch[-1].record + 1, len(catalog.records))
-            chosen = [catalog.records[item.record] for item in batch]
-            yield FeatureTable.of_records(
-                features,
-                chosen,
-                starts=np.array([item.start for item in batch]),
-                ends=np.array([item.end for item in batch]),
+            rows = known.iloc[[item.record for item in batch]]
+            yield FeatureTable(
+                features=features,
+                rows=rows.assign(
+                    start=[item.start for item in batch], end=[item.end for item in batch]
+                ),
                 pooling=config.pooling,
                 grid=(grid.time, grid.height, grid.width),
                 layers=config.layers,
@@ -85,7 +84,7 @@ def embed(
         if not files:
             raise nothing_read(f"no window of {catalog.source} could be read", reader.problems())
 
-    columns = sorted({name for record in catalog.records for name in record.labels})
+    known = clip_rows(catalog.records)
     with frozen(encoder):
-        count = write_tables(out, tables(), reader.problems, columns)
+        count = write_tables(out, tables(), reader.problems, known)
     return Embedded(out, count, len(files), reader.problems())

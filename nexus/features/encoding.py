@@ -16,10 +16,11 @@ from nexus.config import Config
 from nexus.data.batch import normalise
 from nexus.digest import digest
 from nexus.errors import DataError, NexusError
+from nexus.features.table import layers_as_tokens
 from nexus.models.contract import Encoder, Module
 from nexus.models.heads import AttentiveHead
 from nexus.nn.grid import Grid
-from nexus.training.cpu import tune
+from nexus.training.cpu import plain_type, tune
 
 TOKENS_AT_ONCE = 65_536
 """Tokens that an encoder is shown at a time, or those of one clip if it has more: what it holds
@@ -73,7 +74,7 @@ def encode(
     tokens, grid = encode_tokens(encoder, video, config)
     if config.pooling == "attentive":
         assert head is not None
-        pooled = head.pooled(probe_tokens(tokens, len(config.layers)))
+        pooled = head.pooled(layers_as_tokens(tokens, len(config.layers)))
     else:
         pooled = pool(tokens, grid, config.pooling)
     return pooled.cpu().numpy(), grid
@@ -121,18 +122,6 @@ def _spread_layers(depth: int) -> list[int]:
     return sorted({depth * quarter // 4 - 1 for quarter in range(1, 5)} - {-1})
 
 
-def probe_tokens(
-    tokens: Float[Tensor, "batch tokens wide"], layers: int
-) -> Float[Tensor, "batch more dim"]:
-    """Layers that stand side by side in each token become tokens one after the other.
-
-    So do the published probes read several layers (Diving48: four).
-    """
-    if layers == 1:
-        return tokens
-    return tokens.unflatten(-1, (layers, -1)).transpose(1, 2).flatten(1, 2)
-
-
 def pool(
     tokens: Float[Tensor, "batch tokens dim"], grid: Grid, pooling: TokenPooling
 ) -> Float[Tensor, "batch *features"]:
@@ -143,7 +132,7 @@ def pool(
         return tokens.mean(dim=1)
     if pooling == "mean_time":
         return tokens.unflatten(1, (grid.time, grid.places)).mean(dim=2).flatten(1)
-    raise ValueError("attentive pooling takes a trained probe")
+    raise ValueError(f"{pooling} pooling takes a trained probe")
 
 
 def fitting_batch(encoder: Encoder, num_frames: int, sides: tuple[int, int]) -> int:
@@ -164,7 +153,7 @@ def encoder_digest(encoder: Module) -> str:
     heads, say.
     """
     settings = [
-        f"{name} {type(module).__qualname__} {key} {value!r}"
+        f"{name} {plain_type(module).__qualname__} {key} {value!r}"
         for name, module in encoder.named_modules()
         for key, value in sorted(vars(module).items())
         if isinstance(value, int | float | str | tuple | Config) and key not in _PASSING

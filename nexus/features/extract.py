@@ -16,7 +16,13 @@ from nexus.data.clip_source import ClipSource
 from nexus.digest import digest
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig, encode, encoder_digest, frozen
-from nexus.features.table import FeatureTable, Pooling, concatenate, nothing_read
+from nexus.features.table import (
+    FeatureTable,
+    Pooling,
+    clip_rows,
+    concatenate,
+    nothing_read,
+)
 from nexus.features.table_files import load_table, write_tables
 from nexus.models.contract import Encoder
 
@@ -143,6 +149,7 @@ def _tables(
 ) -> Iterator[FeatureTable]:
     """A table a batch; what fails is put into `problems`."""
     records, total, seen, found_any = source.catalog.records, source.clip_count, 0, False
+    known = clip_rows(records)
     for batch in source.batches(batch_size):
         seen += len(batch.video) + len(batch.failures)
         for problem in batch.failures:
@@ -153,12 +160,10 @@ def _tables(
             continue
         found_any = True
         features, grid = featurise(batch.video)
-        chosen = [records[row] for row in batch.record_index.tolist()]
-        yield FeatureTable.of_records(
-            features,
-            chosen,
-            starts=batch.times[:, 0].numpy(),
-            ends=batch.ends.numpy(),
+        rows = known.iloc[batch.record_index.tolist()]
+        yield FeatureTable(
+            features=features,
+            rows=rows.assign(start=batch.times[:, 0].numpy(), end=batch.ends.numpy()),
             pooling=pooling,
             grid=grid,
             layers=layers,
@@ -184,17 +189,19 @@ def _kept(
     path = cache_file(folder, what, source)
     if path.exists():
         try:
-            return relabelled(load_table(path), source)
+            return _relabelled(load_table(path), source)
         except DataError as error:
             _log.warning("%s; the features are computed again", error)
-    write_tables(path, make(problems), lambda: tuple(problems.values()), ())
-    return load_table(path)
+    known = clip_rows(source.catalog.records)
+    tables = (_numbered(table) for table in make(problems))
+    write_tables(path, tables, lambda: tuple(problems.values()), known)
+    return _relabelled(load_table(path), source)
 
 
 def cache_file(folder: str | Path, what: str, source: ClipSource) -> Path:
     """Where the features of a source are kept; `what` says which features."""
-    name = digest(f"2 {what} {source.identity()}")[:32]
-    return Path(folder) / f"{name}.npz"
+    name = digest(f"3 {what} {source.identity()}")[:32]
+    return Path(folder) / f"{name}.arrow"
 
 
 def identity_of(encoder: Encoder, config: FeatureConfig) -> str:
@@ -203,18 +210,13 @@ def identity_of(encoder: Encoder, config: FeatureConfig) -> str:
     return f"{encoder_digest(encoder)} {config.pooling} {config.precision} {layers}"
 
 
-def relabelled(table: FeatureTable, source: ClipSource) -> FeatureTable:
-    """The same features with the labels and splits of a source that has the same records.
+def _numbered(table: FeatureTable) -> FeatureTable:
+    """Keys become the numbers of the records: a name that is not UTF-8 would not come back."""
+    return replace(table, rows=table.rows.assign(key=table.rows.index.map(str)))
 
-    Raises:
-        DataError: a row's record is not in the source.
-    """
-    by_key = {record.key: record for record in source.catalog.records}
-    if missing := [key for key in table.keys if key not in by_key]:
-        raise DataError(f"the features of {missing[0]} have no record in {source.catalog.source}")
-    chosen = [by_key[key] for key in table.keys]
-    return replace(
-        table,
-        labels=tuple(record.label_texts for record in chosen),
-        splits=tuple(record.split or "" for record in chosen),
-    )
+
+def _relabelled(table: FeatureTable, source: ClipSource) -> FeatureTable:
+    """The same features with what the source at hand, which has the same records, knows of them."""
+    known = clip_rows(source.catalog.records).iloc[table.rows["key"].astype(int)]
+    times = {name: table.rows[name].to_numpy() for name in ("start", "end")}
+    return replace(table, rows=known.assign(**times).reset_index(drop=True))

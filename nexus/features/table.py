@@ -1,12 +1,15 @@
 """A table of frozen features: one row a clip, with what is known about the clip."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Int
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
 from numpy import ndarray
+from torch import Tensor
 
 from nexus.data.catalog import Problem, VideoRecord
 from nexus.errors import DataError
@@ -20,28 +23,53 @@ Pooling = Literal["mean", "mean_time", "tokens", "attentive", "pixels"]
 - `attentive`: the vector that a trained attentive probe pools, `(dim,)`.
 - `pixels`: not tokens at all but downsampled pixels, `(features,)`: the baseline.
 """
+LABEL = "label_"
+"""What the names of label columns begin with."""
+ROWS_AT_ONCE = 64
 
 
-@dataclass(frozen=True)
+class PiecewiseRows:
+    """The rows of several arrays, one after the other, as if they were one.
+
+    The arrays may be mapped from a file: only the rows that are asked for are read.
+    """
+
+    def __init__(self, pieces: Sequence[ndarray]) -> None:
+        self.pieces = list(pieces)
+        self.firsts = np.cumsum([0, *(len(piece) for piece in pieces)])
+        self.dtype = pieces[0].dtype
+        self.shape = (int(self.firsts[-1]), *pieces[0].shape[1:])
+        self.ndim = len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def __getitem__(self, rows: Any) -> ndarray:
+        """A copy of some rows: a number, a slice, numbers, or a mask."""
+        numbers = np.arange(len(self))[rows]
+        out = np.empty((*numbers.shape, *self.shape[1:]), self.dtype)
+        piece = np.searchsorted(self.firsts, numbers, side="right") - 1
+        for place in np.ndindex(numbers.shape):
+            at = piece[place]
+            out[place] = self.pieces[int(at)][int(numbers[place] - self.firsts[at])]
+        return out
+
+
+@dataclass(frozen=True, eq=False)
 class FeatureTable:
     """Features of N clips.
 
-    `features`: `(N, D)` float32, or `(N, tokens, dim)` float16 under `tokens` pooling. `keys` name
-    the catalog records, `paths` their files, `labels` their label columns, `splits` train,
-    validation, test or "" for none; `starts` and `ends` are the clip's bounds in seconds, float64.
-    `grid` is the token grid (time, height, width). `layers` are the blocks whose features stand
-    side by side in `dim`; -1 is the last. `problems` are the files that are not here.
-
-    Tokens that come from a file are mapped, not read: only the rows that are asked for are.
+    `features`: `(N, D)` float32, or `(N, tokens, dim)` float16 under `tokens` pooling. `rows`: what
+    is known about each clip, as `clip_rows` has it. `grid` is the token grid (time, height, width).
+    `layers` are the blocks whose features stand side by side in `dim`; -1 is the last. `problems`
+    are the files that are not here.
     """
 
-    features: ndarray
-    keys: tuple[str, ...]
-    paths: tuple[str, ...]
-    labels: tuple[Mapping[str, str], ...]
-    splits: tuple[str, ...]
-    starts: ndarray
-    ends: ndarray
+    features: ndarray | PiecewiseRows
+    rows: pd.DataFrame
     pooling: Pooling
     grid: tuple[int, int, int]
     problems: tuple[Problem, ...] = ()
@@ -53,44 +81,44 @@ class FeatureTable:
             raise ValueError(
                 f"{self.pooling} features have {expected} axes, got shape {self.features.shape}"
             )
-        columns = (self.keys, self.paths, self.labels, self.splits, self.starts, self.ends)
-        if lengths := {len(column) for column in columns} - {len(self.features)}:
-            raise ValueError(f"{len(self.features)} features but columns of length {lengths}")
-
-    @classmethod
-    def of_records(
-        cls, features: ndarray, records: Sequence[VideoRecord], **columns: Any
-    ) -> "FeatureTable":
-        """A table with a row for each of the records; `columns` are the fields that they lack."""
-        return cls(
-            features=features,
-            keys=tuple(record.key for record in records),
-            paths=tuple(str(record.path) for record in records),
-            labels=tuple(record.label_texts for record in records),
-            splits=tuple(record.split or "" for record in records),
-            **columns,
-        )
+        if len(self.features) != len(self.rows):
+            raise ValueError(f"{len(self.features)} features of {len(self.rows)} clips")
 
     def __len__(self) -> int:
-        return len(self.features)
+        return len(self.rows)
 
-    def known(self) -> "FeatureTable":
-        """The same rows without their features: what is known about each clip."""
-        count, *rest = self.features.shape
-        # Not a slice: that would keep all features in memory.
-        return replace(self, features=np.zeros((count, 0, *rest[1:]), self.features.dtype))
+    @property
+    def dim(self) -> int:
+        """Width of a token.
+
+        Raises:
+            ValueError: the features are pooled.
+        """
+        if self.features.ndim != 3:
+            raise ValueError(
+                f"an attentive probe takes tokens, got {self.pooling} features; extract them with "
+                "pooling 'tokens'"
+            )
+        return self.features.shape[2] // len(self.layers)
+
+    def batches(
+        self, parts: Sequence[Int[ndarray, " rows"]]
+    ) -> Iterator[Float[Tensor, "rows tokens dim"]]:
+        """The tokens of each part's rows, float32; those of several layers one after the other."""
+        for rows in parts:
+            tokens = torch.from_numpy(np.asarray(self.features[rows]))
+            yield layers_as_tokens(tokens.float(), len(self.layers))
 
     def take(self, rows: Int[ndarray, " chosen"]) -> "FeatureTable":
         """Some rows, in the order given."""
-        names = ("keys", "paths", "labels", "splits")
-        columns = {name: tuple(getattr(self, name)[row] for row in rows) for name in names}
-        return replace(
-            self,
-            features=self.features[rows],
-            starts=self.starts[rows],
-            ends=self.ends[rows],
-            **columns,
-        )
+        chosen = self.rows.iloc[rows].reset_index(drop=True)
+        return replace(self, features=self.features[rows], rows=chosen)
+
+    def parts(self) -> Iterator["FeatureTable"]:
+        """The same rows, a few at a time."""
+        numbers = np.arange(len(self))
+        for first in range(0, len(self), ROWS_AT_ONCE):
+            yield self.take(numbers[first : first + ROWS_AT_ONCE])
 
     def pooled(self, pooling: Pooling) -> "FeatureTable":
         """The same clips under a coarser pooling (`tokens` to `mean_time` to `mean`).
@@ -100,30 +128,68 @@ class FeatureTable:
         """
         if pooling == self.pooling:
             return self
-        count, (time, height, width) = len(self), self.grid
-        if self.pooling == "tokens" and pooling in ("mean", "mean_time"):
-            tokens = self.features.reshape(count, time, height * width, -1)
-            steps = tokens.mean(axis=2, dtype=np.float32)
-        elif self.pooling == "mean_time" and pooling == "mean":
-            steps = self.features.reshape(count, time, -1)
-        else:
+        steps = (self.grid[0], self.grid[1] * self.grid[2] if self.pooling == "tokens" else 1)
+        if (self.pooling, pooling) not in _COARSER:
             raise ValueError(f"{self.pooling} features cannot become {pooling} features")
-        features = steps.mean(axis=1) if pooling == "mean" else steps.reshape(count, -1)
+        axes = (1, 2) if pooling == "mean" else 2
+        found = [
+            np.asarray(part.features)
+            .reshape(len(part), *steps, -1)
+            .mean(axis=axes, dtype=np.float32)
+            for part in self.parts()
+        ]
+        features = np.concatenate(found).reshape(len(self), -1)
         return replace(self, features=features, pooling=pooling)
 
 
+_COARSER = {("tokens", "mean_time"), ("tokens", "mean"), ("mean_time", "mean")}
+
+
+def clip_rows(records: Sequence[VideoRecord]) -> pd.DataFrame:
+    """What is known about the records' clips, one row each.
+
+    `key`, `path`, `split` ("" for none), `start`, `end` (seconds; NaN until a clip is chosen), and
+    a column `label_<name>` for each label that there is (None where a record lacks it).
+    """
+    names = sorted({name for record in records for name in record.labels})
+    return pd.DataFrame(
+        {
+            "key": as_objects(record.key for record in records),
+            "path": as_objects(str(record.path) for record in records),
+            "split": as_objects(record.split or "" for record in records),
+            "start": np.full(len(records), np.nan),
+            "end": np.full(len(records), np.nan),
+            **{
+                LABEL + name: as_objects(record.labels.get(name) for record in records)
+                for name in names
+            },
+        }
+    )
+
+
+def as_objects(values: Iterable[Any]) -> pd.Series:
+    """A column of Python objects: names of files need not be UTF-8, labels may be tuples."""
+    return pd.Series(list(values), dtype=object)
+
+
+def layers_as_tokens(
+    tokens: Float[Tensor, "batch tokens wide"], layers: int
+) -> Float[Tensor, "batch more dim"]:
+    """Layers that stand side by side in each token become tokens one after the other.
+
+    So do the published probes read several layers (Diving48: four).
+    """
+    if layers == 1:
+        return tokens
+    return tokens.unflatten(-1, (layers, -1)).transpose(1, 2).flatten(1, 2)
+
+
 def concatenate(tables: Sequence[FeatureTable]) -> FeatureTable:
-    """One table with the rows of several of the same pooling and grid."""
+    """One table with the rows of several of the same pooling, grid and columns."""
     return replace(
         tables[0],
-        features=np.concatenate([table.features for table in tables]),
-        keys=tuple(key for table in tables for key in table.keys),
-        paths=tuple(path for table in tables for path in table.paths),
-        labels=tuple(labels for table in tables for labels in table.labels),
-        splits=tuple(split for table in tables for split in table.splits),
-        starts=np.concatenate([table.starts for table in tables]),
-        ends=np.concatenate([table.ends for table in tables]),
-        problems=tuple(problem for table in tables for problem in table.problems),
+        features=np.concatenate([np.asarray(table.features[:]) for table in tables]),
+        rows=pd.concat([table.rows for table in tables], ignore_index=True),
     )
 
 

@@ -7,12 +7,13 @@ rounded to it.
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
@@ -22,14 +23,14 @@ from nexus.data.catalog import Problem
 from nexus.data.clip_source import ClipSource
 from nexus.data.dataset import ClipDataset, Sample
 from nexus.errors import DataError
-from nexus.features.encoding import FeatureConfig, encode_tokens, frozen, probe_tokens
+from nexus.features.encoding import FeatureConfig, encode_tokens, frozen
 from nexus.features.extract import (
     Progress,
     cache_file,
     extract,
     identity_of,
 )
-from nexus.features.table import FeatureTable, nothing_read
+from nexus.features.table import FeatureTable, clip_rows, layers_as_tokens, nothing_read
 from nexus.features.window_reader import ahead, batched
 from nexus.models.contract import Encoder
 
@@ -38,11 +39,16 @@ SPARE = 0.9
 
 
 class TokenSource(Protocol):
-    """Rows of tokens in the order that they are asked for."""
+    """Rows of tokens in the order that they are asked for; a `FeatureTable` of tokens is one."""
 
     @property
-    def table(self) -> FeatureTable:
-        """What is known about each row; its features are not to be read."""
+    def rows(self) -> pd.DataFrame:
+        """What is known about each row; see `clip_rows`."""
+        ...
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """The files that are not here."""
         ...
 
     @property
@@ -57,25 +63,7 @@ class TokenSource(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class TableTokens:
-    """The tokens of a feature table."""
-
-    table: FeatureTable
-
-    @property
-    def dim(self) -> int:
-        """Width of a token."""
-        return self.table.features.shape[2] // len(self.table.layers)
-
-    def batches(self, parts: Sequence[ndarray]) -> Iterator[Tensor]:
-        """The tokens of each part's rows, float32."""
-        for rows in parts:
-            tokens = torch.from_numpy(np.asarray(self.table.features[rows]))
-            yield probe_tokens(tokens.float(), len(self.table.layers))
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LiveTokens:
     """Tokens that the encoder works out whenever they are asked for.
 
@@ -86,7 +74,8 @@ class LiveTokens:
     config: FeatureConfig
     dataset: ClipDataset
     numbers: Int[ndarray, " rows"]
-    table: FeatureTable
+    rows: pd.DataFrame
+    problems: tuple[Problem, ...]
 
     @property
     def dim(self) -> int:
@@ -105,7 +94,7 @@ class LiveTokens:
                     encode_tokens(self.encoder, part, self.config)[0].half()
                     for part in video.split(self.config.batch_size)
                 ]
-            yield probe_tokens(torch.cat(found).float(), len(self.config.layers))
+            yield layers_as_tokens(torch.cat(found).float(), len(self.config.layers))
 
     def _read(self, rows: ndarray) -> Tensor:
         clips = [_sample(self.dataset, int(number)) for number in self.numbers[rows]]
@@ -122,22 +111,17 @@ class JoinedTokens:
     """
 
     def __init__(self, base: TokenSource, clips: int) -> None:
-        rows: dict[str, list[int]] = {}
-        for row, key in enumerate(base.table.keys):
-            rows.setdefault(key, []).append(row)
-        self.base = base
-        self.left_out = tuple(key for key, found in rows.items() if len(found) != clips)
-        groups = [found for found in rows.values() if len(found) == clips]
+        samples: dict[str, list[int]] = {}
+        for row, key in enumerate(base.rows["key"]):
+            samples.setdefault(key, []).append(row)
+        groups = [found for found in samples.values() if len(found) == clips]
         if not groups:
             raise DataError(f"not one video has all of its {clips} clips")
-        self.groups = np.array(groups)
-        ends = base.table.ends[self.groups[:, -1]]
-        self.table = replace(base.table.known().take(self.groups[:, 0]), ends=ends)
-
-    @property
-    def dim(self) -> int:
-        """Width of a token."""
-        return self.base.dim
+        self.left_out = tuple(key for key, found in samples.items() if len(found) != clips)
+        self.base, self.groups = base, np.array(groups)
+        self.problems, self.dim = base.problems, base.dim
+        ends = base.rows["end"].to_numpy()[self.groups[:, -1]]
+        self.rows = base.rows.iloc[self.groups[:, 0]].assign(end=ends).reset_index(drop=True)
 
     def batches(self, parts: Sequence[ndarray]) -> Iterator[Tensor]:
         """The tokens of each part's rows, float32."""
@@ -154,7 +138,7 @@ def token_source(
     cache_dir: str | Path | None = None,
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda text: None,
-) -> TableTokens | LiveTokens:
+) -> FeatureTable | LiveTokens:
     """The tokens of all clips: kept in `cache_dir` if they fit there, else worked out each time.
 
     Args:
@@ -168,14 +152,11 @@ def token_source(
     if cache_dir is not None:
         needed, free = token_bytes(encoder, source, config), _free(Path(cache_dir))
         kept = cache_file(cache_dir, identity_of(encoder, config), source).exists()
-        # While a file is written its rows are there twice.
-        if kept or 2 * needed <= SPARE * free:
-            table = extract(encoder, source, config, cache_dir=cache_dir, progress=progress)
-            return TableTokens(table)
+        if kept or needed <= SPARE * free:
+            return extract(encoder, source, config, cache_dir=cache_dir, progress=progress)
         say(
-            f"the tokens would take {needed / 1e9:.1f} GB and as much again while they are "
-            f"written, {free / 1e9:.1f} GB are free in {cache_dir}: they are worked out anew in "
-            "every epoch"
+            f"the tokens would take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free in "
+            f"{cache_dir}: they are worked out anew in every epoch"
         )
     return live_tokens(encoder, source, config, progress=progress)
 
@@ -213,19 +194,11 @@ def live_tokens(
             progress(number + 1, len(dataset))
     if not numbers:
         raise nothing_read(f"no clip of {source.catalog.source} could be read", problems.values())
-    records = [source.catalog.records[n // source.spec.clips_per_video] for n in numbers]
+    at = [number // source.spec.clips_per_video for number in numbers]
     starts, ends = np.array(bounds).T
-    table = FeatureTable.of_records(
-        np.zeros((len(numbers), 0, encoder.embed_dim), np.float16),
-        records,
-        starts=starts,
-        ends=ends,
-        pooling="tokens",
-        grid=(1, 1, 1),
-        problems=tuple(problems.values()),
-        layers=config.layers,
-    )
-    return LiveTokens(encoder, config, dataset, np.array(numbers), table)
+    rows = clip_rows(source.catalog.records).iloc[at].assign(start=starts, end=ends)
+    rows, told = rows.reset_index(drop=True), tuple(problems.values())
+    return LiveTokens(encoder, config, dataset, np.array(numbers), rows, told)
 
 
 def split_rows(rows: ndarray, size: int) -> list[ndarray]:

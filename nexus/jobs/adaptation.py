@@ -28,7 +28,7 @@ from nexus.jobs.probing import measure_arms
 from nexus.jobs.starting import read_start, start_of
 from nexus.probes.columns import label_columns
 from nexus.probes.results import probe_rows
-from nexus.probes.suite import Measured, check_kinds, measure_encoder
+from nexus.probes.suite import Measured, build_probes, measure_encoder
 from nexus.reports import adaptation as wording
 from nexus.reports.page import write_report
 from nexus.runs.folder import RunDirectory, changed_keys, is_finished
@@ -82,13 +82,14 @@ def adapt(
         The picked run, with its page.
 
     Raises:
-        DataError: no usable videos or labels, or an unknown kind of probe.
-        ConfigError: an override that is not acceptable or contradicts the weights.
+        DataError: no usable videos or labels.
+        ConfigError: an override that is not acceptable or contradicts the weights; or an unknown
+            kind of probe.
         CheckpointError: the weights cannot be read.
         TrainingError: `out` holds a sweep of other videos, from other weights or with another
             recipe.
     """
-    check_kinds([probe])
+    build_probes([probe])
     changes = parse_overrides(overrides)
     if seed is not None:
         changes = merge(changes, {"training": {"seed": seed}})

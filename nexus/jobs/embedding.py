@@ -34,7 +34,7 @@ def embed(
     batch_size: int | None = None,
     device: str = "auto",
 ) -> Path:
-    """Write features of every window of every video to a .parquet or .npz file.
+    """Write features of every window of every video to an .arrow or .parquet file.
 
     Memory stays bounded: windows are decoded, encoded and written a few at a time.
 
@@ -51,7 +51,7 @@ def embed(
             the weights were trained.
         overlap: share of a window that the next one repeats, from 0 to below 1; none of pictures.
         pooling: "mean" (over all tokens), "mean_time" (a mean for each time step, side by side),
-            "tokens" (none; .npz only), or "attentive" (the vector that `probe` pools).
+            "tokens" (none), or "attentive" (the vector that `probe` pools).
         layers: blocks, from 0, whose features stand side by side; default: the last (or the
             probe's).
         probe: a trained probe's folder, for attentive pooling; it also says how windows are cut.

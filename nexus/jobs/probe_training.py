@@ -21,16 +21,13 @@ from nexus.digest import digest
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.features.extract import Progress
-from nexus.features.table import FeatureTable
 from nexus.features.tokens import JoinedTokens, TokenSource, token_source
 from nexus.jobs.console import messages, progress, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder
 from nexus.jobs.probe_place import check_free, check_writable, keep_rows
-from nexus.probes.attentive import FittedProbe, fit_attentive
-from nexus.probes.columns import brief, class_columns
+from nexus.probes.attentive import PUBLISHED, AttentiveProbe, FittedProbe
+from nexus.probes.columns import brief, class_columns, class_task
 from nexus.probes.results import probe_row
-from nexus.probes.splits import class_task
-from nexus.probes.sweep import PUBLISHED, AttentiveProbeConfig
 from nexus.runs.folder import expanded
 from nexus.runs.schema import ProbeRow
 
@@ -69,7 +66,7 @@ def train_probe(
         source: weights, as for `embed`.
         data: a list with labels; default: the data that a run was trained on.
         label: the column to learn; default: every one of classes that can be learned.
-        overrides: changes to `AttentiveProbeConfig`, `["epochs=5", "depth=1", ...]`.
+        overrides: changes to `AttentiveProbe`, `["epochs=5", "depth=1", ...]`.
         clips: keys of `nexus.data.clip_spec.CHOICES`; default: one clip in a video's middle, as
             trained.
         join_clips: pool the tokens of a video's clips together, as published, instead of averaging
@@ -90,9 +87,7 @@ def train_probe(
     """
     if save is not None:
         check_writable(save)
-    config = AttentiveProbeConfig.from_mapping(
-        {**PUBLISHED.to_mapping(), **parse_overrides(overrides)}
-    )
+    config = AttentiveProbe.from_mapping({**PUBLISHED.to_mapping(), **parse_overrides(overrides)})
     opened = open_encoder(source, which, device=device).with_clips(
         {"join": join_clips, **(clips or {})}
     )
@@ -139,7 +134,7 @@ def train_probe(
             progress=tick,
             say=lambda text: messages().print(f"note: {text}", markup=False),
         )
-    for problem in tokens.table.problems:
+    for problem in tokens.problems:
         messages().print(f"left out {problem.path}: {problem.reason}", markup=False)
     if spec.join and spec.clips_per_video > 1:
         tokens = JoinedTokens(tokens, spec.clips_per_video)
@@ -147,7 +142,7 @@ def train_probe(
             messages().print(f"left out {key}: not all of its clips can be read", markup=False)
 
     trained = []
-    for column in _still_learned(tokens.table, columns, config, strict=label is not None):
+    for column in _still_learned(tokens, columns, config, strict=label is not None):
         fitted = _fit(tokens, column, config, seeds, opened)
         folder = folders[column]
         best = max(fitted, key=lambda one: one.result.validation)
@@ -177,7 +172,7 @@ def _folder(opened: OpenedEncoder, column: str, save: str | Path | None, *, seve
 
 
 def _still_learned(
-    table: FeatureTable, columns: Sequence[str], config: AttentiveProbeConfig, *, strict: bool
+    tokens: TokenSource, columns: Sequence[str], config: AttentiveProbe, *, strict: bool
 ) -> list[str]:
     """The columns that can be learned from the videos that could be read; notes on the others.
 
@@ -188,7 +183,7 @@ def _still_learned(
     failed: DataError | None = None
     for column in columns:
         try:
-            class_task(table, column, split_seed=config.split_seed)
+            class_task(tokens.rows, column, split_seed=config.split_seed)
         except DataError as error:
             if strict:
                 raise
@@ -204,7 +199,7 @@ def _still_learned(
 def _fit(
     tokens: TokenSource,
     column: str,
-    config: AttentiveProbeConfig,
+    config: AttentiveProbe,
     seeds: int,
     opened: OpenedEncoder,
 ) -> list[FittedProbe]:
@@ -213,10 +208,9 @@ def _fit(
         def told(seed: int) -> Progress:
             return lambda done, total: tick(seed * total + done, seeds * total)
 
-        return fit_attentive(
+        return config.fit(
             tokens,
             column,
-            config,
             seeds=range(seeds),
             device=device_of(opened.encoder),
             progress=told,

@@ -47,7 +47,7 @@ def probe(
             untrained; or published weights, beside raw pixels alone.
         data: a list with labels; default: the data that a run was trained on.
         label: the column to learn; default: every one.
-        kinds: some of linear, knn, attentive (a small one), or `package.module:Class`.
+        kinds: some of linear, knn, attentive (a small one), ridge, or `package.module:Class`.
         clips: keys of `nexus.data.clip_spec.CHOICES`: other clips than those that belong to
             published weights; runs keep their own.
         which: "target" or "context" encoder.
@@ -97,14 +97,19 @@ def measure_arms(
     """An encoder, the same one untrained if it is a run's, and raw pixels.
 
     Raises:
-        DataError: no clip could be read; an unknown kind; with `strict`, an unfit column.
+        ConfigError: an unknown kind.
+        DataError: no clip could be read; with `strict`, an unfit column.
     """
     source, recipe = opened.reading(catalog), opened.recipe
-    options: dict[str, Any] = {"kinds": kinds, "cache_dir": opened.results / "features"}
+    options: dict[str, Any] = {
+        "kinds": kinds,
+        "seeds": seeds,
+        "cache_dir": opened.results / "features",
+    }
     seed, spent, fresh = 0, None, None
     with progress("probing") as tick:
         own = measure_encoder(
-            opened.encoder, source, columns, seeds=seeds, strict=strict, progress=tick, **options
+            opened.encoder, source, columns, strict=strict, progress=tick, **options
         )
         if recipe is not None:
             seed = recipe.training.seed
@@ -113,9 +118,7 @@ def measure_arms(
                 seed_everything(seed)
                 untrained = build_model(opened.model.config).evaluation_encoder()
             untrained.to(device_of(opened.encoder))
-            fresh = measure_encoder(
-                untrained, source, columns, seeds=seeds, progress=tick, **options
-            )
+            fresh = measure_encoder(untrained, source, columns, progress=tick, **options)
         pixels = measure_pixels(source, columns, **options)
     rows = probe_rows(opened.name, "trained", {seed: own.results}, train_seconds=spent)
     if fresh is not None:

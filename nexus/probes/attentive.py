@@ -3,31 +3,44 @@
 All pairs of learning rate and weight decay are trained side by side on the same batches; the pair
 that is best on the validation split after the last epoch is scored on the test split (of equals the
 one with the lower validation loss). No epoch is picked: there is no early stopping to overfit with.
+
+Each head is stepped by itself, on parts of the batch whose gradients are added up: on a CPU one
+stacked model (`torch.func.vmap`) is no faster (measured: a tie on one thread) and holds the
+activations of all heads at the same time. What is held throughout is the tokens of one batch and,
+for every head, its weights and its two Adam states (of the published 20 heads on ViT-L, 49 M
+parameters each: 12 GB). Gradients and activations are those of one head and one part at a time.
 """
 
+import copy
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
+import numpy as np
+import pydantic
 import torch
-from torch import Generator, Tensor
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from nexus.config import Config
 from nexus.errors import NexusError
+from nexus.features.encoding import PRECISIONS
 from nexus.features.extract import Progress
-from nexus.features.table import FeatureTable
-from nexus.features.tokens import TableTokens, TokenSource
-from nexus.models.heads import AttentiveHead
-from nexus.probes.linear import class_result, vote_accuracy
-from nexus.probes.results import ProbeResult
-from nexus.probes.splits import ClassTask, class_task
-from nexus.probes.sweep import (
-    AttentiveProbeConfig,
-    Candidate,
-    logits_of,
-    make_candidates,
-    train_candidates,
-)
+from nexus.features.tokens import TokenSource, split_rows
+from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
+from nexus.probes.columns import ClassTask, class_task
+from nexus.probes.results import ProbeResult, class_result, vote_accuracy
+from nexus.probes.splits import SPLIT_SEED
+from nexus.training.cpu import tune
+
+TOKENS_AT_ONCE = 16_384
+"""Tokens that a head is shown at a time, or those of one row if it has more; a larger batch is
+split. At the width of ViT-L and a depth of 4 the activations of so many take 3.5 GB."""
 
 
 @dataclass(frozen=True)
@@ -55,70 +68,225 @@ class FittedProbe:
     sweep: tuple[Tried, ...]
 
 
-def attentive_probe(
-    table: FeatureTable,
-    column: str,
-    config: AttentiveProbeConfig | None = None,
-    *,
-    seeds: Sequence[int] = (0, 1, 2),
-    device: str | torch.device = "cpu",
-) -> list[ProbeResult]:
-    """Train and score an attentive probe on token features `(N, tokens, dim)`, once a seed.
+class AttentiveProbe(Config):
+    """The attentive probe and the sweep that it is chosen from; by default a small one."""
 
-    Raises:
-        DataError: the column is missing or cannot be learned from; see `splits.class_task`.
-        NexusError: every pair of the sweep diverged.
-        ValueError: the table holds pooled features, or a sweep without candidates.
-    """
-    if table.features.ndim != 3:
-        raise ValueError(
-            f"an attentive probe takes tokens, got {table.pooling} features; extract them with "
-            "pooling 'tokens'"
-        )
-    fitted = fit_attentive(TableTokens(table), column, config, seeds=seeds, device=device)
-    return [probe.result for probe in fitted]
+    reads: ClassVar = "tokens"
+    learning_rates: tuple[pydantic.PositiveFloat, ...] = (3e-4, 1e-3, 3e-3)
+    weight_decays: tuple[pydantic.NonNegativeFloat, ...] = (0.01, 0.1)
+    epochs: pydantic.PositiveInt = 20
+    batch_size: pydantic.PositiveInt = 64
+    warmup: float = pydantic.Field(default=0.1, ge=0.0, lt=1.0)
+    """Share of the steps over which the learning rate rises; it falls as a cosine afterwards."""
+    depth: pydantic.PositiveInt = 1
+    """Attention blocks of the pooler, the cross-attention included (published probes: 4)."""
+    num_heads: pydantic.PositiveInt | None = None
+    """None: the largest number up to 16 that divides the width into heads of at least 16."""
+    clip_norm: pydantic.PositiveFloat | None = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    split_seed: int = SPLIT_SEED
+    """Names the 60/20/20 division of data that brings no splits."""
+
+    @property
+    def name(self) -> str:
+        """What the probe is called in tables: probes of another depth are other probes."""
+        return "attentive" if self.depth == 1 else f"attentive, {self.depth} blocks"
+
+    def measure(
+        self,
+        features: TokenSource,
+        column: str,
+        *,
+        seeds: Sequence[int] = (0,),
+        device: str | torch.device = "cpu",
+    ) -> list[ProbeResult]:
+        """The test results of `fit`."""
+        return [one.result for one in self.fit(features, column, seeds=seeds, device=device)]
+
+    def fit(
+        self,
+        tokens: TokenSource,
+        column: str,
+        *,
+        seeds: Sequence[int] = (0,),
+        device: str | torch.device = "cpu",
+        progress: Callable[[int], Progress] | None = None,
+    ) -> list[FittedProbe]:
+        """Train and score a probe on tokens, once a seed.
+
+        A seed sets the heads' initial weights and the order of the batches; the splits are the
+        same.
+
+        Args:
+            tokens: a feature table of tokens, or another source of them.
+            progress: for a seed, what is called with (epochs done, epochs in all).
+
+        Raises:
+            DataError: the column is missing or cannot be learned from; see `class_task`.
+            NexusError: every pair of the sweep diverged.
+            ValueError: the table holds pooled features, or a sweep without candidates.
+        """
+        if not self.learning_rates or not self.weight_decays:
+            raise ValueError("the sweep needs at least one learning rate and one weight decay")
+        dim = tokens.dim
+        task = class_task(tokens.rows, column, split_seed=self.split_seed)
+        fitted = []
+        for seed in seeds:
+            candidates = make_candidates(dim, len(task.classes), self, seed)
+            told = None if progress is None else progress(seed)
+            fitted.append(_fit(candidates, tokens, task, self, seed, torch.device(device), told))
+        return fitted
 
 
-def fit_attentive(
+PUBLISHED = AttentiveProbe(
+    learning_rates=(1e-4, 3e-4, 1e-3, 3e-3, 5e-3),
+    weight_decays=(0.01, 0.1, 0.4, 0.8),
+    warmup=0.0,
+    depth=4,
+    clip_norm=None,
+)
+"""The published probe: 20 heads of 4 blocks, 20 epochs (arXiv 2506.09985, appendix; the settings
+are those of the published evaluation files, but for the batch size and random crops)."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One pair of the sweep and the head that is trained with it."""
+
+    learning_rate: float
+    weight_decay: float
+    head: AttentiveHead
+
+
+def make_candidates(dim: int, classes: int, config: AttentiveProbe, seed: int) -> list[Candidate]:
+    """All pairs of the sweep, each with the same initial weights."""
+    settings = AttentiveHeadConfig(
+        dim=dim,
+        num_classes=classes,
+        num_heads=config.num_heads or default_heads(dim),
+        depth=config.depth,
+    )
+    pairs = itertools.product(config.learning_rates, config.weight_decays)
+    # Modules draw their weights from torch's own generator, which belongs to the caller.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        start = AttentiveHead(settings)
+    tune(start)
+    return [Candidate(*pair, copy.deepcopy(start)) for pair in pairs]
+
+
+def default_heads(dim: int) -> int:
+    """The largest number of heads up to 16 that divides `dim` into at least 16 channels each."""
+    return max(
+        heads for heads in range(1, 17) if dim % heads == 0 and (dim // heads >= 16 or heads == 1)
+    )
+
+
+def train_candidates(
+    candidates: Sequence[Candidate],
     tokens: TokenSource,
-    column: str,
-    config: AttentiveProbeConfig | None = None,
-    *,
-    seeds: Sequence[int] = (0,),
-    device: str | torch.device = "cpu",
-    progress: Callable[[int], Progress] | None = None,
-) -> list[FittedProbe]:
-    """Train and score an attentive probe, once a seed.
-
-    A seed sets the heads' initial weights and the order of the batches; the splits are the same.
+    labels: Int[ndarray, " table_rows"],
+    rows: Int[ndarray, " rows"],
+    config: AttentiveProbe,
+    generator: Generator,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> None:
+    """Train every candidate on the same batches of `rows`; their parameters never meet.
 
     Args:
-        progress: for a seed, what is called with (epochs done, epochs in all).
-
-    Raises:
-        DataError: the column is missing or cannot be learned from; see `splits.class_task`.
-        NexusError: every pair of the sweep diverged.
-        ValueError: a sweep without candidates.
+        generator: orders the batches.
+        progress: called with (epochs done, epochs in all).
     """
-    config = config or AttentiveProbeConfig()
-    if not config.learning_rates or not config.weight_decays:
-        raise ValueError("the sweep needs at least one learning rate and one weight decay")
-    task = class_task(tokens.table, column, split_seed=config.split_seed)
-    device = torch.device(device)
-    return [
-        _fit_once(tokens, task, config, seed, device, progress and progress(seed)) for seed in seeds
+    optimizers = [
+        torch.optim.AdamW(
+            candidate.head.to(device).parameters(),
+            lr=candidate.learning_rate,
+            weight_decay=candidate.weight_decay,
+        )
+        for candidate in candidates
     ]
+    batches = math.ceil(len(rows) / config.batch_size)
+    total, step = batches * config.epochs, 0
+    for epoch in range(config.epochs):
+        order = rows[torch.randperm(len(rows), generator=generator).numpy()]
+        parts = np.array_split(order, batches)
+        for chosen, batch in zip(parts, tokens.batches(parts), strict=True):
+            share = schedule(step, total, config.warmup)
+            batch = batch.to(device)
+            targets = torch.from_numpy(labels[chosen]).to(device)
+            for candidate, optimizer in zip(candidates, optimizers, strict=True):
+                optimizer.param_groups[0]["lr"] = candidate.learning_rate * share
+                train_step(candidate.head, optimizer, batch, targets, config)
+            step += 1
+        if progress is not None:
+            progress(epoch + 1, config.epochs)
 
 
-def _fit_once(
+def train_step(
+    head: AttentiveHead,
+    optimizer: torch.optim.Optimizer,
+    tokens: Float[Tensor, "rows tokens dim"],
+    targets: Int[Tensor, " rows"],
+    config: AttentiveProbe,
+) -> None:
+    """One step of a head on a batch, part by part; its gradients are gone afterwards."""
+    size = _rows_at_once(tokens)
+    for part, wanted in zip(tokens.split(size), targets.split(size), strict=True):
+        with _precision(config, tokens.device):
+            loss = F.cross_entropy(head(part), wanted)
+        (loss * (len(part) / len(tokens))).backward()
+    if config.clip_norm is not None:
+        nn.utils.clip_grad_norm_(head.parameters(), config.clip_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def schedule(step: int, total: int, warmup: float) -> float:
+    """Share of the peak learning rate at a step: linear warm-up, then a cosine to zero."""
+    rising = max(1, round(warmup * total)) if warmup else 0
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+
+
+@torch.no_grad()
+def logits_of(
+    heads: Iterable[AttentiveHead],
+    tokens: TokenSource,
+    rows: Int[ndarray, " rows"],
+    config: AttentiveProbe,
+    device: torch.device,
+) -> list[Float[Tensor, "rows classes"]]:
+    """Each head's class scores for some rows, in eval mode, float32 on the CPU."""
+    heads = [head.eval() for head in heads]
+    found: list[list[Tensor]] = [[] for _ in heads]
+    for batch in tokens.batches(split_rows(rows, config.batch_size)):
+        batch = batch.to(device)
+        with _precision(config, device):
+            for kept, head in zip(found, heads, strict=True):
+                kept += [head(part).float().cpu() for part in batch.split(_rows_at_once(batch))]
+    return [torch.cat(parts) for parts in found]
+
+
+def _rows_at_once(tokens: Float[Tensor, "rows tokens dim"]) -> int:
+    return max(1, TOKENS_AT_ONCE // tokens.shape[1])
+
+
+def _precision(config: AttentiveProbe, device: torch.device) -> AbstractContextManager:
+    dtype = PRECISIONS[config.precision]
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
+def _fit(
+    candidates: Sequence[Candidate],
     tokens: TokenSource,
     task: ClassTask,
-    config: AttentiveProbeConfig,
+    config: AttentiveProbe,
     seed: int,
     device: torch.device,
     progress: Progress | None,
 ) -> FittedProbe:
-    candidates = make_candidates(tokens.dim, len(task.classes), config, seed)
     generator = Generator().manual_seed(seed)
     train_candidates(
         candidates, tokens, task.labels, task.parts.train.rows, config, generator, device, progress

@@ -24,9 +24,9 @@ from nexus.data.clip_spec import ClipSpec
 from nexus.data.protocol import Decoder
 from nexus.data.pyav import PyAVDecoder
 from nexus.errors import DataError
-from nexus.features.encoding import FeatureConfig, encode_tokens, frozen, probe_tokens
+from nexus.features.encoding import FeatureConfig, encode_tokens, frozen
 from nexus.features.extract import Progress
-from nexus.features.table import nothing_read
+from nexus.features.table import layers_as_tokens, nothing_read
 from nexus.features.table_files import utf8
 from nexus.features.window_reader import WindowReader, batched
 from nexus.models.contract import Encoder
@@ -281,7 +281,7 @@ class VideoClassifier:
 
     def _tokens(self, video: Tensor) -> Tensor:
         config = self.config.with_changes(layers=self.card.encoder.layers)
-        return probe_tokens(encode_tokens(self.encoder, video, config)[0], len(config.layers))
+        return layers_as_tokens(encode_tokens(self.encoder, video, config)[0], len(config.layers))
 
     def _probabilities(self, tokens: Tensor) -> Float[ndarray, "batch classes"]:
         return self.head(tokens).float().softmax(dim=-1).cpu().numpy()

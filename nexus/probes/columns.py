@@ -1,14 +1,20 @@
-"""Label columns: which there are, and whether they hold classes or quantities."""
+"""Label columns: which there are, whether they hold classes or quantities, and both as tasks."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from numpy import ndarray
 
 from nexus.data.catalog import Catalog
+from nexus.data.labels import Label, label_text
 from nexus.errors import DataError
-from nexus.features.table import FeatureTable
-from nexus.probes.splits import class_task
+from nexus.features.table import LABEL, clip_rows
+from nexus.probes.splits import SPLIT_SEED, Parts, assign_splits, listed
 
 MANY_VALUES = 20
 """A column of at most so many different numbers is a set of classes."""
@@ -36,17 +42,124 @@ def label_columns(catalog: Catalog, wanted: Sequence[str] | None = None) -> list
 
 
 def is_quantity(catalog: Catalog, column: str) -> bool:
-    """Whether a label column is to be regressed: numbers of many different values, of which some
-    are not whole or hardly any comes twice. Whole numbers that repeat are numbers of classes."""
-    labels = [record.label_texts.get(column, "") for record in catalog.records]
+    """Whether a label column is to be regressed: vectors, or numbers of many different values, of
+    which some are not whole or hardly any comes twice. Whole numbers that repeat are numbers of
+    classes."""
+    labels = [record.labels.get(column, "") for record in catalog.records]
+    if any(isinstance(label, tuple) for label in labels):
+        return True
     try:
-        values = [float(label) for label in labels if label]
+        values = [float(label_text(label)) for label in labels if label != ""]
     except ValueError:
         return False
     values = [value for value in values if math.isfinite(value)]
     different = len(set(values))
     whole = all(value.is_integer() for value in values)
     return different > MANY_VALUES and not (whole and len(values) >= REPEATS * different)
+
+
+@dataclass(frozen=True)
+class ClassTask:
+    """A label column made ready for a classifier: `labels` (one a clip, -1 where the clip has no
+    label) index `classes`."""
+
+    column: str
+    classes: tuple[str, ...]
+    labels: Int[ndarray, " clips"]
+    parts: Parts
+
+
+def class_task(clips: pd.DataFrame, column: str, *, split_seed: int = SPLIT_SEED) -> ClassTask:
+    """Read a column as classes and split the files.
+
+    Args:
+        clips: rows of a feature table; see `nexus.features.table.clip_rows`.
+
+    Raises:
+        DataError: the column is missing, holds vectors or a single class, or a class has too few
+            files.
+    """
+    names = [_class_name(column, label) for label in label_column(clips, column)]
+    classes = tuple(sorted({name for name in names if name}))
+    if len(classes) < 2:
+        raise DataError(
+            f"label column {column!r} holds the single class {', '.join(classes) or '(none)'}; "
+            "a classifier needs at least two"
+        )
+    labels = np.array([classes.index(name) if name else -1 for name in names])
+    parts = assign_splits(clips, names, split_seed=split_seed)
+    for name, part in (("validation", parts.validation), ("test", parts.test)):
+        if not len(part.rows):
+            raise DataError(f"no sample with a label {column!r} is in the {name} split")
+    present = np.unique(labels[parts.train.rows])
+    if missing := [name for index, name in enumerate(classes) if index not in present]:
+        raise DataError(
+            f"label column {column!r}: no training sample of class {listed(missing)}; "
+            "a probe cannot learn a class that it never sees"
+        )
+    return ClassTask(column, classes, labels, parts)
+
+
+def _class_name(column: str, label: Label) -> str:
+    if isinstance(label, tuple):
+        raise DataError(f"label column {column!r} holds vectors, which are regressed: no classes")
+    return label_text(label)
+
+
+@dataclass(frozen=True)
+class NumberTask:
+    """A label column made ready for a regression: `targets` are NaN where a clip has no label."""
+
+    targets: Float[ndarray, "clips numbers"]
+    parts: Parts
+
+
+def number_task(clips: pd.DataFrame, column: str, *, split_seed: int = SPLIT_SEED) -> NumberTask:
+    """Read a column as numbers, or vectors of as many each, and split the files.
+
+    Raises:
+        DataError: the column is missing, not numeric, or does not vary.
+    """
+    labels: list[Any] = label_column(clips, column)
+    known = [label != "" for label in labels]
+    vectors = [label if isinstance(label, tuple) else (label,) for label in labels if label != ""]
+    widths = {len(vector) for vector in vectors} or {1}
+    if len(widths) > 1:
+        raise DataError(f"label column {column!r} holds vectors of different lengths")
+    try:
+        numbers = np.array([float(number) for vector in vectors for number in vector])
+    except ValueError as error:
+        raise DataError(f"label column {column!r} is not numeric: {error}") from None
+    if not np.isfinite(numbers).all():
+        raise DataError(f"label column {column!r} holds values that are not finite numbers")
+    targets = np.full((len(labels), *widths), np.nan)
+    targets[known] = numbers.reshape(-1, *widths)
+    parts = assign_splits(clips, ["all" if one else "" for one in known], split_seed=split_seed)
+    splits = {"training": parts.train, "validation": parts.validation, "test": parts.test}
+    for name, part in splits.items():
+        if not part.count or not np.ptp(targets[part.rows], axis=0).all():
+            raise DataError(
+                f"label column {column!r} does not vary in the {name} split ({part.count} "
+                "samples); a regression needs different values"
+            )
+    return NumberTask(targets, parts)
+
+
+def label_column(clips: pd.DataFrame, column: str) -> list[Label]:
+    """One label a clip, "" where a clip has none.
+
+    Raises:
+        DataError: no clip has the column; the message names the columns that there are.
+    """
+    there = clips.dropna(axis="columns", how="all")
+    names = [name for name in there if name.startswith(LABEL)]
+    if LABEL + column not in names:
+        known = ", ".join(name.removeprefix(LABEL) for name in names) or "no label columns"
+        raise DataError(
+            f"there is no label column {column!r}; the data has {known}. "
+            "Labels are the further columns of a CSV or JSONL list."
+        )
+    return ["" if label is None else label for label in clips[LABEL + column]]
 
 
 def class_columns(catalog: Catalog, label: str | None) -> tuple[list[str], list[str]]:
@@ -68,7 +181,7 @@ def class_columns(catalog: Catalog, label: str | None) -> tuple[list[str], list[
             )
             continue
         try:
-            class_task(_labels_alone(catalog), column)
+            class_task(clip_rows(catalog.records), column)
         except DataError as error:
             if label is not None:
                 raise as_classes(column, error) if quantity else error from None
@@ -82,19 +195,6 @@ def class_columns(catalog: Catalog, label: str | None) -> tuple[list[str], list[
             ".jsonl list with labels"
         )
     return classes, notes
-
-
-def _labels_alone(catalog: Catalog) -> FeatureTable:
-    """A table without features: enough to see which splits and classes a column has."""
-    records = catalog.records
-    return FeatureTable.of_records(
-        np.zeros((len(records), 0), np.float32),
-        records,
-        starts=np.zeros(len(records)),
-        ends=np.zeros(len(records)),
-        pooling="mean",
-        grid=(1, 1, 1),
-    )
 
 
 def _numbers(column: str) -> str:

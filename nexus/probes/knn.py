@@ -3,26 +3,30 @@
 Each of the k most similar training clips votes for its class with weight exp(cosine / temperature)
 (arXiv 1805.01978, section 3.4). Features are centred on the training mean first, unless asked not
 to: a large component that all clips share would press every cosine towards 1. k and temperature
-are chosen on the validation split.
+are chosen on the validation split. Of training clips that are exactly as similar as the k-th, which
+one votes is scikit-learn's choice (the same at every call).
 """
+
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import pydantic
 from jaxtyping import Float, Int
 from numpy import ndarray
+from sklearn.neighbors import NearestNeighbors
 
 from nexus.config import Config
 from nexus.features.table import FeatureTable
-from nexus.probes.linear import class_result, vote_accuracy
-from nexus.probes.results import ProbeResult
-from nexus.probes.splits import SPLIT_SEED, class_task
-
-CHUNK = 1024
+from nexus.probes.columns import class_task
+from nexus.probes.results import ProbeResult, class_result, vote_accuracy
+from nexus.probes.splits import SPLIT_SEED, Part
 
 
-class KNNConfig(Config):
-    """Settings of the nearest-neighbour probe."""
+class KNNProbe(Config):
+    """The nearest-neighbour probe, on features `(N, D)`."""
 
+    reads: ClassVar = "pooled"
     neighbours: tuple[pydantic.PositiveInt, ...] = (1, 5, 10, 20, 50, 100, 200)
     """Values of k to choose from; those above the number of training clips are left out (if all
     are, every training clip votes)."""
@@ -31,73 +35,57 @@ class KNNConfig(Config):
     split_seed: int = SPLIT_SEED
     """Names the 60/20/20 division of data that brings no splits."""
 
+    def measure(
+        self,
+        features: FeatureTable,
+        column: str,
+        *,
+        seeds: Sequence[int] = (0,),
+        device: str = "cpu",
+    ) -> list[ProbeResult]:
+        """One result: nothing is drawn at random.
 
-def knn_probe(table: FeatureTable, column: str, config: KNNConfig | None = None) -> ProbeResult:
-    """Classify each test sample by its nearest training clips; features `(N, D)`.
+        Raises:
+            DataError: the column is missing or cannot be learned from; see `class_task`.
+            ValueError: the table holds tokens.
+        """
+        if features.features.ndim != 2:
+            raise ValueError("kNN takes one vector a clip; pool the tokens first")
+        task = class_task(features.rows, column, split_seed=self.split_seed)
+        parts, classes = task.parts, len(task.classes)
+        train = features.features[parts.train.rows].astype(np.float64)
+        labels = task.labels[parts.train.rows]
+        mean = train.mean(axis=0) if self.centre else 0.0
+        fitting = [k for k in sorted(set(self.neighbours)) if k <= len(train)] or [len(train)]
+        model = NearestNeighbors(algorithm="brute", metric="cosine").fit(train - mean)
 
-    Raises:
-        DataError: the column is missing or cannot be learned from; see `splits.class_task`.
-        ValueError: the table holds tokens.
-    """
-    config = config or KNNConfig()
-    if table.features.ndim != 2:
-        raise ValueError("kNN takes one vector a clip; pool the tokens first")
-    task = class_task(table, column, split_seed=config.split_seed)
-    parts, classes = task.parts, len(task.classes)
-    train = table.features[parts.train.rows]
-    labels = task.labels[parts.train.rows]
-    mean = train.mean(axis=0, dtype=np.float64) if config.centre else np.zeros(train.shape[1])
-    base = directions(train, mean)
-    fitting = [k for k in sorted(set(config.neighbours)) if k <= len(train)] or [len(train)]
+        def nearest(part: Part, k: int) -> tuple[ndarray, ndarray]:
+            queries = features.features[part.rows].astype(np.float64) - mean
+            return model.kneighbors(queries, k)
 
-    near = nearest(directions(table.features[parts.validation.rows], mean), base, fitting[-1])
-    best = (-1.0, 0, 0.0)
-    for k in fitting:
-        for temperature in config.temperatures:
-            scores = knn_scores(*near, labels, k=k, temperature=temperature, classes=classes)
-            score = vote_accuracy(task, parts.validation, scores)
-            if score > best[0]:
-                best = (score, k, temperature)
-    validation, k, temperature = best
-
-    near = nearest(directions(table.features[parts.test.rows], mean), base, k)
-    return class_result(
-        task,
-        probe="knn",
-        scores=knn_scores(*near, labels, k=k, temperature=temperature, classes=classes),
-        validation=validation,
-        chosen={"neighbours": k, "temperature": temperature},
-        notes=parts.notes,
-    )
-
-
-def directions(
-    features: Float[ndarray, "n dim"], mean: Float[ndarray, " dim"]
-) -> Float[ndarray, "n dim"]:
-    """Unit vectors of the centred features, float64; a feature at the mean stays zero."""
-    centred = features.astype(np.float64) - mean
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    return centred / np.where(length > 0, length, 1.0)
-
-
-def nearest(
-    queries: Float[ndarray, "n dim"], base: Float[ndarray, "m dim"], k: int
-) -> tuple[Float[ndarray, "n k"], Int[ndarray, "n k"]]:
-    """Cosines and row numbers of the k most similar rows of `base`, most similar first.
-
-    Of equally similar rows the one with the smaller number comes first.
-    """
-    cosines, rows = [], []
-    for start in range(0, len(queries), CHUNK):
-        similarity = queries[start : start + CHUNK] @ base.T
-        order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-        rows.append(order)
-        cosines.append(np.take_along_axis(similarity, order, axis=1))
-    return np.concatenate(cosines), np.concatenate(rows)
+        near = nearest(parts.validation, fitting[-1])
+        best = (-1.0, 0, 0.0)
+        for k in fitting:
+            for temperature in self.temperatures:
+                scores = knn_scores(*near, labels, k=k, temperature=temperature, classes=classes)
+                score = vote_accuracy(task, parts.validation, scores)
+                if score > best[0]:
+                    best = (score, k, temperature)
+        validation, k, temperature = best
+        near = nearest(parts.test, k)
+        result = class_result(
+            task,
+            probe="knn",
+            scores=knn_scores(*near, labels, k=k, temperature=temperature, classes=classes),
+            validation=validation,
+            chosen={"neighbours": k, "temperature": temperature},
+            notes=parts.notes,
+        )
+        return [result]
 
 
 def knn_scores(
-    cosines: Float[ndarray, "n near"],
+    distances: Float[ndarray, "n near"],
     rows: Int[ndarray, "n near"],
     labels: Int[ndarray, " m"],
     *,
@@ -105,9 +93,9 @@ def knn_scores(
     temperature: float,
     classes: int,
 ) -> Float[ndarray, "n classes"]:
-    """Each class's share of the votes of the k nearest."""
+    """Each class's share of the votes of the k nearest; distances are 1 - cosine, rising."""
     # Relative to the nearest, whose weight is 1: exp(1 / 0.003) would overflow.
-    weights = np.exp((cosines[:, :k] - cosines[:, :1]) / temperature)
-    votes = np.zeros((len(cosines), classes))
-    np.add.at(votes, (np.arange(len(cosines))[:, None], labels[rows[:, :k]]), weights)
+    weights = np.exp((distances[:, :1] - distances[:, :k]) / temperature)
+    votes = np.zeros((len(distances), classes))
+    np.add.at(votes, (np.arange(len(distances))[:, None], labels[rows[:, :k]]), weights)
     return votes / votes.sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Scores and their uncertainty: accuracy, recall, confusion, R², and 95 % intervals.
+"""Scores and their uncertainty: R², chance, and 95 % intervals.
 
 Which interval is used when:
 
@@ -15,41 +15,22 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy import stats
+from sklearn.metrics import r2_score
 
 CONFIDENCE = 0.95
 
 
-def accuracy(truth: Int[ndarray, " n"], guess: Int[ndarray, " n"]) -> float:
-    """Share of guesses that are right, 0 to 1."""
-    return float(np.mean(truth == guess))
-
-
-def r_squared(truth: Float[ndarray, " n"], guess: Float[ndarray, " n"]) -> float:
+def r_squared(truth: Float[ndarray, "n *numbers"], guess: Float[ndarray, "n *numbers"]) -> float:
     """Share of the variance explained: 1 is perfect, 0 is no better than the mean, can be negative.
 
-    Returns NaN when the truth does not vary.
+    Of vectors the mean over their numbers. Returns NaN when the truth does not vary.
     """
-    spread = float(np.sum((truth - truth.mean()) ** 2))
-    return 1.0 - float(np.sum((truth - guess) ** 2)) / spread if spread > 0 else math.nan
-
-
-def confusion_matrix(
-    truth: Int[ndarray, " n"], guess: Int[ndarray, " n"], classes: int
-) -> Int[ndarray, "classes classes"]:
-    """Counts by (true class, guessed class)."""
-    counts = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(counts, (truth, guess), 1)
-    return counts
-
-
-def per_class_recall(confusion: Int[ndarray, "classes classes"]) -> Float[ndarray, " classes"]:
-    """Share of each class's samples that were found; NaN for a class without samples."""
-    totals = confusion.sum(axis=1)
-    found = np.diag(confusion).astype(float)
-    return np.divide(found, totals, out=np.full(len(totals), math.nan), where=totals > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = float(r2_score(truth, guess, force_finite=False))
+    return score if math.isfinite(score) else math.nan  # -inf: a constant that is missed
 
 
 def wilson_interval(
@@ -64,6 +45,7 @@ def wilson_interval(
     """
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"got {successes} successes in {trials} trials; expected 0 ≤ k ≤ n, n ≥ 1")
+    # Not scipy.stats.binomtest: it takes whole successes only.
     z = float(stats.norm.ppf(0.5 + confidence / 2))
     share = successes / trials
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
@@ -83,8 +65,8 @@ def mean_interval(
     if len(values) < 2:
         raise ValueError(f"a t interval needs at least two values, got {len(values)}")
     mean = float(np.mean(values))
-    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    half = float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1)) * error
+    # Not scipy.stats.t.interval: of equal values it gives NaN.
+    half = float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * stats.sem(values))
     return mean, (mean - half, mean + half)
 
 
@@ -101,6 +83,7 @@ def bootstrap_interval(
     Resamples whose score is not a number (a resample without variance) are left out; if all are,
     the interval is (NaN, NaN).
     """
+    # Not scipy.stats.bootstrap: a single resample without variance makes its interval NaN.
     generator = np.random.default_rng(seed)
     scores = np.array(
         [score(generator.integers(samples, size=samples)) for _ in range(draws)], dtype=float
@@ -115,10 +98,5 @@ def bootstrap_interval(
 def chance_rate(train: Int[ndarray, " n"], test: Int[ndarray, " m"], classes: int) -> float:
     """What knowing nothing scores: the better of a uniform guess and of always guessing the class
     that is the most frequent in training."""
-    majority = int(np.bincount(train, minlength=classes).argmax())
-    return max(1.0 / classes, accuracy(test, np.full_like(test, majority)))
-
-
-def accuracy_interval(right: Bool[ndarray, " n"]) -> tuple[float, float]:
-    """Wilson's interval of the share of right guesses."""
-    return wilson_interval(int(right.sum()), len(right))
+    majority = np.bincount(train, minlength=classes).argmax()
+    return max(1.0 / classes, float(np.mean(test == majority)))

@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from nexus.probes.metrics import mean_interval, wilson_interval
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from sklearn.metrics import accuracy_score, confusion_matrix
+
+from nexus.probes.columns import ClassTask
+from nexus.probes.metrics import chance_rate, mean_interval, wilson_interval
+from nexus.probes.splits import Part
 from nexus.runs.schema import ProbeRow, Role
 
 RANDOM_ARM, PIXELS_ARM = "random init", "raw pixels"
@@ -80,6 +87,48 @@ def pixel_rows(results: Results, seed: int) -> list[ProbeRow]:
         probe_row(PIXELS_ARM, "lookup" if probe == "knn" else "baseline", {seed: each})
         for (_, probe), each in results.items()
     ]
+
+
+def vote_accuracy(task: ClassTask, part: Part, scores: Float[ndarray, "clips classes"]) -> float:
+    """Accuracy over samples, the scores averaged over each sample's clips."""
+    guess = part.vote(scores).argmax(axis=1)
+    return float(accuracy_score(part.per_sample(task.labels), guess))
+
+
+def class_result(
+    task: ClassTask,
+    *,
+    probe: str,
+    scores: Float[ndarray, "clips classes"],
+    validation: float,
+    chosen: dict[str, float],
+    seed: int = 0,
+    notes: Sequence[str] = (),
+) -> ProbeResult:
+    """Score a classifier's test-split probabilities and put the result on record."""
+    parts, numbers = task.parts, np.arange(len(task.classes))
+    truth, guess = parts.test.per_sample(task.labels), parts.test.vote(scores).argmax(axis=1)
+    confusion = confusion_matrix(truth, guess, labels=numbers)
+    with np.errstate(invalid="ignore"):
+        recall = confusion.diagonal() / confusion.sum(axis=1)  # NaN for a class without samples
+    return ProbeResult(
+        task=task.column,
+        probe=probe,
+        metric="accuracy",
+        value=vote_accuracy(task, parts.test, scores),
+        validation=validation,
+        ci95=wilson_interval(int((truth == guess).sum()), len(truth)),
+        chosen=chosen,
+        chance=chance_rate(parts.train.per_sample(task.labels), truth, len(task.classes)),
+        n_train=parts.train.count,
+        n_validation=parts.validation.count,
+        n_test=parts.test.count,
+        seed=seed,
+        classes=task.classes,
+        recall=tuple(recall.tolist()),
+        confusion=tuple(map(tuple, confusion.tolist())),
+        notes=tuple(notes),
+    )
 
 
 def probe_row(

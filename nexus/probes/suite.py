@@ -4,25 +4,52 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from threadpoolctl import threadpool_limits
 
 from nexus.data.catalog import Catalog, Problem
 from nexus.data.clip_source import ClipSource
-from nexus.errors import DataError
+from nexus.errors import ConfigError, DataError
 from nexus.features.encoding import FeatureConfig, device_of, fitting_batch
 from nexus.features.extract import PIXEL_NUMBERS, Progress, extract, pixel_features
 from nexus.features.table import FeatureTable
 from nexus.models.contract import Encoder
-from nexus.probes.attentive import attentive_probe
 from nexus.probes.columns import as_classes, brief, is_quantity
-from nexus.probes.knn import knn_probe
-from nexus.probes.linear import linear_probe, ridge_probe
 from nexus.probes.results import ProbeResult
+from nexus.registry import Registry
 
-ProbeKind = Literal["linear", "knn", "attentive"]
-PROBE_KINDS: tuple[ProbeKind, ...] = ("linear", "knn", "attentive")
+
+class Probe(Protocol):
+    """Something that learns a label column from frozen features."""
+
+    @property
+    def reads(self) -> Literal["pooled", "tokens"]:
+        """One vector a clip, or all of its tokens."""
+        ...
+
+    def measure(
+        self, features: FeatureTable, column: str, *, seeds: Sequence[int], device: str
+    ) -> Sequence[ProbeResult]:
+        """Learn a column; a result for each seed, or one where nothing is drawn at random.
+
+        Raises:
+            DataError: the column cannot be learned.
+        """
+        ...
+
+
+PROBES = Registry(
+    "probe",
+    {
+        "linear": "nexus.probes.linear:LinearProbe",
+        "knn": "nexus.probes.knn:KNNProbe",
+        "attentive": "nexus.probes.attentive:AttentiveProbe",
+        "ridge": "nexus.probes.linear:RidgeProbe",
+    },
+)
+REGRESSED = ("linear", "knn")
+"""Probes of classes in whose place a ridge regression learns a column of quantities."""
 
 
 @dataclass(frozen=True)
@@ -60,23 +87,25 @@ def measure_encoder(
     """Learn each label column from an encoder's frozen features with each kind of probe.
 
     Args:
-        seeds: repetitions of the attentive probe; the others draw no random numbers.
+        kinds: names in `PROBES`, or `package.module:Class` of a `Probe` of your own.
+        seeds: repetitions of the probes that draw random numbers.
         strict: raise if a column cannot be learned; else it is left out, with a note. Columns of
             quantities are regressed; an attentive probe takes them as classes, if they can be.
 
     Raises:
-        DataError: no clip could be read; an unknown kind; with `strict`, an unfit column.
+        ConfigError: an unknown kind.
+        DataError: no clip could be read; with `strict`, an unfit column.
     """
-    check_kinds(kinds)
-    pooled = tokens = None
+    probes = build_probes(kinds)
     batch_size = fitting_batch(encoder, source.spec.num_frames, source.spec.size)
-    if {"linear", "knn"} & set(kinds):
-        config = FeatureConfig(batch_size=batch_size)
-        pooled = extract(encoder, source, config, cache_dir=cache_dir, progress=progress)
-    if "attentive" in kinds:
-        config = FeatureConfig(pooling="tokens", batch_size=batch_size)
-        tokens = extract(encoder, source, config, cache_dir=cache_dir, progress=progress)
-    return _measure(source, pooled, tokens, columns, kinds, seeds, strict, str(device_of(encoder)))
+    poolings: dict[str, Literal["mean", "tokens"]] = {"pooled": "mean", "tokens": "tokens"}
+    tables = {}
+    for reads, pooling in poolings.items():
+        if any(probe.reads == reads for probe in probes.values()):
+            config = FeatureConfig(pooling=pooling, batch_size=batch_size)
+            tables[reads] = extract(encoder, source, config, cache_dir=cache_dir, progress=progress)
+    device = str(device_of(encoder))
+    return _measure(source, tables, columns, probes, range(seeds), strict, device)
 
 
 def measure_pixels(
@@ -84,6 +113,7 @@ def measure_pixels(
     columns: Sequence[str],
     *,
     kinds: Sequence[str] = ("linear", "knn"),
+    seeds: int = 3,
     size: int = 16,
     numbers: int = PIXEL_NUMBERS,
     cache_dir: str | Path | None = None,
@@ -92,11 +122,11 @@ def measure_pixels(
 
     Where there are many long clips a note says how many time steps are left of their frames.
     """
-    kinds = [kind for kind in kinds if kind != "attentive"]
-    if not kinds:
+    probes = {kind: probe for kind, probe in build_probes(kinds).items() if probe.reads == "pooled"}
+    if not probes:
         return Measured({}, ("raw pixels: not measured (they have no tokens to attend to)",))
     pooled = pixel_features(source, size=size, numbers=numbers, cache_dir=cache_dir)
-    measured = _measure(source, pooled, None, columns, kinds, 1, False, "cpu")
+    measured = _measure(source, {"pooled": pooled}, columns, probes, range(seeds), False, "cpu")
     frames, steps = source.spec.num_frames, pooled.grid[0]
     if steps == frames:
         return measured
@@ -107,37 +137,44 @@ def measure_pixels(
     return replace(measured, notes=(*measured.notes, note))
 
 
-def check_kinds(kinds: Sequence[str]) -> None:
-    """Raise DataError for a kind of probe that does not exist."""
-    unknown = [kind for kind in kinds if kind not in PROBE_KINDS]
-    if unknown or not kinds:
-        raise DataError(
-            f"unknown kind of probe {', '.join(unknown) or '(none given)'}; expected some of "
-            f"{', '.join(PROBE_KINDS)}"
-        )
+def build_probes(kinds: Sequence[str]) -> dict[str, Probe]:
+    """The probes of some kinds, by name.
+
+    Raises:
+        ConfigError: there is no such probe, none is given, or one is none.
+    """
+    probes: dict[str, Any] = {kind: PROBES.build(kind) for kind in kinds}
+    if not probes:
+        raise ConfigError(f"no kind of probe is given; known: {', '.join(PROBES.names)}")
+    for name, probe in probes.items():
+        reads = getattr(probe, "reads", None)
+        if reads not in ("pooled", "tokens") or not hasattr(probe, "measure"):
+            raise ConfigError(
+                f"probe {name!r} reads {reads!r}; expected an attribute reads that is 'pooled' or "
+                "'tokens', and a method measure (see nexus.probes.suite.Probe)"
+            )
+    return probes
 
 
 def _measure(
     source: ClipSource,
-    pooled: FeatureTable | None,
-    tokens: FeatureTable | None,
+    tables: Mapping[str, FeatureTable],
     columns: Sequence[str],
-    kinds: Sequence[str],
-    seeds: int,
+    probes: Mapping[str, Probe],
+    seeds: Sequence[int],
     strict: bool,
     device: str,
 ) -> Measured:
     results: dict[tuple[str, str], list[ProbeResult]] = {}
-    tables = [table for table in (pooled, tokens) if table is not None]
-    problems = tuple(dict.fromkeys(problem for table in tables for problem in table.problems))
+    problems = tuple(
+        dict.fromkeys(problem for table in tables.values() for problem in table.problems)
+    )
     notes = [_left_out(source, problems)] if problems else []
     for column in columns:
         try:
             # Fits this small get slower, several-fold on a busy machine, when threads share them.
             with threadpool_limits(1):
-                measured, told = _column(
-                    source.catalog, pooled, tokens, column, kinds, seeds, device
-                )
+                measured, told = _column(source.catalog, tables, column, probes, seeds, device)
             for found in measured:
                 results.setdefault((column, found.probe), []).append(found)
             notes += told
@@ -161,11 +198,10 @@ def _left_out(source: ClipSource, problems: Sequence[Problem]) -> str:
 
 def _column(
     catalog: Catalog,
-    pooled: FeatureTable | None,
-    tokens: FeatureTable | None,
+    tables: Mapping[str, FeatureTable],
     column: str,
-    kinds: Sequence[str],
-    seeds: int,
+    probes: Mapping[str, Probe],
+    seeds: Sequence[int],
     device: str,
 ) -> tuple[list[ProbeResult], list[str]]:
     """What was found of a column, at least one result, and what has to be told about it.
@@ -176,22 +212,20 @@ def _column(
     found: list[ProbeResult] = []
     notes: list[str] = []
     quantity = is_quantity(catalog, column)
-    if pooled is not None and quantity:
-        found.append(ridge_probe(pooled, column))
+    chosen = dict(probes)
+    if quantity and any(kind in REGRESSED for kind in probes):
+        chosen = {"ridge": PROBES.build("ridge")}
+        chosen |= {kind: probe for kind, probe in probes.items() if kind not in REGRESSED}
         notes.append(
             f"{column}: numbers of many values, so they are regressed; if they stand for classes, "
             "write them as names (c12)"
         )
-    elif pooled is not None:
-        if "linear" in kinds:
-            found.append(linear_probe(pooled, column))
-        if "knn" in kinds:
-            found.append(knn_probe(pooled, column))
-    if tokens is not None:
+    for kind, probe in chosen.items():
         try:
-            found += attentive_probe(tokens, column, seeds=range(seeds), device=device)
+            features = tables[probe.reads]
+            found += probe.measure(features, column, seeds=seeds, device=device)
         except DataError as error:
-            if not quantity:
+            if not quantity or kind != "attentive":
                 raise
             if not found:
                 raise as_classes(column, error) from error

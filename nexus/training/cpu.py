@@ -83,6 +83,11 @@ def tune(model: Module, *, onednn: bool | None = None) -> None:
             module.__class__ = _TUNED[type(module)]
 
 
+def plain_type(module: nn.Module) -> type[nn.Module]:
+    """The class of a module as it was before `tune`."""
+    return next((plain for plain, own in _TUNED.items() if type(module) is own), type(module))
+
+
 def onednn_linear(
     values: Float[Tensor, "*rest inputs"],
     weight: Float[Tensor, "outputs inputs"],

@@ -22,32 +22,32 @@ CASES = [
 
 @pytest.mark.parametrize(("options", "settings"), CASES)
 def test_the_options_are_the_settings(here, capsys, options, settings):
-    line = ["embed", "finished", "videos/test", "--out", "cli.npz", *options.split()]
+    line = ["embed", "finished", "videos/test", "--out", "cli.arrow", *options.split()]
     assert run(line) == 0
-    assert "Features: cli.npz" in capsys.readouterr().out
-    nexus.embed("finished", "videos/test", "api.npz", **settings)
-    shown, wanted = load_table("cli.npz"), load_table("api.npz")
+    assert "Features: cli.arrow" in capsys.readouterr().out
+    nexus.embed("finished", "videos/test", "api.arrow", **settings)
+    shown, wanted = load_table("cli.arrow"), load_table("api.arrow")
     np.testing.assert_array_equal(shown.features, wanted.features)
     if settings:
-        nexus.embed("finished", "videos/test", "plain.npz")
-        plain = load_table("plain.npz").features
+        nexus.embed("finished", "videos/test", "plain.arrow")
+        plain = load_table("plain.arrow").features
         assert plain.shape != shown.features.shape or not np.array_equal(plain, shown.features)
 
 
 def test_videos_shorter_than_a_clip_are_padded_if_asked(here, capsys):
-    line = ["embed", "finished", "videos/test", "--out", "f.npz", "--frames", "16"]
+    line = ["embed", "finished", "videos/test", "--out", "f.arrow", "--frames", "16"]
     assert run(line) == 1
     assert run([*line, "--pad"]) == 0
-    assert len(load_table("f.npz").features) == 6
+    assert len(load_table("f.arrow").features) == 6
 
 
 def test_pictures_are_taken_as_pictures(here, capsys):
     for name in ("a.png", "b.png"):
         Image.fromarray(np.full((20, 20, 3), 90, np.uint8)).save(here / "videos" / name)
-    assert run(["embed", "finished", "videos", "--out", "f.npz", "--images"]) == 0
-    assert len(load_table("f.npz").features) == 2
+    assert run(["embed", "finished", "videos", "--out", "f.arrow", "--images"]) == 0
+    assert len(load_table("f.arrow").features) == 2
 
 
 def test_layers_are_numbers(here, capsys):
-    assert run(["embed", "finished", "videos", "--out", "f.npz", "--layers", "5;11"]) == 2
+    assert run(["embed", "finished", "videos", "--out", "f.arrow", "--layers", "5;11"]) == 2
     assert "expected block numbers" in capsys.readouterr().err

@@ -25,7 +25,7 @@ from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 CLIP = ClipSpec(num_frames=4, size=16)
 
 
-@pytest.mark.parametrize("ending", ["npz", "parquet"])
+@pytest.mark.parametrize("ending", ["arrow", "parquet"])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_each_row_is_its_windows_feature(tmp_path: Path, ending: str, workers: int) -> None:
     catalog, decoder = memory_world(tmp_path, [10, 5], labels=["a", "b"])
@@ -42,11 +42,11 @@ def test_each_row_is_its_windows_feature(tmp_path: Path, ending: str, workers: i
     )
     table = load_table(done.path)
     assert (done.windows, done.files, done.problems) == (6, 2, ())
-    assert table.keys == ("video 0.mp4",) * 4 + ("video 1.mp4",) * 2
+    assert table.rows["key"].tolist() == ["video 0.mp4"] * 4 + ["video 1.mp4"] * 2
     firsts = [0, 2, 4, 6, 0, 1]
-    assert table.starts.tolist() == pytest.approx([first / 10 for first in firsts])
-    assert table.ends.tolist() == pytest.approx([(first + 4) / 10 for first in firsts])
-    assert table.labels[5] == {"class": "b"} and table.splits[5] == "validation"
+    assert table.rows["start"].tolist() == pytest.approx([first / 10 for first in firsts])
+    assert table.rows["end"].tolist() == pytest.approx([(first + 4) / 10 for first in firsts])
+    assert table.rows[["label_class", "split"]].iloc[5].tolist() == ["b", "validation"]
     for row, first in enumerate(firsts):
         number = int(row > 3)
         frames = picture_frames(number, catalog.records[number])[first : first + 4]
@@ -79,7 +79,7 @@ def test_a_probe_pools_the_tokens_of_its_layers(tmp_path: Path) -> None:
     encoder = tiny_encoder()
     torch.manual_seed(1)
     head = AttentiveHead(AttentiveHeadConfig(dim=8, num_classes=3, num_heads=2, depth=2))
-    out = tmp_path / "out.npz"
+    out = tmp_path / "out.arrow"
     config = FeatureConfig(pooling="attentive", layers=(0, 1))
     embed(encoder, ClipSource(CLIP, catalog, decoder), out, config=config, head=head)
     table = load_table(out)
@@ -99,8 +99,8 @@ def test_failures_are_named_and_take_only_themselves_along(tmp_path: Path) -> No
     source = ClipSource(CLIP, catalog, decoder)
     done = embed(tiny_encoder(), source, tmp_path / "out.parquet")
     table = load_table(done.path)
-    assert table.keys == ("video 0.mp4",) * 2 + ("video 2.mp4",) * 2
-    assert table.starts.tolist() == pytest.approx([0.0, 0.4, 0.0, 0.4])
+    assert table.rows["key"].tolist() == ["video 0.mp4"] * 2 + ["video 2.mp4"] * 2
+    assert table.rows["start"].tolist() == pytest.approx([0.0, 0.4, 0.0, 0.4])
     assert [(Path(p.path).name, p.kind, p.fatal) for p in done.problems] == [
         ("video 1.mp4", "too_short", True),
         ("video 4.mp4", "missing", True),
@@ -162,7 +162,7 @@ def test_large_pictures_are_counted_at_the_size_that_is_kept(tmp_path: Path) -> 
 
 def test_nothing_to_embed_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [3])
-    for ending in ("npz", "parquet"):
+    for ending in ("arrow", "parquet"):
         with pytest.raises(DataError, match=r"no window of memory could be read \(.*video 0"):
             embed(tiny_encoder(), ClipSource(CLIP, catalog, decoder), tmp_path / f"x.{ending}")
     assert sorted(item.name for item in tmp_path.iterdir()) == ["video 0.mp4"]
@@ -170,11 +170,11 @@ def test_nothing_to_embed_is_an_error_and_leaves_no_file(tmp_path: Path) -> None
 
 def test_a_wrong_ending_is_refused_before_anything_is_decoded(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [8])
-    source, tokens = ClipSource(CLIP, catalog, decoder), FeatureConfig(pooling="tokens")
-    with pytest.raises(DataError, match=r"\.npz or \.parquet"):
+    source = ClipSource(CLIP, catalog, decoder)
+    with pytest.raises(DataError, match=r"\.arrow or \.parquet"):
         embed(tiny_encoder(), source, tmp_path / "x.csv")
-    with pytest.raises(DataError, match="tokens features"):
-        embed(tiny_encoder(), source, tmp_path / "x.parquet", config=tokens)
+    with pytest.raises(DataError, match=r"an \.arrow or .*, got 'x\.npz'"):
+        embed(tiny_encoder(), source, tmp_path / "x.npz")
     assert decoder.requests == []
 
 

@@ -24,6 +24,7 @@ from nexus.features.encoding import (
 )
 from nexus.features.extract import extract, pixel_features
 from nexus.models.encoder import VideoEncoder
+from nexus.training.cpu import tune
 
 CLIP = ClipSpec(num_frames=4, size=16)
 
@@ -38,16 +39,16 @@ def test_rows_are_the_encoders_features_of_the_centre_clips(tmp_path: Path) -> N
     encoder = tiny_encoder()
     source = ClipSource(CLIP, catalog, decoder)
     table = extract(encoder, source, FeatureConfig(pooling="tokens", batch_size=2))
-    assert table.keys == ("video 0.mp4", "video 1.mp4", "video 2.mp4")
-    assert table.splits == ("train", "validation", "test")
-    assert table.labels == ({"class": "a"}, {"class": "b"}, {"class": ""})
+    assert table.rows["key"].tolist() == ["video 0.mp4", "video 1.mp4", "video 2.mp4"]
+    assert table.rows["split"].tolist() == ["train", "validation", "test"]
+    assert table.rows["label_class"].tolist() == ["a", "b", ""]
     assert table.grid == (2, 2, 2) and table.features.dtype == np.float16
     for row, first in enumerate([3, 0, 2]):
         with torch.no_grad():
             tokens = encoder(normalise(clip_of(row, catalog.records[row], first)))
         np.testing.assert_allclose(table.features[row], tokens[0].numpy(), atol=2e-3)
-        assert table.starts[row] == pytest.approx(first / 10)
-        assert table.ends[row] == pytest.approx((first + 4) / 10)
+        assert table.rows["start"].iloc[row] == pytest.approx(first / 10)
+        assert table.rows["end"].iloc[row] == pytest.approx((first + 4) / 10)
 
     for pooling in ("mean", "mean_time"):
         direct = extract(encoder, source, FeatureConfig(pooling=pooling))
@@ -65,8 +66,8 @@ def test_uniform_clips_of_a_video_are_rows_of_their_own(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [10, 8])
     source = ClipSource(CLIP.with_changes(clips_per_video=3), catalog, decoder)
     table = extract(tiny_encoder(), source)
-    assert table.keys == ("video 0.mp4",) * 3 + ("video 1.mp4",) * 3
-    assert (table.starts * 10).round().astype(int).tolist() == [0, 3, 6, 0, 2, 4]
+    assert table.rows["key"].tolist() == ["video 0.mp4"] * 3 + ["video 1.mp4"] * 3
+    assert (table.rows["start"] * 10).round().astype(int).tolist() == [0, 3, 6, 0, 2, 4]
 
 
 def test_training_settings_leave_no_trace_in_evaluation(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_files_that_fail_are_named_and_nothing_takes_their_place(tmp_path: Path)
     table = extract(
         tiny_encoder(), source, FeatureConfig(batch_size=4), progress=lambda *at: seen.append(at)
     )
-    assert table.keys == ("video 0.mp4",) * 2 + ("video 4.mp4",) * 2
+    assert table.rows["key"].tolist() == ["video 0.mp4"] * 2 + ["video 4.mp4"] * 2
     assert [(Path(p.path).name, p.kind) for p in table.problems] == [
         ("video 1.mp4", "too_short"),
         ("video 2.mp4", "decode_failed"),
@@ -163,8 +164,9 @@ def test_the_cache_answers_without_decoding_and_with_todays_labels(tmp_path: Pat
     again = extract(encoder, ClipSource(CLIP, relabelled, decoder), cache_dir=cache)
     assert len(decoder.requests) == asked
     np.testing.assert_array_equal(again.features, first.features)
-    assert again.labels == ({"class": "z"},) * 3 and again.splits == ("",) * 3
-    assert first.labels[0] == {"class": "a"}
+    assert again.rows["label_class"].tolist() == ["z"] * 3
+    assert again.rows["split"].tolist() == [""] * 3
+    assert first.rows["label_class"].tolist() == ["a", "b", "c"]
 
 
 def another_weight(encoder: VideoEncoder, source: ClipSource):
@@ -237,6 +239,8 @@ def test_the_identity_of_weights_sees_values_names_and_settings() -> None:
     assert encoder_digest(encoder) != encoder_digest(other)
     encoder.train()
     assert encoder_digest(encoder) == encoder_digest(tiny_encoder().eval())
+    tune(encoder, onednn=True)  # the same features, whichever kernel
+    assert encoder_digest(encoder) == encoder_digest(tiny_encoder())
     assert encoder_digest(nn.Linear(2, 2, bias=False)) != encoder_digest(nn.Linear(2, 2))
 
 
@@ -276,7 +280,7 @@ def test_small_sources_are_decoded_once(tmp_path: Path) -> None:
     assert len(decoder.requests) == asked
     np.testing.assert_array_equal(first.features, again.features)
     singly = extract(tiny_encoder(), source, FeatureConfig(batch_size=1))
-    assert len(decoder.requests) == asked and singly.keys == first.keys
+    assert len(decoder.requests) == asked and singly.rows.equals(first.rows)
     np.testing.assert_allclose(first.features, singly.features, atol=1e-6)
     large = replace(source, keep_bytes=source.nbytes - 1)
     extract(tiny_encoder(), large, FeatureConfig())

@@ -15,8 +15,8 @@ from nexus.features.embed import embed
 from nexus.features.extract import extract, pixel_features
 from nexus.features.horizon import horizon_errors
 from nexus.features.table_files import load_table
-from nexus.probes.knn import knn_probe
-from nexus.probes.linear import linear_probe
+from nexus.probes.knn import KNNProbe
+from nexus.probes.linear import LinearProbe
 from nexus.toy.world import ToyConfig, write_toy_world
 
 CLIP = ClipSpec(num_frames=8, size=16)
@@ -45,12 +45,12 @@ def test_features_of_real_files_carry_their_labels_and_splits(catalog: Catalog) 
     assert len(table) == 64 and table.features.shape == (64, 24)
     parallel = extract(encoder, ClipSource(CLIP, catalog, workers=2))
     np.testing.assert_array_equal(parallel.features, table.features)
-    for probe in (linear_probe, knn_probe):
-        result = probe(table, "direction")
+    for probe in (LinearProbe(), KNNProbe()):
+        [result] = probe.measure(table, "direction")
         assert (result.n_train, result.n_validation, result.n_test) == (32, 16, 16)
         assert len(result.classes) == 8 and result.chance == pytest.approx(1 / 8)
     pixels = pixel_features(source, size=8)
-    assert linear_probe(pixels, "direction").n_test == 16
+    assert LinearProbe().measure(pixels, "direction")[0].n_test == 16
 
 
 def test_windows_of_real_files(catalog: Catalog, tmp_path: Path) -> None:
@@ -63,8 +63,8 @@ def test_windows_of_real_files(catalog: Catalog, tmp_path: Path) -> None:
     )
     table = load_table(done.path)
     assert (done.windows, done.files, done.problems) == (128, 64, ())
-    assert table.starts[:2].tolist() == pytest.approx([0.0, 0.5])
-    assert table.ends[:2].tolist() == pytest.approx([1.0, 1.5])
+    assert table.rows["start"][:2].tolist() == pytest.approx([0.0, 0.5])
+    assert table.rows["end"][:2].tolist() == pytest.approx([1.0, 1.5])
 
 
 def test_horizon_and_patch_colours_of_real_files(catalog: Catalog) -> None:

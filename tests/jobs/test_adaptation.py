@@ -15,7 +15,7 @@ from oracles.tiny import stir
 from nexus.checkpoints.files import read_card
 from nexus.checkpoints.official import save_official
 from nexus.checkpoints.weights import read_weights
-from nexus.errors import DataError, TrainingError
+from nexus.errors import ConfigError, DataError, TrainingError
 from nexus.jobs import adaptation
 from nexus.jobs.adaptation import adapt
 from nexus.models.ssl import VJEPAModel
@@ -334,7 +334,7 @@ def test_files_that_are_not_used_are_named(world, weights, tmp_path, capsys):
 def test_mistakes_are_told_before_training(world, weights, done, tmp_path):
     with pytest.raises(DataError, match="--labels LIST"):
         sweep(world.parent / "train", tmp_path, weights, label=None)
-    with pytest.raises(DataError, match="unknown kind of probe lineal"):
+    with pytest.raises(ConfigError, match="unknown probe 'lineal'; did you mean 'linear'"):
         sweep(world, tmp_path, weights, probe="lineal")
     assert not (tmp_path / "runs").exists()
     with pytest.raises(TrainingError, match=r"(?s)another recipe.*batch_size: 4 in the run, 2 now"):

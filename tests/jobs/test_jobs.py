@@ -121,9 +121,9 @@ def test_embed_writes_windows_with_times(labelled_run, world, tmp_path):
     table = load_table(out)
     # 16 frames at 8 a second hold three windows of 8 frames, half a second apart.
     assert table.features.shape == (32 * 3, 24)
-    assert sorted(set(table.starts.round(3))) == [0.0, 0.5, 1.0]
+    assert sorted(set(table.rows["start"].round(3))) == [0.0, 0.5, 1.0]
     with pytest.raises(DataError, match="multiples of tubelet_size 2"):
-        nexus.embed(labelled_run.out, world, tmp_path / "g.npz", num_frames=5)
+        nexus.embed(labelled_run.out, world, tmp_path / "g.arrow", num_frames=5)
 
 
 def test_a_run_whose_clips_grew_is_measured_with_the_last_ones(world, tmp_path, capsys):
@@ -154,7 +154,7 @@ def test_mistakes_are_found_before_anything_is_written(world, tmp_path):
     with pytest.raises(DataError, match="no label column 'sped'"):
         nexus.pretrain(world, out, overrides=TINY, label="sped")
     with pytest.raises(CheckpointError):
-        nexus.embed(out, world, tmp_path / "f.npz")
+        nexus.embed(out, world, tmp_path / "f.arrow")
     assert not out.exists()
 
 

@@ -75,7 +75,8 @@ def test_the_home_folder_may_be_written_as_a_tilde(home, monkeypatch, tmp_path):
         load_table(nexus.embed(run, "~/world/test", tmp_path / "f.parquet"))
         for run in ("~/runs/first", home / "runs/first")
     ]
-    assert tables[0].starts.tolist() == tables[1].starts.tolist() and len(tables[0].starts) == 4
+    starts = [table.rows["start"].tolist() for table in tables]
+    assert starts[0] == starts[1] and len(starts[0]) == 4
     with pytest.raises(CheckpointError, match="does not exist"):
         open_encoder("~/runs/none")
 

@@ -33,7 +33,7 @@ def test_a_trained_probe_is_kept_with_all_that_it_needs(folder, trained):
     assert trained.row.probe == "attentive, 2 blocks" and trained.row.n_test == 12
     rows = json.loads((trained.folder.parent / "probes/w/probes.json").read_text())["rows"]
     assert [(row["arm"], row["task"]) for row in rows] == [("w", "speed")]
-    assert list((trained.folder.parent / "probes/w/features").glob("*.npz"))
+    assert list((trained.folder.parent / "probes/w/features").glob("*.arrow"))
 
 
 def test_the_kept_probe_labels_videos_as_it_was_scored(folder, trained, here):
@@ -109,7 +109,7 @@ def test_windows_are_cut_as_the_probe_that_pools_them_was_trained(folder, traine
         nexus.embed(folder / "w.pt", folder / "clips/test", here / "f.parquet", **probe)
     )
     # 16 frames at 8 a second hold two windows of 8; at the 4 of published weights, one.
-    assert sorted(set(table.starts.round(3))) == [0.0, 1.0] and len(table) == 24
+    assert sorted(set(table.rows["start"].round(3))) == [0.0, 1.0] and len(table) == 24
     assert "was trained on" not in capsys.readouterr().err
     nexus.embed(folder / "w.pt", folder / "clips/test", here / "g.parquet", fps=4.0, **probe)
     told = " ".join(capsys.readouterr().err.split())
@@ -124,7 +124,7 @@ def test_windows_are_cut_as_the_probe_that_pools_them_was_trained(folder, traine
 def test_pictures_have_no_rate_and_no_overlap(folder, here):
     for option in ({"fps": 8.0}, {"overlap": 0.5}):
         with pytest.raises(DataError, match=f"{next(iter(option))} .*pictures do not have"):
-            nexus.embed(folder / "w.pt", folder / "pictures/dark.png", here / "f.npz", **option)
+            nexus.embed(folder / "w.pt", folder / "pictures/dark.png", here / "f.arrow", **option)
     assert not list(here.iterdir())
 
 

@@ -25,7 +25,7 @@ def test_published_files_of_either_layout_give_the_same_features(folder, here):
         )  # fmt: skip
         table = load_table(out)
         assert table.features.shape == (12 * 3, 64) and table.layers == (0, 2)
-        assert sorted(set(table.starts.round(3))) == [0.0, 0.5, 1.0]
+        assert sorted(set(table.rows["start"].round(3))) == [0.0, 0.5, 1.0]
         features.append(table.features)
     np.testing.assert_array_equal(*features)
 
@@ -48,21 +48,22 @@ def test_published_weights_get_clips_as_trained(folder):
 
 def test_other_clips_are_warned_about_in_one_line(folder, here, capsys):
     source, clips = str(folder / "w.pt"), str(folder / "clips/test")
-    line = ["embed", source, clips, "--out", "f.npz", "--frames", "4", "--precision", "bf16"]
+    line = ["embed", source, clips, "--out", "f.arrow", "--frames", "4", "--precision", "bf16"]
     assert run([*line, "--pooling", "tokens"]) == 0
     [told] = [t for t in capsys.readouterr().err.splitlines() if "as the weights were trained" in t]
     assert told.startswith("note: these are clips of 4 frames, not 8")
-    assert load_table(here / "f.npz").features.shape[1:] == (8, 32)
+    assert load_table(here / "f.arrow").features.shape[1:] == (8, 32)
 
 
 def test_a_picture_is_an_image_or_fills_one_tubelet(folder, here):
     dark, config = folder / "pictures/dark.png", {"pooling": "tokens"}
     for weights, frames in (("image.pt", 1), ("w.pt", 2)):
-        nexus.embed(folder / weights, dark, here / "one.npz", **config)
-        nexus.embed(folder / weights, dark.parent, here / "both.npz", images=True, **config)
-        one, both = load_table(here / "one.npz"), load_table(here / "both.npz")
-        assert both.keys == ("dark.png", "light.jpg") and one.keys == ("dark.png",)
-        assert both.starts.tolist() == both.ends.tolist() == [0.0, 0.0]
+        nexus.embed(folder / weights, dark, here / "one.arrow", **config)
+        nexus.embed(folder / weights, dark.parent, here / "both.arrow", images=True, **config)
+        one, both = load_table(here / "one.arrow"), load_table(here / "both.arrow")
+        assert both.rows["key"].tolist() == ["dark.png", "light.jpg"]
+        assert one.rows["key"].tolist() == ["dark.png"]
+        assert both.rows["start"].tolist() == both.rows["end"].tolist() == [0.0, 0.0]
         assert one.grid == (1, 2, 2)
         np.testing.assert_allclose(one.features[0], both.features[0], atol=5e-3)
         encoder = nexus.load(folder / weights).encoder

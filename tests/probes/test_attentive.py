@@ -8,13 +8,10 @@ import torch
 from feature_worlds import make_table, three_splits, two_gaussians
 
 from nexus.errors import NexusError
-from nexus.features.tokens import TableTokens
-from nexus.probes import sweep
-from nexus.probes.attentive import attentive_probe, fit_attentive
-from nexus.probes.linear import linear_probe
-from nexus.probes.sweep import (
+from nexus.probes import attentive
+from nexus.probes.attentive import (
     PUBLISHED,
-    AttentiveProbeConfig,
+    AttentiveProbe,
     default_heads,
     logits_of,
     make_candidates,
@@ -22,6 +19,7 @@ from nexus.probes.sweep import (
     train_candidates,
     train_step,
 )
+from nexus.probes.linear import LinearProbe
 
 
 def marked_tokens(count: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
@@ -48,19 +46,19 @@ def marked_batch(count: int) -> tuple[np.ndarray, np.ndarray]:
 def test_reads_a_marked_token_that_the_mean_hides() -> None:
     tokens, labels = marked_tokens(900)
     table = make_table(tokens, labels, three_splits(500, 200, 200))
-    config = AttentiveProbeConfig(learning_rates=(3e-3, 1e-2), weight_decays=(0.01,), epochs=12)
-    results = attentive_probe(table, "class", config, seeds=(0, 1))
+    config = AttentiveProbe(learning_rates=(3e-3, 1e-2), weight_decays=(0.01,), epochs=12)
+    results = config.measure(table, "class", seeds=(0, 1))
     assert min(result.accuracy for result in results) > 0.95
-    assert linear_probe(table.pooled("mean"), "class").accuracy < 0.85
+    assert LinearProbe().measure(table.pooled("mean"), "class")[0].accuracy < 0.85
 
 
 def test_seeds_repeat_exactly_and_differ_from_each_other() -> None:
     features, labels = two_gaussians(200, 8, distance=1.0)
     table = make_table(features[:, None], labels, three_splits(80, 60, 60))
-    config = AttentiveProbeConfig(epochs=2, learning_rates=(1e-2,), weight_decays=(0.0,))
-    first = attentive_probe(table, "class", config, seeds=(0, 1, 2))
+    config = AttentiveProbe(epochs=2, learning_rates=(1e-2,), weight_decays=(0.0,))
+    first = config.measure(table, "class", seeds=(0, 1, 2))
     torch.manual_seed(1234)
-    assert attentive_probe(table, "class", config, seeds=(0, 1, 2)) == first
+    assert config.measure(table, "class", seeds=(0, 1, 2)) == first
     assert [result.seed for result in first] == [0, 1, 2]
     assert len({result.confusion for result in first}) > 1
 
@@ -71,7 +69,7 @@ def test_the_callers_random_numbers_are_left_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    attentive_probe(table, "class", AttentiveProbeConfig(epochs=1), seeds=(0,))
+    AttentiveProbe(epochs=1).measure(table, "class", seeds=(0,))
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -81,8 +79,8 @@ def test_training_side_by_side_equals_training_alone() -> None:
     table = make_table(features[:, None], labels, three_splits(80, 40, 40))
 
     def run(*rates: float):
-        config = AttentiveProbeConfig(learning_rates=rates, weight_decays=(0.05,), epochs=3)
-        return attentive_probe(table, "class", config, seeds=(0,))[0]
+        config = AttentiveProbe(learning_rates=rates, weight_decays=(0.05,), epochs=3)
+        return config.measure(table, "class", seeds=(0,))[0]
 
     together = run(1e-5, 1e-2)
     assert together == run(together.chosen["learning_rate"])
@@ -107,8 +105,8 @@ def test_default_heads(dim: int, heads: int) -> None:
 def test_the_head_that_is_handed_over_is_the_one_that_was_scored() -> None:
     tokens, labels = marked_tokens(120)
     table = make_table(tokens, labels, three_splits(60, 30, 30))
-    config = AttentiveProbeConfig(epochs=2, depth=2, learning_rates=(1e-5, 3e-3))
-    [fitted] = fit_attentive(TableTokens(table), "class", config)
+    config = AttentiveProbe(epochs=2, depth=2, learning_rates=(1e-5, 3e-3))
+    [fitted] = config.fit(table, "class")
     assert fitted.result.probe == "attentive, 2 blocks" and fitted.classes == ("c0", "c1")
     assert [(one.learning_rate, one.weight_decay) for one in fitted.sweep] == [
         (1e-5, 0.01), (1e-5, 0.1), (3e-3, 0.01), (3e-3, 0.1),
@@ -124,10 +122,10 @@ def test_the_head_that_is_handed_over_is_the_one_that_was_scored() -> None:
 
 def test_half_precision_learns_the_same() -> None:
     features, labels = two_gaussians(200, 16, distance=4.0)
-    tokens = TableTokens(make_table(features[:, None], labels, three_splits(120, 40, 40)))
-    config = AttentiveProbeConfig(epochs=5, precision="bf16", learning_rates=(3e-3,))
+    tokens = make_table(features[:, None], labels, three_splits(120, 40, 40))
+    config = AttentiveProbe(epochs=5, precision="bf16", learning_rates=(3e-3,))
     fine, coarse = (
-        fit_attentive(tokens, "class", config.with_changes(precision=precision))[0]
+        config.with_changes(precision=precision).fit(tokens, "class")[0]
         for precision in ("fp32", "bf16")
     )
     assert coarse.result.value == pytest.approx(fine.result.value, abs=0.06)
@@ -136,16 +134,16 @@ def test_half_precision_learns_the_same() -> None:
 
 def test_a_head_that_diverges_is_not_chosen_and_does_not_touch_the_others() -> None:
     features, labels = two_gaussians(160, 8, distance=3.0)
-    tokens = TableTokens(make_table(features[:, None], labels, three_splits(80, 40, 40)))
-    config = AttentiveProbeConfig(epochs=2, weight_decays=(0.0,), clip_norm=None, warmup=0.0)
+    tokens = make_table(features[:, None], labels, three_splits(80, 40, 40))
+    config = AttentiveProbe(epochs=2, weight_decays=(0.0,), clip_norm=None, warmup=0.0)
     alone, mixed = (
-        fit_attentive(tokens, "class", config.with_changes(learning_rates=rates))[0]
+        config.with_changes(learning_rates=rates).fit(tokens, "class")[0]
         for rates in ((1e-3,), (1e30, 1e-3))
     )
     assert not math.isfinite(mixed.sweep[0].loss)
     assert mixed.sweep[1] == alone.sweep[0] and mixed.result == alone.result
     with pytest.raises(NexusError, match="all 1 heads of the sweep diverged"):
-        fit_attentive(tokens, "class", config.with_changes(learning_rates=(1e30,)))
+        config.with_changes(learning_rates=(1e30,)).fit(tokens, "class")
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.1])
@@ -154,12 +152,12 @@ def test_a_step_in_parts_is_the_step_on_the_whole_batch(
     limit: int, sizes: list[int], clip_norm: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens, labels = (torch.from_numpy(found) for found in marked_batch(7))
-    config = AttentiveProbeConfig(
+    config = AttentiveProbe(
         depth=3, clip_norm=clip_norm, learning_rates=(1.0,), weight_decays=(0.0,)
     )
     moved, seen = [], []
     for tokens_at_once in (12 * 7, limit):
-        monkeypatch.setattr(sweep, "TOKENS_AT_ONCE", tokens_at_once)
+        monkeypatch.setattr(attentive, "TOKENS_AT_ONCE", tokens_at_once)
         [candidate] = make_candidates(16, 2, config, seed=0)
         head = candidate.head
         start = torch.nn.utils.parameters_to_vector(head.parameters()).detach().clone()
@@ -178,21 +176,21 @@ def test_a_step_in_parts_is_the_step_on_the_whole_batch(
 
 def test_a_sweep_in_parts_scores_as_a_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
     tokens, labels = marked_tokens(60)
-    source = TableTokens(make_table(tokens, labels, three_splits(36, 12, 12)))
-    config = AttentiveProbeConfig(epochs=2, depth=2, learning_rates=(1e-3,), batch_size=12)
-    whole = fit_attentive(source, "class", config)[0].sweep
-    monkeypatch.setattr(sweep, "TOKENS_AT_ONCE", 12 * 5)
-    parts = fit_attentive(source, "class", config)[0].sweep
+    source = make_table(tokens, labels, three_splits(36, 12, 12))
+    config = AttentiveProbe(epochs=2, depth=2, learning_rates=(1e-3,), batch_size=12)
+    whole = config.fit(source, "class")[0].sweep
+    monkeypatch.setattr(attentive, "TOKENS_AT_ONCE", 12 * 5)
+    parts = config.fit(source, "class")[0].sweep
     assert [one.loss for one in parts] == pytest.approx([one.loss for one in whole], abs=1e-3)
 
 
 def test_no_more_than_one_heads_gradients_and_a_few_tokens_are_held(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sweep, "TOKENS_AT_ONCE", 12 * 4)
+    monkeypatch.setattr(attentive, "TOKENS_AT_ONCE", 12 * 4)
     tokens, labels = marked_batch(20)
-    source = TableTokens(make_table(tokens.astype(np.float16), [f"c{one}" for one in labels]))
-    config = AttentiveProbeConfig(epochs=1, learning_rates=(1e-3, 1e-2), batch_size=10)
+    source = make_table(tokens.astype(np.float16), [f"c{one}" for one in labels])
+    config = AttentiveProbe(epochs=1, learning_rates=(1e-3, 1e-2), batch_size=10)
     candidates = make_candidates(16, 2, config, seed=0)
     heads = [candidate.head for candidate in candidates]
     shown: list[int] = []
@@ -224,6 +222,4 @@ def test_the_published_sweep() -> None:
 def test_an_empty_sweep_is_refused() -> None:
     features, labels = two_gaussians(30, 8, distance=1.0)
     with pytest.raises(ValueError, match="at least one learning rate"):
-        attentive_probe(
-            make_table(features[:, None], labels), "class", AttentiveProbeConfig(learning_rates=())
-        )
+        AttentiveProbe(learning_rates=()).measure(make_table(features[:, None], labels), "class")

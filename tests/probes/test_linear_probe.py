@@ -9,17 +9,34 @@ from feature_worlds import make_table, three_splits, two_gaussians
 from scipy import stats
 
 from nexus.errors import DataError
-from nexus.probes.attentive import attentive_probe
-from nexus.probes.knn import KNNConfig, knn_probe
-from nexus.probes.linear import LinearProbeConfig, linear_probe, ridge_probe
-from nexus.probes.sweep import AttentiveProbeConfig
+from nexus.probes.attentive import AttentiveProbe
+from nexus.probes.knn import KNNProbe
+from nexus.probes.linear import LinearProbe, RidgeProbe
+from nexus.probes.results import ProbeResult
 
-QUICK = AttentiveProbeConfig(learning_rates=(1e-3, 1e-2), weight_decays=(0.01,), epochs=12)
+QUICK = AttentiveProbe(learning_rates=(1e-3, 1e-2), weight_decays=(0.01,), epochs=12)
 
 
-def quick_attentive(table, column):
+def measured(probe, table, column: str = "class") -> ProbeResult:
+    [result] = probe.measure(table, column)
+    return result
+
+
+def linear_probe(table, column: str) -> ProbeResult:
+    return measured(LinearProbe(), table, column)
+
+
+def knn_probe(table, column: str) -> ProbeResult:
+    return measured(KNNProbe(), table, column)
+
+
+def ridge_probe(table, column: str) -> ProbeResult:
+    return measured(RidgeProbe(), table, column)
+
+
+def quick_attentive(table, column: str) -> ProbeResult:
     tokens = replace(table, features=table.features[:, None, :], pooling="tokens")
-    return attentive_probe(tokens, column, QUICK, seeds=(0,))[0]
+    return measured(QUICK, tokens, column)
 
 
 PROBES = {"linear": linear_probe, "knn": knn_probe, "attentive": quick_attentive}
@@ -83,7 +100,7 @@ def test_the_validation_split_does_decide(name: str) -> None:
 def test_a_strong_penalty_is_chosen_when_features_are_many_and_samples_few() -> None:
     features, labels = two_gaussians(1040, 100, distance=2.0)
     table = make_table(features, labels, three_splits(40, 500, 500))
-    free = linear_probe(table, "class", LinearProbeConfig(strengths=(1e-5,)))
+    free = measured(LinearProbe(strengths=(1e-5,)), table)
     chosen = linear_probe(table, "class")
     assert chosen.chosen["strength"] > 1e-3
     assert chosen.accuracy > free.accuracy
@@ -96,8 +113,8 @@ def test_the_row_space_rotation_changes_nothing() -> None:
     few = make_table(features, labels, three_splits(30, 60, 70))
     index = [*range(30), *range(30), *range(30, 160)]
     many = make_table(features[index], [labels[row] for row in index], three_splits(60, 60, 70))
-    config = LinearProbeConfig(strengths=(0.1, 0.01), max_iterations=5000)
-    rotated, plain = linear_probe(few, "class", config), linear_probe(many, "class", config)
+    probe = LinearProbe(strengths=(0.1, 0.01), max_iterations=5000)
+    rotated, plain = measured(probe, few), measured(probe, many)
     assert rotated.confusion == plain.confusion
     assert rotated.validation == plain.validation
 
@@ -129,8 +146,7 @@ def test_clips_of_a_sample_vote() -> None:
 def test_knn_equals_a_brute_force_loop() -> None:
     features, labels = two_gaussians(150, 5, distance=1.0, seed=4)
     table = make_table(features, labels, three_splits(80, 30, 40))
-    config = KNNConfig(neighbours=(7,), temperatures=(0.1,))
-    result = knn_probe(table, "class", config)
+    result = measured(KNNProbe(neighbours=(7,), temperatures=(0.1,)), table)
 
     mean = features[:80].mean(axis=0, dtype=float)
     right = 0
@@ -149,7 +165,7 @@ def test_knn_equals_a_brute_force_loop() -> None:
 def test_knn_leaves_out_a_k_that_is_larger_than_the_training_split() -> None:
     features, labels = two_gaussians(30, 3, distance=3.0)
     table = make_table(features, labels, three_splits(10, 10, 10))
-    assert knn_probe(table, "class", KNNConfig(neighbours=(200,))).chosen["neighbours"] == 10
+    assert measured(KNNProbe(neighbours=(200,)), table).chosen["neighbours"] == 10
     assert knn_probe(table, "class").chosen["neighbours"] <= 10
 
 
@@ -166,7 +182,9 @@ def test_ridge_finds_the_explained_share_of_a_noisy_line() -> None:
     assert result.ci95[0] < 0.8 < result.ci95[1]
 
     poisoned = labels[:1000] + ["0.0", "1.0"] * 250
-    other = ridge_probe(make_table(features, poisoned, table.splits, column="speed"), "speed")
+    other = ridge_probe(
+        make_table(features, poisoned, three_splits(800, 200, 500), column="speed"), "speed"
+    )
     assert (other.chosen, other.validation) == (result.chosen, result.validation)
     assert other.value < 0
     with pytest.raises(ValueError, match="reports r2, not accuracy"):
@@ -179,7 +197,7 @@ def test_ridge_weights_solve_the_normal_equations() -> None:
     features = generator.normal(size=(60, 5)).astype(np.float32)
     target = features @ np.arange(5.0) + generator.normal(size=60)
     table = make_table(features, [repr(float(t)) for t in target], three_splits(30, 10, 20))
-    result = ridge_probe(table, "class", LinearProbeConfig(strengths=(0.3,)))
+    result = measured(RidgeProbe(strengths=(0.3,)), table)
     x = features.astype(float)
     x = (x - x[:30].mean(0)) / x[:30].std(0)
     offset = target[:30].mean()
@@ -191,15 +209,37 @@ def test_ridge_weights_solve_the_normal_equations() -> None:
     assert result.value == pytest.approx(expected)
 
 
+def test_ridge_of_vectors_is_the_mean_of_its_numbers_of_one_penalty() -> None:
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(300, 6)).astype(np.float32)
+    targets = features @ generator.normal(size=(6, 3)) + generator.normal(size=(300, 3)) * (1, 5, 9)
+    splits = three_splits(150, 50, 100)
+    joint = make_table(features, [tuple(target) for target in targets.tolist()], splits)
+    probe = RidgeProbe(strengths=(0.3,))
+    result = measured(probe, joint)
+    single = [
+        measured(probe, make_table(features, [repr(float(one)) for one in column], splits))
+        for column in targets.T
+    ]
+    assert len({round(one.value, 2) for one in single}) == 3
+    assert result.value == pytest.approx(np.mean([one.value for one in single]))
+    assert result.validation == pytest.approx(np.mean([one.validation for one in single]))
+    assert result.ci95[0] < result.value < result.ci95[1]
+    numbers = make_table(features, targets[:, 0].tolist(), splits)
+    assert measured(probe, numbers).value == pytest.approx(single[0].value)
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
         (["1", "fast"] * 10, "not numeric"),
         (["1", "nan"] * 10, "not finite"),
         (["2"] * 20, "does not vary in the training split"),
+        ([(1.0, float(row)) for row in range(20)], "does not vary in the training split"),
+        ([(1.0, 2.0), (1.0,)] * 10, "vectors of different lengths"),
     ],
 )
-def test_ridge_refuses_what_is_not_a_number(labels: list[str], message: str) -> None:
+def test_ridge_refuses_what_is_not_a_number(labels: list, message: str) -> None:
     with pytest.raises(DataError, match=message):
         ridge_probe(make_table(np.zeros((20, 2), np.float32), labels), "class")
 
@@ -209,8 +249,8 @@ def test_pooled_probes_refuse_tokens_and_the_attentive_probe_refuses_vectors() -
     pooled = make_table(features, labels)
     tokens = make_table(features[:, None], labels)
     for probe in (linear_probe, knn_probe, ridge_probe):
-        numeric = replace(tokens, labels=tuple({"class": str(i)} for i in range(30)))
+        numeric = make_table(features[:, None], [str(i) for i in range(30)])
         with pytest.raises(ValueError, match="pool the tokens"):
             probe(numeric if probe is ridge_probe else tokens, "class")
     with pytest.raises(ValueError, match="takes tokens, got mean features"):
-        attentive_probe(pooled, "class")
+        QUICK.measure(pooled, "class")

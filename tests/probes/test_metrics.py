@@ -60,15 +60,6 @@ def test_the_bootstrap_agrees_with_the_normal_interval_of_a_mean() -> None:
     assert again == (low, high)
 
 
-def test_confusion_and_recall_by_hand() -> None:
-    truth, guess = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 1, 2])
-    confusion = metrics.confusion_matrix(truth, guess, 3)
-    assert confusion.tolist() == [[2, 1, 0], [0, 1, 1], [0, 0, 0]]
-    recall = metrics.per_class_recall(confusion)
-    assert recall[:2].tolist() == pytest.approx([2 / 3, 1 / 2])
-    assert math.isnan(recall[2])
-
-
 def test_chance_is_the_better_of_majority_and_uniform() -> None:
     train = np.array([0, 0, 0, 1])
     assert metrics.chance_rate(train, np.array([0, 0, 0, 1]), 2) == 0.75

@@ -1,6 +1,7 @@
 """Rows of the probe table: which interval, what is averaged, what the file holds."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from scipy import stats
 
 from nexus.errors import DataError
+from nexus.probes.columns import ClassTask
 from nexus.probes.metrics import wilson_interval
-from nexus.probes.results import ProbeResult, probe_row
+from nexus.probes.results import ProbeResult, class_result, probe_row, vote_accuracy
+from nexus.probes.splits import Part, Parts
 from nexus.runs.results import write_probe_rows
 
 RESULT = ProbeResult(
@@ -98,3 +101,17 @@ def test_a_file_that_is_no_probe_table_is_not_overwritten(tmp_path: Path, text: 
     with pytest.raises(DataError, match="not a probe table"):
         write_probe_rows(path, [probe_row("vjepa", "trained", {0: RESULT})])
     assert path.read_text() == text
+
+
+def test_accuracy_confusion_and_recall_by_hand() -> None:
+    labels, guess = [0, 1, 2, 0, 0, 0, 1, 1], [0, 0, 1, 1, 2]  # three to train on, five to test
+    rows = [np.array(rows) for rows in ([0, 1, 2], [0, 1, 2], [3, 4, 5, 6, 7])]
+    parts = Parts(*(Part(one, np.arange(len(one))) for one in rows), notes=("told",))
+    task = ClassTask("class", ("a", "b", "c"), np.array(labels), parts)
+    scores = np.eye(3)[guess]
+    result = class_result(task, probe="x", scores=scores, validation=0.5, chosen={})
+    assert result.value == result.accuracy == vote_accuracy(task, parts.test, scores) == 3 / 5
+    assert result.confusion == ((2, 1, 0), (0, 1, 1), (0, 0, 0))
+    assert result.recall[:2] == pytest.approx((2 / 3, 1 / 2))
+    assert math.isnan(result.recall[2])
+    assert result.ci95 == wilson_interval(3, 5) and result.chance == 3 / 5

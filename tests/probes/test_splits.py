@@ -1,7 +1,6 @@
 """Who trains and who tests: by file, stratified, the same every time, and never guessed."""
 
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nexus.errors import DataError
-from nexus.probes.splits import assign_splits, class_task
+from nexus.probes.columns import class_task
+from nexus.probes.splits import assign_splits
 
 
 def table_of(labels: list[str], **given):
-    return make_table(np.zeros((len(labels), 2), np.float32), labels, **given)
+    return make_table(np.zeros((len(labels), 2), np.float32), labels, **given).rows
 
 
 @settings(max_examples=30, deadline=None)
@@ -34,7 +34,7 @@ def test_division_is_sixty_twenty_twenty_of_each_class_by_file(
     table = table_of(labels, keys=paths)
     task = class_task(table, "class", split_seed=seed)
     parts = [task.parts.train, task.parts.validation, task.parts.test]
-    where = [{table.paths[row] for row in part.rows} for part in parts]
+    where = [{table["path"][row] for row in part.rows} for part in parts]
     assert not (where[0] & where[1] or where[0] & where[2] or where[1] & where[2])
     assert sum(len(part.rows) for part in parts) == len(labels)
     for label, count in enumerate(counts):
@@ -48,14 +48,14 @@ def test_division_depends_on_the_seed_and_the_names_but_not_on_the_order() -> No
     labels = ["a", "b"] * 20
     table = table_of(labels)
     tests = class_task(table, "class").parts.test
-    named = {table.keys[row] for row in tests.rows}
+    named = {table["key"][row] for row in tests.rows}
 
-    backwards = table_of(labels[::-1], keys=table.keys[::-1])
+    backwards = table_of(labels[::-1], keys=table["key"].tolist()[::-1])
     again = class_task(backwards, "class").parts.test
-    assert {backwards.keys[row] for row in again.rows} == named
+    assert {backwards["key"][row] for row in again.rows} == named
 
     other = class_task(table, "class", split_seed=1).parts.test
-    assert {table.keys[row] for row in other.rows} != named
+    assert {table["key"][row] for row in other.rows} != named
 
 
 def test_segments_of_one_file_stay_together_whatever_their_labels() -> None:
@@ -101,8 +101,8 @@ def test_rows_without_a_label_take_no_part() -> None:
 
 def test_votes_average_the_clips_of_a_sample() -> None:
     keys = ["x", "y", "x", "z", "y"]
-    table = table_of(["a"] * 5, keys=keys, splits=["train"] * 5)
-    table = replace(table, splits=("train", "test", "train", "validation", "test"))
+    splits = ["train", "test", "train", "validation", "test"]
+    table = table_of(["a"] * 5, keys=keys, splits=splits)
     parts = assign_splits(table, ["a"] * 5)
     scores = np.array([[1.0, 0.0], [0.0, 4.0]])
     assert parts.train.vote(scores).tolist() == [[0.5, 2.0]]
@@ -138,7 +138,7 @@ def test_a_missing_column_names_those_there_are() -> None:
     table = table_of(["a", "b"] * 5)
     with pytest.raises(DataError, match=r"no label column 'direction'; the data has class\."):
         class_task(table, "direction")
-    bare = replace(table, labels=({},) * 10)
+    bare = table.drop(columns="label_class")
     with pytest.raises(DataError, match="the data has no label columns"):
         class_task(bare, "direction")
 
@@ -148,3 +148,9 @@ def test_division_of_a_large_table_is_balanced() -> None:
     task = class_task(table_of(labels), "class")
     counts = Counter(task.labels[task.parts.test.rows].tolist())
     assert set(counts.values()) == {10}
+
+
+def test_numbers_are_classes_by_their_value_and_vectors_are_none() -> None:
+    assert class_task(table_of([0.0, 2.5] * 5), "class").classes == ("0", "2.5")
+    with pytest.raises(DataError, match="label column 'class' holds vectors"):
+        class_task(table_of([(0.0, 1.0)] * 10), "class")

@@ -10,9 +10,10 @@ from feature_worlds import memory_world, tiny_encoder
 from nexus.data.catalog import Catalog
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
-from nexus.errors import DataError
+from nexus.errors import ConfigError, DataError
 from nexus.features.extract import pixel_features
 from nexus.probes.columns import class_columns, is_quantity
+from nexus.probes.results import ProbeResult
 from nexus.probes.suite import measure_encoder, measure_pixels
 
 CLIP = ClipSpec(num_frames=4, size=16)
@@ -151,3 +152,81 @@ def test_many_long_clips_are_averaged_over_time_for_the_pixel_baseline(tmp_path:
     assert "the 4 frames of each clip are averaged over time to 2 steps" in measured.notes[-1]
     kept = pixel_features(source, size=8, numbers=1, cache_dir=tmp_path / "kept")
     assert kept.grid == (1, 8, 8)
+
+
+class OwnProbe:
+    """Scores how many tokens, or vectors, it was shown."""
+
+    def __init__(self, reads: str = "tokens") -> None:
+        self.reads = reads
+
+    def measure(self, features, column, *, seeds, device):
+        shown = np.asarray(features.features[:])
+        result = ProbeResult(
+            task=column, probe=f"own {self.reads}", metric="count", value=float(shown.shape[1]),
+            validation=0.0, ci95=(0.0, 0.0), chosen={}, chance=0.0, n_train=1, n_validation=1,
+            n_test=len(features), seed=0,
+        )  # fmt: skip
+        return [replace(result, seed=seed) for seed in seeds]
+
+
+class PooledProbe(OwnProbe):
+    def __init__(self) -> None:
+        super().__init__("pooled")
+
+
+class DeafProbe(OwnProbe):
+    def __init__(self) -> None:
+        super().__init__("pixels")
+
+
+def test_a_probe_of_ones_own_is_named_by_its_place(tmp_path: Path) -> None:
+    _, source = world(tmp_path, [6] * 18, [f"c{number // 3 % 2}" for number in range(18)])
+    kinds = (f"{__name__}:OwnProbe", "knn", f"{__name__}:PooledProbe")
+    measured = measure_encoder(tiny_encoder(), source, ["class"], kinds=kinds, seeds=2)
+    assert list(measured.results) == [
+        ("class", "own tokens"), ("class", "knn"), ("class", "own pooled")
+    ]  # fmt: skip
+    tokens, pooled = (measured.results["class", f"own {kind}"] for kind in ("tokens", "pooled"))
+    assert [(one.seed, one.value, one.n_test) for one in tokens] == [(0, 8.0, 18), (1, 8.0, 18)]
+    assert [one.value for one in pooled] == [8.0, 8.0]
+    pixels = measure_pixels(source, ["class"], kinds=kinds)
+    assert list(pixels.results) == [("class", "knn"), ("class", "own pooled")]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        (("knnn",), "unknown probe 'knnn'; did you mean 'knn'"),
+        ((), "no kind of probe is given; known: linear, knn, attentive"),
+        ((f"{__name__}:NoProbe",), "has no 'NoProbe'"),
+        ((f"{__name__}:DeafProbe",), "reads 'pixels'; expected .* 'pooled' or 'tokens'"),
+        ((f"{__name__}:replace",), "does not take these settings"),
+    ],
+)
+def test_what_is_no_probe_is_refused_before_anything_is_read(
+    tmp_path: Path, kinds: tuple[str, ...], message: str
+) -> None:
+    catalog, decoder = memory_world(tmp_path, [6] * 3, labels=["a", "b", "c"])
+    source = ClipSource(CLIP, catalog, decoder)
+    with pytest.raises(ConfigError, match=message):
+        measure_encoder(tiny_encoder(), source, ["class"], kinds=kinds)
+    with pytest.raises(ConfigError, match=message):
+        measure_pixels(source, ["class"], kinds=kinds)
+    assert not decoder.requests
+
+
+def test_vectors_are_regressed_jointly(tmp_path: Path) -> None:
+    catalog, source = world(tmp_path, [6] * 30, ["x"] * 30)
+    places = np.random.default_rng(0).normal(size=(30, 2))
+    records = [
+        replace(record, labels={"place": tuple(place.tolist())})
+        for record, place in zip(catalog.records, places, strict=True)
+    ]
+    source = replace(source, catalog=replace(catalog, records=tuple(records)))
+    kinds = ("linear", "knn", "attentive")
+    assert is_quantity(source.catalog, "place")
+    measured = measure_encoder(tiny_encoder(), source, ["place"], kinds=kinds, seeds=1)
+    [((task, probe), [result])] = measured.results.items()
+    assert (task, probe, result.metric, result.n_train) == ("place", "ridge", "r2", 10)
+    assert any("holds vectors" in note for note in measured.notes)
