@@ -12,7 +12,6 @@ from nexus.training.recipe import Recipe
 
 TINY = {
     "name": "tiny",
-    "kind": "vjepa",
     "training": {
         "steps": 6,
         "batch_size": 4,
@@ -25,6 +24,7 @@ TINY = {
     "optim": {"lr": 2e-3, "warmup_steps": 2},
     "data": {"augment": None},
     "model": {
+        "kind": "vjepa",
         "img_size": 16,
         "num_frames": 4,
         "patch_size": 8,

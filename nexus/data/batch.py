@@ -38,6 +38,11 @@ class Batch:
         """Clips."""
         return len(self.clips)
 
+    def part(self, clips: slice) -> Self:
+        """Some of the clips."""
+        times = None if self.times is None else self.times[clips]
+        return dataclasses.replace(self, clips=self.clips[clips], times=times)
+
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """The same clips on a device; `non_blocking` as in `torch.Tensor.to`."""
         times = None if self.times is None else self.times.to(device, non_blocking=non_blocking)

@@ -8,7 +8,7 @@ from nexus.data.cache import CacheConfig, file_identity
 from nexus.data.catalog import Catalog
 from nexus.data.clip_spec import ClipSpec
 from nexus.data.dataset import ClipDataset
-from nexus.data.loader import Batch, ClipLoader
+from nexus.data.loader import ClipLoader, LoadedBatch
 from nexus.data.protocol import Decoder
 from nexus.data.pyav import PyAVDecoder
 from nexus.data.video_reader import VideoReader
@@ -37,7 +37,7 @@ class ClipSource:
     cache: CacheConfig = field(default_factory=CacheConfig)
     workers: int = 0
     keep_bytes: int = KEEP_BYTES
-    _kept: list[Batch] = field(default_factory=list, init=False, repr=False, compare=False)
+    _kept: list[LoadedBatch] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def clip_count(self) -> int:
@@ -50,7 +50,7 @@ class ClipSource:
         height, width = self.spec.size
         return self.clip_count * self.spec.channels * self.spec.num_frames * height * width
 
-    def batches(self, batch_size: int) -> Iterator[Batch]:
+    def batches(self, batch_size: int) -> Iterator[LoadedBatch]:
         """All clips once, in the order of the catalog; a file that fails is named in `failures`.
 
         Small sources are decoded at the first pass only: every arm of a comparison reads them. A
@@ -63,7 +63,7 @@ class ClipSource:
             for batch in self._kept:
                 yield from _split(batch, batch_size)
             return
-        read: list[Batch] = []
+        read: list[LoadedBatch] = []
         for batch in self._decoded(batch_size):
             if self.nbytes <= self.keep_bytes:
                 read.append(batch)
@@ -92,7 +92,7 @@ class ClipSource:
         """The frames that clips are made of, without a cache: for passes that see each once."""
         return VideoReader(self.catalog, self.spec.short_side, self.decoder)
 
-    def _decoded(self, batch_size: int) -> Iterator[Batch]:
+    def _decoded(self, batch_size: int) -> Iterator[LoadedBatch]:
         with ClipLoader(
             self.dataset(),
             batch_size=batch_size,
@@ -113,17 +113,16 @@ class ClipSource:
         return digest([records, still.to_mapping()])
 
 
-def _split(batch: Batch, size: int) -> Iterator[Batch]:
+def _split(loaded: LoadedBatch, size: int) -> Iterator[LoadedBatch]:
     """A batch in parts of at most this many clips; the failures come with the first."""
-    for start in range(0, max(1, len(batch.video)), size):
+    for start in range(0, max(1, len(loaded.batch)), size):
         part = slice(start, start + size)
         yield replace(
-            batch,
-            video=batch.video[part],
-            record_index=batch.record_index[part],
-            times=batch.times[part],
-            ends=batch.ends[part],
-            failures=() if start else batch.failures,
+            loaded,
+            batch=loaded.batch.part(part),
+            record_index=loaded.record_index[part],
+            ends=loaded.ends[part],
+            failures=() if start else loaded.failures,
         )
 
 

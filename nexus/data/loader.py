@@ -11,8 +11,8 @@ needs no special case, and the number of the next batch is all there is to resum
 import dataclasses
 import logging
 import math
-import multiprocessing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -20,13 +20,14 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader, get_worker_info
 
+from nexus.data.batch import Batch
 from nexus.data.catalog import Problem
 from nexus.data.clip_spec import ClipSpec
 from nexus.data.dataset import ClipDataset, Sample
 from nexus.data.order import Order
 from nexus.data.slots import SharedSlots
+from nexus.data.workers import CAN_FORK, WorkerDiedError, Workers
 from nexus.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -35,23 +36,27 @@ _HELD = 3  # batches that the training process looks at while workers fill the o
 
 
 @dataclass(frozen=True)
-class Batch:
-    """What one training step sees.
+class LoadedBatch:
+    """A batch, and where it comes from.
 
-    `video` is laid out channels last in memory (`torch.channels_last_3d`); `normalise` gives the
-    plain layout. `times` are seconds of each video: when frames come on screen, and `ends` when the
-    last one of a clip leaves it. A clip whose file fails is missing (never replaced), and
-    `failures` says why; a batch may be empty. `epoch` is that of the batch's first clip; `number`
-    counts batches from 0.
+    Its clips are laid out channels last in memory (`torch.channels_last_3d`). `ends` says when the
+    last frame of each clip leaves the screen, in seconds of its video. A clip whose file fails is
+    missing (never replaced), and `failures` says why; a batch may be empty. `epoch` is that of the
+    batch's first clip; `number` counts batches from 0.
     """
 
-    video: UInt8[Tensor, "batch channels time height width"]
+    batch: Batch
     record_index: Int64[Tensor, " batch"]
-    times: Float64[Tensor, "batch time"]
     ends: Float64[Tensor, " batch"]
     failures: tuple[Problem, ...]
     epoch: int
     number: int
+
+    @property
+    def starts(self) -> Float64[Tensor, " batch"]:
+        """When the first frame of each clip comes on screen, in seconds of its video."""
+        assert self.batch.times is not None
+        return self.batch.times[:, 0]
 
 
 @dataclass(frozen=True)
@@ -65,32 +70,31 @@ class _Request:
 
 @dataclass(frozen=True)
 class _Made:
-    """A batch on its way from where it was made; its pixels may lie in a shared slot."""
+    """A batch on its way from where it was made; None: its pixels lie in a shared slot."""
 
     request: _Request
     shape: tuple[int, ...]
-    pixels: Tensor | None
+    pixels: UInt8[np.ndarray, "batch time height width channels"] | None
     record_index: Int64[np.ndarray, " batch"]
     times: Float64[np.ndarray, "batch time"]
     ends: Float64[np.ndarray, " batch"]
     failures: tuple[Problem, ...]
 
-    def pin_memory(self) -> Self:
-        """Called by torch's pinning thread."""
-        assert self.pixels is not None
-        return dataclasses.replace(self, pixels=self.pixels.pin_memory())
 
-
-class _Maker(torch.utils.data.Dataset):
+class _Maker:
     """Makes any batch from its number alone: all that a worker needs to know."""
 
     def __init__(self, dataset: ClipDataset, order: Order) -> None:
         self.dataset, self.order = dataset, order
         self.slots: SharedSlots | None = None
 
-    def __getitem__(self, request: _Request) -> _Made:
+    def __call__(self, request: _Request) -> _Made:
         clips = self.order.clips(request.number)
-        pixels = self._memory(request.slot, self.shape(request.clip, len(clips)))
+        room, slot = self.shape(request.clip, len(clips)), request.slot
+        if slot is None or self.slots is None:
+            pixels = torch.empty(room, dtype=torch.uint8)
+        else:
+            pixels = self.slots.pixels(slot, room)
         indices: list[int] = []
         times: list[Float64[np.ndarray, " time"]] = []
         ends: list[float] = []
@@ -113,7 +117,7 @@ class _Maker(torch.utils.data.Dataset):
         return _Made(
             request=request,
             shape=shape,
-            pixels=pixels[: len(indices)] if request.slot is None else None,
+            pixels=pixels[: len(indices)].numpy() if slot is None else None,
             record_index=np.array(indices, np.int64),
             times=np.array(times).reshape(len(indices), shape[1]),
             ends=np.array(ends, np.float64),
@@ -123,16 +127,6 @@ class _Maker(torch.utils.data.Dataset):
     def shape(self, clip: ClipSpec, clips: int) -> tuple[int, ...]:
         # As pictures are decoded and resized, channels last: copying them is then a plain memcpy.
         return clips, clip.num_frames, *clip.size, clip.channels
-
-    def _memory(self, slot: int | None, shape: tuple[int, ...]) -> Tensor:
-        if slot is not None:
-            assert self.slots is not None
-            return self.slots.pixels(slot, shape)
-        if get_worker_info() is None:
-            return torch.empty(shape, dtype=torch.uint8)
-        # In a worker: shared from the start, so that torch does not copy it to send it.
-        storage = torch.UntypedStorage._new_shared(math.prod(shape))
-        return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
 
 
 class ClipLoader:
@@ -191,7 +185,8 @@ class ClipLoader:
         self._maker = _Maker(dataset, self.order)
         self._slots: SharedSlots | None = None
         self._next = 0
-        self._stream: Iterator[_Made] | None = None
+        self._workers: Workers | None = None
+        self._stream: Generator[tuple[_Made, Tensor]] | None = None
 
     @property
     def batches_per_epoch(self) -> float:
@@ -203,34 +198,34 @@ class ClipLoader:
             self._next = 0
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> LoadedBatch:
         if self._next == self.order.batches:
             self.close()
             raise StopIteration
         if self._num_workers:
-            made = self._from_workers()
+            made, pixels = self._from_workers()
         else:
-            made = self._maker[_Request(self._next, self._clip_at(self._next))]
-            made = made.pin_memory() if self._pin else made
+            made = self._maker(_Request(self._next, self._clip_at(self._next)))
+            pixels = self._pixels(made)
         self._next += 1
-        return self._batch(made)
-
-    def _batch(self, made: _Made) -> Batch:
-        pixels = made.pixels
-        if pixels is None:
-            assert self._slots is not None and made.request.slot is not None
-            pixels = self._slots.lend(made.request.slot, made.shape)
-        return Batch(
-            video=pixels.permute(0, 4, 1, 2, 3),
+        return LoadedBatch(
+            batch=Batch(pixels.permute(0, 4, 1, 2, 3), torch.from_numpy(made.times)),
             record_index=torch.from_numpy(made.record_index),
-            times=torch.from_numpy(made.times),
             ends=torch.from_numpy(made.ends),
             failures=made.failures,
             epoch=self.order.epoch(made.request.number),
             number=made.request.number,
         )
 
-    def _from_workers(self) -> _Made:
+    def _pixels(self, made: _Made) -> UInt8[Tensor, "batch time height width channels"]:
+        if made.pixels is None:
+            assert self._slots is not None and made.request.slot is not None
+            pixels = self._slots.lend(made.request.slot, made.shape)
+        else:
+            pixels = torch.from_numpy(made.pixels)
+        return pixels.pin_memory() if self._pin else pixels
+
+    def _from_workers(self) -> tuple[_Made, Tensor]:
         if self._slots and self._bytes(self._clip_at(self._next)) > self._slots.nbytes:
             self.close()  # clips have grown: start again with more room
         for attempt in range(_ATTEMPTS):
@@ -238,43 +233,32 @@ class ClipLoader:
                 if self._stream is None:
                     self._stream = self._start_workers()
                 return next(self._stream)
-            except (RuntimeError, OSError, EOFError) as error:
-                if not _tells_of_a_death(error):
-                    raise
+            except WorkerDiedError as death:
                 self.close()
-                _log.warning("%s; starting new ones (attempt %d)", error, attempt + 1)
+                _log.warning("%s; starting new ones (attempt %d)", death, attempt + 1)
+            except BaseException:  # the stream is broken off, in the middle of a batch perhaps
+                self.close()
+                raise
+        per_video = self.dataset.spec.clips_per_video
         files = {
-            str(self.dataset.catalog.records[clip // self.dataset.spec.clips_per_video].path)
+            str(self.dataset.catalog.records[clip // per_video].path)
             for _, clip in self.order.clips(self._next)
         }
         raise DataError(
             f"the worker processes died {_ATTEMPTS} times while making batch {self._next} or the "
-            "ones after it: out of memory (use fewer workers), out of shared memory (enlarge "
-            f"/dev/shm), or one of these files crashes the decoder: {', '.join(sorted(files))}"
+            "ones after it: out of memory (use fewer workers), or one of these files crashes the "
+            f"decoder: {', '.join(sorted(files))}. Once that is mended, --resume goes on from the "
+            "last checkpoint, bit for bit"
         )
 
-    def _start_workers(self) -> Iterator[_Made]:
-        forking = "fork" in multiprocessing.get_all_start_methods()
-        if forking and not self._pin:  # torch's pinning thread makes copies of its own
+    def _start_workers(self) -> Generator[tuple[_Made, Tensor]]:
+        if CAN_FORK:
             ahead = self._num_workers * self._prefetch
             nbytes = self._bytes(self._clip_at(self._next))
             self._slots = self._maker.slots = SharedSlots(ahead + _HELD, nbytes)
-        loader = DataLoader(
-            self._maker,
-            batch_size=None,
-            sampler=_Calls(self._requests),
-            num_workers=self._num_workers,
-            prefetch_factor=self._prefetch,
-            collate_fn=_as_it_is,
-            pin_memory=self._pin,
-            # Forked workers share the slots and the memory cache.
-            multiprocessing_context="fork" if forking else None,
-            # Torch draws a seed for its workers; not from the generator that the model uses.
-            generator=torch.Generator(),
-        )
-        stream = iter(loader)
-        _hear_of_deaths_here(stream)
-        return stream
+        self._workers = Workers(self._maker, self._requests(), self._num_workers, self._prefetch)
+        stream = ((made, self._pixels(made)) for made in self._workers)
+        return _one_ahead(stream) if self._pin else stream
 
     def _requests(self) -> Iterator[_Request]:
         """What workers are to make, from the next batch on; drawn when a worker is free."""
@@ -318,7 +302,11 @@ class ClipLoader:
 
     def close(self) -> None:
         """Stop the workers; the stream can be continued, with new ones."""
-        self._stream = self._slots = self._maker.slots = None
+        if self._stream is not None:
+            self._stream.close()
+        if self._workers is not None:
+            self._workers.close()
+        self._workers = self._stream = self._slots = self._maker.slots = None
 
     def __enter__(self) -> Self:
         return self
@@ -327,37 +315,10 @@ class ClipLoader:
         self.close()
 
 
-@dataclass(frozen=True)
-class _Calls:
-    """An iterable that begins anew with each call of a function."""
-
-    function: Callable[[], Iterator[Any]]
-
-    def __iter__(self) -> Iterator[Any]:
-        return self.function()
-
-
-def _tells_of_a_death(error: RuntimeError | OSError | EOFError) -> bool:
-    """Whether a worker is gone: torch says so, or the connection to it broke in mid-delivery.
-
-    An error raised *in* a worker arrives as itself and is not for us to hide.
-    """
-    if isinstance(error, RuntimeError):
-        return "DataLoader worker (pid" in str(error)
-    return "in DataLoader worker process" not in str(error)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
-def _hear_of_deaths_here(stream: Any) -> None:
-    """Take the workers off the list of processes that torch watches by signal.
-
-    When one of them dies, torch raises in whatever line of the program happens to run, a training
-    step for instance. Off the list, torch still notices, when it waits for the next batch: in
-    `next`, where we can start new workers. If torch changes inside, its own way stays in place.
-    """
-    if getattr(stream, "_worker_pids_set", False):
-        torch._C._remove_worker_pids(id(stream))
-        stream._worker_pids_set = False
+def _one_ahead(stream: Iterator[Any]) -> Generator[Any]:
+    """The same stream, the next thing fetched in a thread while the last one is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="pin") as thread:
+        waiting = thread.submit(next, stream, None)
+        while (made := waiting.result()) is not None:
+            waiting = thread.submit(next, stream, None)
+            yield made

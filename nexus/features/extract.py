@@ -150,20 +150,20 @@ def _tables(
     """A table a batch; what fails is put into `problems`."""
     records, total, seen, found_any = source.catalog.records, source.clip_count, 0, False
     known = clip_rows(records)
-    for batch in source.batches(batch_size):
-        seen += len(batch.video) + len(batch.failures)
-        for problem in batch.failures:
+    for loaded in source.batches(batch_size):
+        seen += len(loaded.batch) + len(loaded.failures)
+        for problem in loaded.failures:
             problems.setdefault((problem.path, problem.kind), problem)
         if progress is not None:
             progress(seen, total)
-        if not len(batch.video):
+        if not len(loaded.batch):
             continue
         found_any = True
-        features, grid = featurise(batch.video)
-        rows = known.iloc[batch.record_index.tolist()]
+        features, grid = featurise(loaded.batch.clips)
+        rows = known.iloc[loaded.record_index.tolist()]
         yield FeatureTable(
             features=features,
-            rows=rows.assign(start=batch.times[:, 0].numpy(), end=batch.ends.numpy()),
+            rows=rows.assign(start=loaded.starts.numpy(), end=loaded.ends.numpy()),
             pooling=pooling,
             grid=grid,
             layers=layers,

@@ -52,7 +52,7 @@ def write_pictures(
         notes.append(f"no feature colours: {error}")
     if isinstance(model, PredictsFeatures):
         sample = replace(source, catalog=spread(catalog, HORIZON_CLIPS))
-        videos = (batch.video for batch in sample.batches(BATCH))
+        videos = (loaded.batch.clips for loaded in sample.batches(BATCH))
         try:
             step = seconds_per_step(sample, encoder)
             errors = horizon_errors(model, videos, seconds_per_step=step)
@@ -77,9 +77,9 @@ def seconds_per_step(source: ClipSource, encoder: Encoder) -> float:
 
 def _clips(source: ClipSource) -> tuple[Tensor, list[str]]:
     videos, names = [], []
-    for batch in source.batches(COLOURED_CLIPS):
-        videos.append(batch.video)
-        names += [source.catalog.records[index].key for index in batch.record_index.tolist()]
+    for loaded in source.batches(COLOURED_CLIPS):
+        videos.append(loaded.batch.clips)
+        names += [source.catalog.records[index].key for index in loaded.record_index.tolist()]
     clips = torch.cat(videos) if videos else torch.zeros(0)
     if not len(clips):
         raise DataError(f"no clip of {source.catalog.source} could be read")

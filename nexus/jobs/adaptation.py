@@ -161,7 +161,7 @@ class Sweep:
     def arms(self, lrs: Sequence[float], momenta: Sequence[float]) -> list[Arm]:
         """The baseline, then the grid, the gentlest first: of equals, the first one is picked."""
         scaled = load_recipe(RECIPE, self.changes, weights=self.weights)
-        rates, keeps = grid(scaled.optim.lr, scaled.model["ema_momentum"])
+        rates, keeps = grid(scaled.optim.lr, scaled.model.to_mapping()["ema_momentum"])
         pairs = {(lr, momentum) for lr in lrs or rates for momentum in momenta or keeps}
         return [Arm(), *(Arm(*pair) for pair in sorted(pairs, key=lambda it: (it[0], -it[1])))]
 

@@ -48,7 +48,7 @@ class OpenedEncoder:
     @property
     def name(self) -> str:
         """A short name for tables: a run's kind, a file's or folder's name, or a hub id."""
-        return weights_name(self.source) if self.recipe is None else self.recipe.kind
+        return weights_name(self.source) if self.recipe is None else self.recipe.model.kind
 
     @property
     def is_local(self) -> bool:

@@ -80,7 +80,7 @@ def start_of(
             f"{out} holds a run that started from {origin}, not from {_place_of(init) or init}; "
             f"go on with --init {origin}, or choose another --out"
         )
-    model = read_run_recipe(out).model
+    model = read_run_recipe(out).model.to_mapping()
     if init is None or latest_checkpoint(run.checkpoints):
         return None, model
     return read_start(init), model

@@ -252,19 +252,19 @@ class VideoClassifier:
     ) -> Iterator[_Pooled]:
         """The clips that can be read; `failed` gets, by record, why the others cannot."""
         seen = 0
-        for batch in source.batches(self.config.batch_size):
-            numbers = batch.record_index.tolist()
-            due = range(seen, seen + len(numbers) + len(batch.failures))
+        for loaded in source.batches(self.config.batch_size):
+            numbers = loaded.record_index.tolist()
+            due = range(seen, seen + len(numbers) + len(loaded.failures))
             seen = due.stop
             lost = Counter(clip // source.spec.clips_per_video for clip in due) - Counter(numbers)
-            for record, problem in zip(sorted(lost.elements()), batch.failures, strict=True):
+            for record, problem in zip(sorted(lost.elements()), loaded.failures, strict=True):
                 failed.setdefault(record, []).append(problem)
             if progress is not None:
                 progress(seen, source.clip_count)
-            if not len(batch.video):
+            if not len(loaded.batch):
                 continue
-            starts, ends = batch.times[:, 0].tolist(), batch.ends.tolist()
-            tokens = self._tokens(batch.video)
+            starts, ends = loaded.starts.tolist(), loaded.ends.tolist()
+            tokens = self._tokens(loaded.batch.clips)
             for row in zip(numbers, starts, ends, tokens, strict=True):
                 yield _Pooled(*row)
 

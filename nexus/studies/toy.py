@@ -61,9 +61,9 @@ ARMS: dict[str, Arm] = {
     "vjepa": Arm({}, weighted=True, role="trained"),
     "vjepa, EMA only": Arm({"model": {"regularizer": "none"}}),
     "anti-collapse only": Arm({"model": {"prediction_weight": 0.0}}),
-    "pixel prediction, raw": Arm({"kind": "pixels", "model": {"target": "raw"}}, weighted=True),
+    "pixel prediction, raw": Arm({"model": {"kind": "pixels", "target": "raw"}}, weighted=True),
     "pixel prediction, normalised": Arm(
-        {"kind": "pixels", "model": {"target": "normalised"}}, weighted=True
+        {"model": {"kind": "pixels", "target": "normalised"}}, weighted=True
     ),
     RANDOM_ARM: Arm({"training": {"steps": 0}}, role="untrained"),
     PIXELS_ARM: Arm({}),
@@ -128,7 +128,7 @@ def arm_recipe(name: str, *, seed: int, steps: int | None, weight: float | None 
     """The recipe of an arm: the small recipe with the arm's changes."""
     base = load_recipe(RECIPE).to_mapping()
     changes = ARMS[name].changes
-    if changes.get("kind") == "pixels":
+    if changes.get("model", {}).get("kind") == "pixels":
         shared = PixelConfig.model_fields
         base["model"] = {key: base["model"][key] for key in base["model"] if key in shared}
     layers: list[Mapping[str, Any]] = [{"training": {"seed": seed}, "name": f"toy study: {name}"}]

@@ -7,8 +7,9 @@ from typing import Any
 
 from nexus.data.catalog import Catalog
 from nexus.data.clip_source import ClipSource
+from nexus.data.failures import FailureLedger
 from nexus.data.labels import Label, label_text
-from nexus.data.loader import Batch, ClipLoader
+from nexus.data.loader import ClipLoader, LoadedBatch
 from nexus.digest import digest
 from nexus.runs.results import save_problems
 from nexus.runs.schema import DataInfo, ProblemRow
@@ -97,7 +98,7 @@ class Feed:
         )
         self._problems_file, self._say = problems_file, say
 
-    def take(self) -> Batch:
+    def take(self) -> LoadedBatch:
         """The next micro-batch; files that failed on the way are listed and counted.
 
         Raises:

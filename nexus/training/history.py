@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nexus.errors import ConfigError
+
 Rule = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes a recipe (a copy, its own groups not) and gives it with one old form replaced."""
 
@@ -31,7 +33,7 @@ def _short_side_left_the_cache(recipe: dict[str, Any]) -> dict[str, Any]:
     old, clip = cache.pop("short_side"), data.get("clip", {})
     if old is not None and isinstance(clip, Mapping):
         if clip.get("short_side") not in (None, old):
-            raise ValueError(
+            raise ConfigError(
                 f"data.clip.short_side is {clip['short_side']} and data.cache.short_side, its old "
                 f"name, {old}; leave the latter out"
             )
@@ -47,5 +49,24 @@ def _one_decoder_is_left(recipe: dict[str, Any]) -> dict[str, Any]:
     return {**recipe, "data": {key: data[key] for key in data if key != "decoder"}}
 
 
-RULES: tuple[Rule, ...] = (_short_side_left_the_cache, _one_decoder_is_left)
+def _kind_joined_the_model(recipe: dict[str, Any]) -> dict[str, Any]:
+    """`kind` says whose settings `model` holds: it stands among them."""
+    if "kind" not in recipe:
+        return recipe
+    kind = recipe.pop("kind")
+    model = recipe.get("model", {})
+    if not isinstance(model, Mapping):
+        return recipe
+    if model.get("kind", kind) != kind:
+        raise ConfigError(
+            f"model.kind is {model['kind']!r} and kind, its old name, {kind!r}; leave that out"
+        )
+    return {**recipe, "model": {"kind": kind, **model}}
+
+
+RULES: tuple[Rule, ...] = (
+    _short_side_left_the_cache,
+    _one_decoder_is_left,
+    _kind_joined_the_model,
+)
 """In the order in which the forms were given up."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 import yaml
@@ -17,8 +17,9 @@ from nexus.data.catalog import Catalog
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import ConfigError
+from nexus.models.contract import ModelConfig
 from nexus.models.presets import expand_size
-from nexus.models.ssl import PixelConfig, VJEPAConfig, model_config
+from nexus.models.ssl import model_config
 from nexus.registry import Choice
 from nexus.runs.folder import RunDirectory
 from nexus.training.cpu import usable_cores
@@ -87,14 +88,31 @@ class TrainingConfig(Config):
     """Steps in a row without finite numbers that are tolerated."""
 
 
+def _model_of(settings: Any) -> ModelConfig:
+    """Settings as the model that they name reads them; its errors are told without their head."""
+    if isinstance(settings, ModelConfig):
+        return settings
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"got {settings!r}; expected the model's keys, `kind` among them")
+    try:
+        return model_config(settings)
+    except ConfigError as error:
+        raise ValueError(_reasons(error)) from None
+
+
+def _reasons(error: ConfigError) -> str:
+    return str(error).partition("\n  - ")[2] or str(error)
+
+
+Model = Annotated[pydantic.SerializeAsAny[ModelConfig], pydantic.BeforeValidator(_model_of)]
+
+
 class Recipe(Config):
     """A training run, but for the data and the folder that it writes to."""
 
     name: str
-    kind: Literal["vjepa", "pixels"] = "vjepa"
-    model: dict[str, Any]
-    """The keys of `VJEPAConfig` or `PixelConfig`, completed with their defaults. `ema_steps`
-    follows `training.steps` unless it is given."""
+    model: Model
+    """The model's settings, `kind` (default: `vjepa`) among them, completed with its defaults."""
     data: DataConfig = DataConfig()
     optim: OptimConfig = OptimConfig()
     training: TrainingConfig = TrainingConfig()
@@ -106,20 +124,6 @@ class Recipe(Config):
     @classmethod
     def _prepare(cls, recipe: Any) -> Any:
         return _scaled(upgraded(recipe)) if isinstance(recipe, Mapping) else recipe
-
-    @pydantic.field_validator("model")
-    @classmethod
-    def _complete_model(cls, model: dict[str, Any], info: pydantic.ValidationInfo) -> Any:
-        if "kind" not in info.data:
-            return model
-        try:
-            complete = model_config({"kind": info.data["kind"], **model}).to_mapping()
-        except ConfigError as error:
-            raise ValueError(str(error).partition("\n  - ")[2]) from None
-        if "ema_steps" not in model:
-            complete.pop("ema_steps", None)
-        del complete["kind"]
-        return complete
 
     @pydantic.field_validator("data", mode="before")
     @classmethod
@@ -145,17 +149,14 @@ class Recipe(Config):
         return self
 
     def _check_curriculum(self) -> None:
-        model = self.model_settings
-        check_table(
-            self.training.curriculum, tubelet_size=model.tubelet_size, patch_size=model.patch_size
-        )
+        check_table(self.training.curriculum)
         for stage in self.stages:
+            shape = {"num_frames": stage.clip.num_frames, "img_size": stage.clip.size}
             try:
-                model.with_changes(num_frames=stage.clip.num_frames, img_size=stage.clip.size)
+                self.model.with_changes(**shape)
             except ConfigError as error:
-                reason = str(error).partition("\n  - ")[2]
                 raise ValueError(
-                    f"training.curriculum, the row of step {stage.first_step}: {reason}"
+                    f"training.curriculum, the row of step {stage.first_step}: {_reasons(error)}"
                 ) from None
 
     @pydantic.model_validator(mode="after")
@@ -164,10 +165,9 @@ class Recipe(Config):
         return self
 
     @property
-    def model_settings(self) -> VJEPAConfig | PixelConfig:
-        """The model's validated settings."""
-        follow = {"ema_steps": max(1, self.training.steps)} if self.kind == "vjepa" else {}
-        return model_config({"kind": self.kind, **follow, **self.model})  # pyright: ignore
+    def model_settings(self) -> ModelConfig:
+        """The model's settings in a run of this length."""
+        return self.model.for_run(self.training.steps)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -204,8 +204,8 @@ _FOLLOWS = {"num_frames": "num_frames", "size": "img_size", "channels": "in_chan
 """Keys of a clip that follow the model's, and what they are called there."""
 
 
-def _clip_of(model: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: model[name] for key, name in _FOLLOWS.items() if name in model}
+def _clip_of(model: ModelConfig) -> dict[str, Any]:
+    return {key: getattr(model, name) for key, name in _FOLLOWS.items()}
 
 
 def recipe_names() -> list[str]:
@@ -232,7 +232,7 @@ def load_recipe(
             named); a recipe that contradicts the weights, or that needs some.
     """
     changes = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
-    recipe = merge(_sized(_read(name_or_path)), _sized(changes))
+    recipe = merge(_layer(_read(name_or_path)), _layer(changes))
     if weights is not None:
         recipe["model"] = continued_model(weights, recipe.get("model", {}))
     elif recipe.get("reference"):
@@ -267,8 +267,9 @@ def _scaled(recipe: dict[str, Any]) -> dict[str, Any]:
     return merge(reference.settings_for(optim, steps=training.steps, clips=clips), recipe)
 
 
-def _sized(layer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A layer whose `model.size` is spelled out, so that it overrides the layers below."""
+def _layer(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Today's keys, and `model.size` spelled out, so that a layer overrides the ones below."""
+    layer = upgraded(layer)
     model = layer.get("model")
     return {**layer, "model": expand_size(model)} if isinstance(model, Mapping) else layer
 

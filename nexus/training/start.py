@@ -19,6 +19,7 @@ from nexus.models.predictor import PredictorConfig
 from nexus.runs.schema import InitInfo
 
 FROM_WEIGHTS = {
+    "kind",
     *EncoderConfig.model_fields,
     *PredictorConfig.model_fields,
     "predicts_context",

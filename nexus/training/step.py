@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
-from nexus.data.batch import normalise
+from nexus.data.batch import Batch
 from nexus.models.contract import Module, SelfSupervisedModel
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -46,7 +46,7 @@ class TrainStep:
     """Takes the micro-batches of a step; knows nothing of files, logs or schedules.
 
     Args:
-        model: answers `loss, metrics = model(video)`.
+        model: answers `loss, metrics = model(batch)`.
         optimizer: over the model's trainable parameters; its rates are set by the caller.
         precision: type of the matrix products; weights and optimizer stay in float32.
         clip_grad: largest gradient norm; none for no clipping.
@@ -71,7 +71,7 @@ class TrainStep:
 
     def __call__(
         self,
-        videos: Iterable[UInt8[Tensor, "batch channels time height width"]],
+        batches: Iterable[Batch],
         step: int,
         *,
         planned: int = 1,
@@ -83,7 +83,7 @@ class TrainStep:
         over the micro-batches; empty micro-batches are left out.
 
         Args:
-            videos: the micro-batches.
+            batches: the micro-batches, of pixels (uint8).
             step: steps before this one, for the model's EMA schedule.
             planned: clips of a step in which no file fails; keeps sums in their final range.
             meters: also compute the collapse meters (their mean over the micro-batches).
@@ -91,12 +91,12 @@ class TrainStep:
         clips = 0
         self.optimizer.zero_grad(set_to_none=True)
         metrics: dict[str, float] = {}
-        for video in videos:
-            if not len(video):
+        for batch in batches:
+            if not len(batch):
                 continue
-            clips += len(video)
-            share = len(video) / planned
-            for name, value in self.backward(video, share, meters=meters).items():
+            clips += len(batch)
+            share = len(batch) / planned
+            for name, value in self.backward(batch, share, meters=meters).items():
                 metrics[name] = metrics.get(name, 0.0) + share * value
         if not clips:
             return StepResult(clips=0, applied=False)
@@ -114,11 +114,11 @@ class TrainStep:
         self.scaler.update()
         return StepResult(clips, applied, metrics["loss"], norm, momentum, metrics)
 
-    def backward(self, video: Tensor, share: float = 1.0, *, meters: bool) -> dict[str, float]:
+    def backward(self, batch: Batch, share: float = 1.0, *, meters: bool) -> dict[str, float]:
         """Forward and backward of one micro-batch; its gradient is added with weight `share`."""
-        pixels = normalise(video.to(self.device, non_blocking=True))
+        batch = batch.to(self.device, non_blocking=True).normalised()
         with self.autocast():
-            loss, metrics = self.model(pixels, meters=meters)
+            loss, metrics = self.model(batch, meters=meters)
         self.scaler.scale(loss * share).backward()
         return metrics
 

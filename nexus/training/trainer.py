@@ -6,12 +6,12 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor
 
 from nexus.checkpoints.files import MODEL_FILE, ModelCard, load_state, save_checkpoint
 from nexus.checkpoints.weights import load_weights
+from nexus.data.batch import Batch
 from nexus.data.catalog import Catalog
-from nexus.data.loader import Batch
+from nexus.data.loader import LoadedBatch
 from nexus.errors import TrainingError
 from nexus.models.contract import CanCheckpointGradients, CanCompile, checked
 from nexus.models.ssl import build_model
@@ -75,7 +75,7 @@ class Trainer:
         )
         self.pace = Pace()
         self.step = 0
-        self.batch: Batch  # the last one that was taken
+        self.loaded: LoadedBatch  # the last one that was taken
         self.checkpoint: Path | None = None
         self.last_row: dict[str, Any] = {}
 
@@ -120,12 +120,12 @@ class Trainer:
         self.health.raise_if_stopped(self.step)
         return "finished" if self.step == settings.steps else "interrupted"
 
-    def micro_batches(self) -> Iterator[Tensor]:
-        """The videos of one step, each taken when it is asked for: a step may have hundreds."""
+    def micro_batches(self) -> Iterator[Batch]:
+        """The batches of one step, each taken when it is asked for: a step may have hundreds."""
         for _ in range(self.recipe.training.accumulation):
             with self.pace.waiting():
-                self.batch = self.feed.take()
-            yield self.batch.video
+                self.loaded = self.feed.take()
+            yield self.loaded.batch
 
     def is_logged(self, step: int) -> bool:
         """Whether the journal gets a row after this many steps: the first, the last, every nth."""
@@ -143,14 +143,14 @@ class Trainer:
         news = self.health.read(self.step, result.metrics) if result.applied else None
         self.last_row = {
             "step": self.step,
-            "epoch": self.batch.epoch,
+            "epoch": self.loaded.epoch,
             **result.metrics,
             "loss": result.loss,
             **rates,
             "momentum": result.momentum,
             "grad_norm": result.grad_norm,
-            "num_frames": self.batch.video.shape[2],
-            "height": self.batch.video.shape[3],
+            "num_frames": self.loaded.batch.clips.shape[2],
+            "height": self.loaded.batch.clips.shape[3],
             "skipped_steps": self.skips.total,
             "health": self.health.verdict.status,
             "health_reason": self.health.verdict.reason,
@@ -198,7 +198,7 @@ class Trainer:
             return
         self.journal.sync()
         card = ModelCard(
-            kind=self.recipe.kind,
+            kind=self.recipe.model.kind,
             config=self.model.config.to_mapping(),
             step=self.step,
             extra=self.card_facts(),
@@ -271,7 +271,7 @@ class Trainer:
             precision=self.recipe.training.precision,
             data=describe_data(self.feed.videos),
             model=ModelInfo(
-                kind=self.recipe.kind,
+                kind=self.recipe.model.kind,
                 parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
                 encoder_parameters=sum(p.numel() for p in encoder.parameters()),
             ),
@@ -287,7 +287,7 @@ class Trainer:
         shape = (settings.batch_size, model.in_chans, clip.num_frames, *clip.size)
         with kept_rng():
             video = torch.randint(256, shape, dtype=torch.uint8)
-            self.take_step.backward(video, meters=False)
+            self.take_step.backward(Batch(video), meters=False)
         self.optimizer.zero_grad(set_to_none=True)
 
     def counted(self, info: RunInfo) -> RunInfo:

@@ -17,7 +17,7 @@ from nexus.data.augment import AugmentConfig
 from nexus.data.cache import CacheConfig
 from nexus.data.clip_spec import ClipSpec
 from nexus.data.dataset import ClipDataset
-from nexus.data.loader import Batch, ClipLoader
+from nexus.data.loader import ClipLoader, LoadedBatch
 from nexus.data.order import Order
 from nexus.errors import DataError
 
@@ -34,13 +34,6 @@ def load(dataset=None, **changes) -> ClipLoader:
     return ClipLoader(dataset or data(), **{"batch_size": 3, "seed": 11, **changes})
 
 
-@pytest.fixture
-def impatient(monkeypatch):
-    """Torch looks after its workers every 5 s; the tests cannot wait that long."""
-    look = torch.utils.data.dataloader._MultiProcessingDataLoaderIter._try_get_data
-    monkeypatch.setattr(look, "__defaults__", (0.2,))
-
-
 def clip(num_frames: int, size: tuple[int, int]) -> ClipSpec:
     return ClipSpec(num_frames=num_frames, stride=2, size=size)
 
@@ -51,16 +44,16 @@ def growing(number: int) -> ClipSpec:
     return stages[min(number // 3, 2)] if number < 9 else clip(2, (8, 8))
 
 
-def take(loader: ClipLoader, count: int) -> list[Batch]:
+def take(loader: ClipLoader, count: int) -> list[LoadedBatch]:
     return [next(loader) for _ in range(count)]
 
 
-def assert_same(ours: list[Batch], theirs: list[Batch]) -> None:
+def assert_same(ours: list[LoadedBatch], theirs: list[LoadedBatch]) -> None:
     assert len(ours) == len(theirs)
     for one, other in zip(ours, theirs, strict=True):
         assert (one.number, one.epoch, one.failures) == (other.number, other.epoch, other.failures)
-        assert torch.equal(one.video, other.video)
-        assert torch.equal(one.times, other.times)
+        assert torch.equal(one.batch.clips, other.batch.clips)
+        assert torch.equal(one.batch.times, other.batch.times)
         assert torch.equal(one.record_index, other.record_index)
 
 
@@ -106,30 +99,30 @@ def test_batches_hold_what_the_dataset_gives():
     for number, batch in enumerate(take(loader, 11)):
         assert batch.number == number and batch.failures == ()
         shape = growing(number)
-        assert batch.video.shape == (3, 3, shape.num_frames, *shape.size)
-        assert batch.video.is_contiguous(memory_format=torch.channels_last_3d)
-        assert batch.video.dtype == torch.uint8
-        assert batch.times.dtype == torch.float64 and batch.record_index.dtype == torch.int64
+        assert batch.batch.clips.shape == (3, 3, shape.num_frames, *shape.size)
+        assert batch.batch.clips.is_contiguous(memory_format=torch.channels_last_3d)
+        assert batch.batch.clips.dtype == torch.uint8
+        assert batch.batch.times.dtype == torch.float64 and batch.record_index.dtype == torch.int64
         for place, (epoch, clip) in enumerate(loader.order.clips(number)):
             sample = dataset.sample(clip, seed=11, epoch=epoch, spec=shape)
-            assert torch.equal(batch.video[place], sample.video)
-            assert batch.times[place].tolist() == sample.times.tolist()
+            assert torch.equal(batch.batch.clips[place], sample.video)
+            assert batch.batch.times[place].tolist() == sample.times.tolist()
             assert batch.record_index[place] == clip // 2
 
 
 def test_five_videos_fill_a_batch_of_thirty_two():
     batch = next(load(data(RECORDS[:5]), batch_size=32))
-    assert len(batch.video) == 32
+    assert len(batch.batch.clips) == 32
     counts = Counter(batch.record_index.tolist())
     assert set(counts) == set(range(5)) and max(counts.values()) - min(counts.values()) <= 1
-    assert len({batch.video[i].numpy().tobytes() for i in range(32)}) == 32
+    assert len({batch.batch.clips[i].numpy().tobytes() for i in range(32)}) == 32
 
 
 def test_a_finite_stream_ends_with_a_smaller_batch_and_starts_over():
     loader = load(epochs=2, shuffle=False)
     for _ in range(2):
         batches = list(loader)
-        assert [len(batch.video) for batch in batches] == [3, 3, 3, 3, 2]
+        assert [len(batch.batch.clips) for batch in batches] == [3, 3, 3, 3, 2]
         order = torch.cat([batch.record_index for batch in batches]).tolist()
         assert order == list(range(7)) * 2
     assert load(epochs=1).batches_per_epoch == 7 / 3
@@ -164,7 +157,7 @@ def test_impossible_arguments_are_refused():
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=4), st.booleans())
 def test_stopping_anywhere_changes_nothing(stops, shuffle):
     straight = take(load(clip_at=growing, shuffle=shuffle), sum(stops) + 2)
-    pieces: list[Batch] = []
+    pieces: list[LoadedBatch] = []
     state = load(shuffle=shuffle).state_dict()
     for stop in [*stops, 2]:
         loader = load(clip_at=growing, shuffle=shuffle)
@@ -178,7 +171,7 @@ def test_stopping_anywhere_changes_nothing(stops, shuffle):
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5)), min_size=2, max_size=3))
 def test_any_number_of_workers_gives_and_resumes_the_same_stream(pieces):
     straight = take(load(clip_at=growing), sum(count for _, count in pieces))
-    got: list[Batch] = []
+    got: list[LoadedBatch] = []
     state = load().state_dict()
     for workers, count in pieces:
         with load(clip_at=growing, num_workers=workers) as loader:
@@ -243,9 +236,9 @@ def test_failing_files_shrink_their_batch_and_touch_no_other(workers):
     for whole, batch in zip(straight, batches, strict=True):
         keep = whole.record_index != 2
         assert len(batch.failures) == int((~keep).sum())
-        assert torch.equal(batch.video, whole.video[keep])
+        assert torch.equal(batch.batch.clips, whole.batch.clips[keep])
         assert torch.equal(batch.record_index, whole.record_index[keep])
-        assert torch.equal(batch.times, whole.times[keep])
+        assert torch.equal(batch.batch.times, whole.batch.times[keep])
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -253,7 +246,10 @@ def test_a_batch_of_nothing_but_failures_is_empty(workers):
     broken = broken_data([str(record.path) for record in RECORDS])
     with load(broken, num_workers=workers) as loader:
         for batch in take(loader, 12):  # more than there are shared slots: all are held
-            assert batch.video.shape == (0, 3, 4, 16, 16) and batch.times.shape == (0, 4)
+            assert batch.batch.clips.shape == (0, 3, 4, 16, 16) and batch.batch.times.shape == (
+                0,
+                4,
+            )
     assert len(batch.failures) == 3
 
 
@@ -264,19 +260,19 @@ def test_bugs_in_workers_come_out():
         next(loader)
 
 
-def test_a_worker_killed_between_batches_is_replaced(caplog, impatient):
+def test_a_worker_killed_between_batches_is_replaced(caplog):
     straight = take(load(), 12)
     with load(num_workers=1) as loader:
         batches = take(loader, 2)
-        for worker in loader._stream._workers:
+        for worker in loader._workers.processes:
             os.kill(worker.pid, signal.SIGKILL)
-        time.sleep(0.2)  # a training step: torch must not raise in the middle of it
+        time.sleep(0.2)  # a training step: nothing must be raised in the middle of it
         batches += take(loader, 10)
     assert_same(batches, straight)
     assert "starting new ones" in caplog.text
 
 
-def test_a_file_that_kills_its_worker_once_changes_nothing(tmp_path, impatient):
+def test_a_file_that_kills_its_worker_once_changes_nothing(tmp_path):
     straight = take(load(), 5)
     dataset = data()
     dataset.reader.decoder.deadly = {"v3.mp4": tmp_path / "marker"}
@@ -286,7 +282,7 @@ def test_a_file_that_kills_its_worker_once_changes_nothing(tmp_path, impatient):
     assert not (tmp_path / "marker").exists()
 
 
-def test_a_file_that_always_kills_its_worker_stops_the_run_by_name(tmp_path, impatient):
+def test_a_file_that_always_kills_its_worker_stops_the_run_by_name(tmp_path):
     class Immortal(type(tmp_path)):
         def unlink(self, missing_ok=False):
             pass

@@ -70,7 +70,7 @@ def test_windows_of_real_files(catalog: Catalog, tmp_path: Path) -> None:
 def test_horizon_and_patch_colours_of_real_files(catalog: Catalog) -> None:
     model = tiny_model()
     source = ClipSource(CLIP, catalog.select("test"))
-    videos = [batch.video for batch in source.batches(8)]
+    videos = [loaded.batch.clips for loaded in source.batches(8)]
     rows = horizon_errors(model, videos, seconds_per_step=2 / 8).rows
     assert [row.steps_ahead for row in rows] == [1, 2]
     assert all(np.isfinite([row.error, row.copy_error, row.mean_error]).all() for row in rows)

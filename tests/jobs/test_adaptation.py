@@ -106,7 +106,7 @@ def test_every_setting_is_trained_from_the_weights_and_beside_them_as_they_are(d
         assert read_card(run).extra["init"] == origin
         if name != "no-adaptation":
             recipe = read_run_recipe(run)
-            assert name == f"lr{recipe.optim.lr:g}-ema{recipe.model['ema_momentum']:g}"
+            assert name == f"lr{recipe.optim.lr:g}-ema{recipe.model.ema_momentum:g}"
 
 
 def test_the_pick_is_the_best_validation_score(done):

@@ -82,10 +82,10 @@ def test_published_sizes_are_as_stated(name: str, millions: float) -> None:
 
 def test_a_size_leaves_alone_what_it_does_not_speak_of() -> None:
     recipe = load_recipe("small", ["model.size=tiny"])
-    assert recipe.model["factorized"] is False  # the recipe's own
+    assert recipe.model.factorized is False  # the recipe's own
     published = load_recipe("small", ["model.size=vit_b", "model.encoder_dim=48"])
-    assert published.model["num_temporal_layers"] == 0 and published.model["encoder_dim"] == 48
-    assert load_recipe("seed", ["model.size=vit_l"]).model["factorized"] is False
+    assert published.model.num_temporal_layers == 0 and published.model.encoder_dim == 48
+    assert load_recipe("seed", ["model.size=vit_l"]).model.factorized is False
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name not in PUBLISHED])
@@ -115,7 +115,7 @@ def test_a_size_is_a_key_of_a_configuration_and_of_a_recipe():
     config = VJEPAConfig.from_mapping({"size": "tiny", "num_heads": 6})
     assert (config.encoder_dim, config.num_heads, config.predictor_dim) == (192, 6, 96)
     recipe = load_recipe("small", ["model.size=tiny", "model.predictor_heads=2"])
-    assert recipe.model["encoder_dim"] == 192  # over the recipe's own 96
-    assert recipe.model["predictor_heads"] == 2
+    assert recipe.model.encoder_dim == 192  # over the recipe's own 96
+    assert recipe.model.predictor_heads == 2
     with pytest.raises(ConfigError, match="did you mean 'large'"):
         VJEPAConfig.from_mapping({"size": "larg"})

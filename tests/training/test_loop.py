@@ -102,9 +102,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(
     recipe = tiny()
     if kind == "pixels":
         keep = {"img_size", "num_frames", "patch_size", "encoder_dim", "num_heads"}
-        model = {key: value for key, value in recipe.model.items() if key in keep}
+        model = {key: value for key, value in recipe.model.to_mapping().items() if key in keep}
         small = {"predictor_dim": 16, "predictor_heads": 2, "num_spatial_layers": 1}
-        recipe = recipe.with_changes(kind="pixels", model={**model, **small})
+        recipe = recipe.with_changes(model={"kind": "pixels", **model, **small})
 
     def weights(name, recipe):
         result = train(recipe, world, tmp_path / name, console=quiet)

@@ -1,11 +1,15 @@
+from pathlib import Path
+
 import pytest
 
-from nexus.config import write_yaml
+from nexus.config import read_yaml, write_yaml
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import ConfigError
 from nexus.models.ssl import VJEPAConfig, build_model
 from nexus.training.curriculum import Stage
 from nexus.training.recipe import Recipe, load_recipe, recipe_names
+
+ASSETS = Path(__file__).parents[1] / "assets/v0.1"
 
 
 @pytest.mark.parametrize("name", ["seed", "small", "vjepa2", "vjepa2.1"])
@@ -73,8 +77,12 @@ def test_the_curriculum():
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("[[0, 5]]", r"multiples of tubelet_size 2, got \[5\]"),
-        ("[[0, 4, 36]]", r"multiples of patch_size 8, got \[36\]"),
+        (
+            "[[0, 4], [5, 9]]",
+            "the row of step 5: .*num_frames 9 is not a multiple of tubelet_size 2",
+        ),
+        ("[[0, 4, 36]]", r"the row of step 0: .*img_size .*36.* is not a multiple of patch_size 8"),
+        ("[[0, 4, [32, 36]]]", r"img_size \(32, 36\) is not a multiple of patch_size 8"),
         ("[[0, 4], [9, 2]]", "the row of step 9: .* needs at least two time steps, got 1"),
         ("[[0, 4, 32, 1]]", r"training\.curriculum\.0: got \[0, 4, 32, 1\]; expected \[first step"),
         ("[[0, 4, wide]]", r"training\.curriculum\.0: got \[0, 4, 'wide'\]; expected"),
@@ -103,12 +111,14 @@ def test_warm_up_and_cooldown_have_to_fit_into_the_run():
         ("training.stepz=1", r"did you mean 'steps'"),
         ("data.augment={flp: 1}", r"'data\.augment\.flp'; did you mean 'flip'"),
         ("optm.lr=1", r"'optm'; did you mean 'optim'"),
-        ("kind=v_jepa", r"kind: got 'v_jepa'"),
+        ("model.kind=v_jepa", r"model: unknown kind of model 'v_jepa'; did you mean 'vjepa'"),
+        ("kind=v_jepa", r"model: unknown kind of model 'v_jepa'; did you mean 'vjepa'"),
         ("model=tiny", r"model: got 'tiny'"),
         ("training.steps=-1", r"training\.steps: got -1"),
         ("training.precision=fp8", r"training\.precision: got 'fp8'"),
         ("training.threads=0", r"training\.threads"),
         ("kind=pixels", "unknown key 'ema_momentum'"),
+        ("model.kind=pixels", "unknown key 'ema_momentum'"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(override, message):
@@ -125,10 +135,10 @@ def test_an_unknown_recipe_names_the_nearest_and_all():
 
 def test_a_file_of_ones_own(tmp_path):
     path = tmp_path / "mine.yaml"
-    write_yaml(path, {"kind": "pixels", "model": {"target": "normalised"}})
+    write_yaml(path, {"model": {"kind": "pixels", "target": "normalised"}})
     recipe = load_recipe(path, {"training": {"steps": 3}})
-    assert recipe.name == "mine" and recipe.kind == "pixels"
-    assert recipe.model["target"] == "normalised" and recipe.model["encoder_dim"] == 768
+    assert recipe.name == "mine" and recipe.model.kind == "pixels"
+    assert recipe.model.target == "normalised" and recipe.model.encoder_dim == 768
     with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
         load_recipe(tmp_path / "nowhere.yaml")
 
@@ -140,3 +150,23 @@ def test_worker_processes_follow_the_machine(monkeypatch):
         assert load_recipe("seed").data.workers == workers
         assert load_recipe("seed", ["data.num_workers=12"]).data.workers == 12
         assert load_recipe("small").data.workers == 0
+
+
+def test_a_recipe_of_before_has_its_kind_beside_the_model():
+    old = {"name": "old", "kind": "pixels", "model": {"target": "normalised"}}
+    new = {"name": "old", "model": {"kind": "pixels", "target": "normalised"}}
+    assert Recipe.from_mapping(old) == Recipe.from_mapping(new)
+    with pytest.raises(ConfigError, match="kind is 'vjepa' and kind, its old name, 'pixels'"):
+        Recipe.from_mapping({**old, "model": {"kind": "vjepa"}})
+
+
+@pytest.mark.parametrize("run", ["finished", "interrupted", "pixels"])
+def test_a_recipe_round_trips_bit_for_bit_whatever_its_age(run):
+    written = read_yaml(ASSETS / run / "recipe.yaml")
+    recipe = Recipe.from_mapping(written)
+    again = recipe.to_mapping()
+    assert Recipe.from_mapping(again) == recipe and Recipe.from_mapping(again).to_mapping() == again
+    assert again["model"].pop("kind") == written["kind"]
+    added = {"encoder": "vit", "objective": "jepa", "ema_steps": None}
+    for key, value in again["model"].items():
+        assert written["model"].get(key, added.get(key)) == value

@@ -80,11 +80,11 @@ def test_a_recipe_that_describes_another_model_is_refused(start):
         adapt(start, "model.encoder_dim=24", "model.num_heads=4")
     with pytest.raises(ConfigError, match="unknown key 'encoder_dmi'"):
         adapt(start, "model.encoder_dmi=24")
-    assert adapt(start, "model.encoder_dim=12").model["encoder_dim"] == 12
+    assert adapt(start, "model.encoder_dim=12").model.encoder_dim == 12
 
 
 def test_rotary_models_take_clips_of_any_shape_and_learned_tables_their_own(start):
-    assert adapt(start, "model.img_size=24", "model.num_frames=8").model["img_size"] == 24
+    assert adapt(start, "model.img_size=24", "model.num_frames=8").model.img_size == 24
     learned = {**start.config, "positions": "learned"}
     assert continued_model(learned, {"img_size": [16, 16]})["img_size"] == [16, 16]
     assert continued_model({**learned, "img_size": [16, 16]}, {"img_size": 16})["img_size"] == 16

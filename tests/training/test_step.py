@@ -4,12 +4,19 @@ import pytest
 import torch
 from torch import nn
 
-from nexus.data.batch import normalise
+from nexus.data.batch import Batch, normalise
 from nexus.models.ssl import build_model
 from nexus.training.optim import OptimConfig, build_optimizer
 from nexus.training.step import TrainStep, clip_gradient
 
 CPU = torch.device("cpu")
+
+
+class Step(TrainStep):
+    """A step over bare clips."""
+
+    def __call__(self, videos, *where, **settings):
+        return super().__call__((Batch(video) for video in videos), *where, **settings)
 
 
 class Mean(nn.Module):
@@ -21,7 +28,8 @@ class Mean(nn.Module):
         self.loss_factor, self.gradient_factor = loss_factor, gradient_factor
         self.moved, self.metered, self.dtypes = [], [], []
 
-    def forward(self, video, *, meters=True):
+    def forward(self, batch, *, meters=True):
+        video = batch.clips
         self.metered.append(meters)
         brightness = video.flatten(1).mean(dim=1, keepdim=True)
         out = self.level(brightness)
@@ -49,7 +57,7 @@ def stepper(model, **settings):
     nn.init.normal_(model.level.weight)
     nn.init.normal_(model.level.bias)
     optimizer = build_optimizer(model, OptimConfig(lr=0.1))
-    return TrainStep(model, optimizer, device=CPU, **settings)
+    return Step(model, optimizer, device=CPU, **settings)
 
 
 def weights(model):
@@ -130,7 +138,7 @@ def test_accumulation_equals_one_big_batch_for_the_real_model():
         torch.manual_seed(0)
         model = build_model({"kind": "vjepa", **config}).train()
         optimizer = build_optimizer(model, OptimConfig())
-        result = TrainStep(model, optimizer, device=CPU)(parts, 0)
+        result = Step(model, optimizer, device=CPU)(parts, 0)
         assert result.applied
         gradients.append([p.grad for p in model.parameters() if p.grad is not None])
     assert len(gradients[0]) > 20
@@ -169,7 +177,7 @@ def test_the_real_target_encoder_stays_when_a_step_is_skipped():
     config = {"img_size": 16, "num_frames": 4, "patch_size": 8, "encoder_dim": 16, "num_heads": 2}
     small = {"predictor_dim": 16, "predictor_heads": 2, "num_spatial_layers": 1}
     model = build_model({"kind": "vjepa", **config, **small}).train()
-    step = TrainStep(model, build_optimizer(model, OptimConfig(lr=0.1)), device=CPU)
+    step = Step(model, build_optimizer(model, OptimConfig(lr=0.1)), device=CPU)
     video = clips(4).repeat(1, 1, 2, 4, 4)
     step([video], 0)  # so that target and context differ and an update would show
     weight = model.predictor.proj.weight
@@ -258,4 +266,4 @@ def test_the_model_sees_normalised_pixels():
     model.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     video = clips(3)
     step([video], 0)
-    assert torch.equal(seen[0], normalise(video))
+    assert torch.equal(seen[0].clips, normalise(video))
