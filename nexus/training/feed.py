@@ -7,7 +7,6 @@ from typing import Any
 
 from nexus.data.catalog import Catalog
 from nexus.data.clip_source import ClipSource
-from nexus.data.failures import FailureLedger
 from nexus.data.labels import Label, label_text
 from nexus.data.loader import ClipLoader, LoadedBatch
 from nexus.digest import digest

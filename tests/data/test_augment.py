@@ -12,9 +12,7 @@ from oracles.whole_clips import augment, center_view
 from PIL import Image
 
 from nexus.data import augment as module
-from nexus.data.augment import Augmentation, AugmentConfig, draw_augmentation, to_gray
-from nexus.data.batch import normalise
-from nexus.errors import VideoShapeError
+from nexus.data.augment import Augmentation, AugmentConfig, augment, center_view, draw_augmentation, to_gray
 
 EVERYTHING = AugmentConfig(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2, grayscale=0.2)
 
@@ -159,31 +157,6 @@ def test_one_gray_channel_is_luma():
     expected = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]
     assert gray.shape == (1, 2, 5, 5) and gray.dtype == torch.uint8
     assert (gray[0].double() - expected).abs().max() <= 0.5 + 1e-3
-
-
-def test_normalise_by_formula():
-    video = noise(4, 6, 6).permute(3, 0, 1, 2)[None]
-    out = normalise(video)
-    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1, 1)
-    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1, 1)
-    assert out.dtype == torch.float32
-    torch.testing.assert_close(out, (video.float() / 255 - mean) / std, rtol=0, atol=2e-6)
-    assert out.is_contiguous() and not video.is_contiguous()  # as the loader gives them
-    assert torch.equal(normalise(video.contiguous()), out)
-    gray = normalise(video[:, :1])
-    torch.testing.assert_close(gray, (video[:, :1].float() / 255 - 0.449) / 0.226)
-    two = normalise(video[:, :2], mean=(0.5, 0.0), std=(0.5, 1.0))
-    torch.testing.assert_close(two[:, 0], video[:, 0].float() / 127.5 - 1, rtol=0, atol=1e-6)
-    torch.testing.assert_close(two[:, 1], video[:, 1].float() / 255)
-
-
-def test_normalise_refuses_what_it_cannot_mean():
-    with pytest.raises(VideoShapeError, match="float32"):
-        normalise(torch.zeros(1, 3, 2, 4, 4))  # type: ignore[arg-type]
-    with pytest.raises(VideoShapeError, match="2 channels with 0 means"):
-        normalise(torch.zeros(1, 2, 2, 4, 4, dtype=torch.uint8))
-    with pytest.raises(VideoShapeError, match=r"\(3, 2, 4, 4\)"):
-        normalise(torch.zeros(3, 2, 4, 4, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize(
