@@ -32,8 +32,8 @@ def test_pretrain_trains_what_it_is_told(here, typed, capsys):
     assert typed(line) == 0
     recipe = read_run_recipe(here / "runs/a")
     assert recipe.training.seed == 7 and recipe.training.steps == 1
-    assert recipe.optim.lr == 3e-4 and recipe.model["mask"] == "tube"
-    assert recipe.model["encoder_dim"] == 16, "as the recipe in the file"
+    assert recipe.optim.lr == 3e-4 and recipe.model.mask == "tube"
+    assert recipe.model.encoder_dim == 16, "as the recipe in the file"
     info = json.loads((here / "runs/a/run.json").read_text())
     assert info["command"] == " ".join(["nexus", line, *TINY])
     assert info["data"]["source"].endswith("my videos/labels.csv")

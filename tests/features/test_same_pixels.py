@@ -72,9 +72,9 @@ def everywhere(recipe: Recipe, catalog: Catalog, folder: Path) -> dict[str, torc
     (probed,) = source.batches(1)
     (window,) = WindowReader(source).windows(0)
     return {
-        "training": feed.take().video[0].clone(),
-        "training, kept": feed.take().video[0].clone(),
-        "probes": probed.video[0],
+        "training": feed.take().batch.clips[0].clone(),
+        "training, kept": feed.take().batch.clips[0].clone(),
+        "probes": probed.batch.clips[0],
         "features": window.video,
         "labels of videos": classified(source, windows=False),
         "labels of windows": classified(source, windows=True),
