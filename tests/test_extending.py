@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -44,6 +45,10 @@ def there(tmp_path_factory):
     blocks = [text for part in SECTIONS.values() for kind, text in part if kind == "python"]
     (folder / "mine.py").write_text("\n\n".join(blocks), encoding="utf-8")
     shutil.copytree(ROOT / "tests/assets/v0.1/videos", folder / "videos")
+    videos = pd.read_csv(folder / "videos/labels.csv")
+    chosen = videos[videos["split"] == "train"].dropna(subset="direction")
+    lines = chosen["path"] + " " + chosen["direction"]
+    (folder / "videos/train.txt").write_text("\n".join(lines), encoding="utf-8")
     for part in SECTIONS.values():
         for kind, text in part:
             if kind == "yaml":
@@ -60,7 +65,7 @@ def section(request, there):
     """A section whose commands have been run, on tiny clips and for a few steps."""
     for kind, text in SECTIONS[request.param]:
         for line in text.splitlines() if kind == "bash" else ():
-            words = shlex.split(line.replace("videos/", "videos/labels.csv"))
+            words = shlex.split(line.replace("videos/ ", "videos/labels.csv "))
             assert words[0] == "nexus"
             if words[1] == "pretrain":
                 words += [f"{key}={value}" for key, value in TINY.items()]
@@ -95,6 +100,13 @@ def check_encoder() -> None:
     assert len(features) and len(features["features"].iloc[0]) == 12
 
 
+def check_data_set() -> None:
+    seen = read_run("runs/lines").info.data
+    chosen = Path("videos/train.txt").read_text().splitlines()
+    assert seen.videos == len(chosen) > 4
+    assert seen.labels == {"class": Counter(sorted(line.split()[1] for line in chosen))}
+
+
 def check_model() -> None:
     rows = journal("runs/arrow")
     assert all(0 <= row["right"] <= 1 and row["momentum"] is None for row in rows)
@@ -107,6 +119,7 @@ CHECKS = {
     "A mask": check_mask,
     "An objective": check_objective,
     "An encoder": check_encoder,
+    "A data set": check_data_set,
     "A model": check_model,
 }
 
