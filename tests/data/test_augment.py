@@ -66,6 +66,63 @@ def test_crop_areas_and_places_spread_over_their_range():
     assert 200 < sum(draw.flip for draw in draws) < 300
 
 
+def test_every_place_that_a_crop_fits_in_is_drawn():
+    square = AugmentConfig(scale=(0.25, 0.25), aspect=(1, 1), flip=0)
+    rng = np.random.default_rng(0)
+    draws = [draw_augmentation(square, 6, 6, rng) for _ in range(200)]
+    assert {(draw.height, draw.width) for draw in draws} == {(3, 3)}
+    assert {draw.top for draw in draws} == {draw.left for draw in draws} == {0, 1, 2, 3}
+    # Half the area of a picture that is twice as long as it is wide: as wide as the picture.
+    half = AugmentConfig(scale=(0.5, 0.5), aspect=(1, 1), flip=0)
+    wide = [draw_augmentation(half, 4, 8, rng) for _ in range(100)]
+    assert {(draw.top, draw.height, draw.width) for draw in wide} == {(0, 4, 4)}
+    assert {draw.left for draw in wide} == {0, 1, 2, 3, 4}
+    tall = [draw_augmentation(half, 8, 4, rng) for _ in range(100)]
+    assert {(draw.left, draw.height, draw.width) for draw in tall} == {(0, 4, 4)}
+    assert {draw.top for draw in tall} == {0, 1, 2, 3, 4}
+
+
+def test_crops_are_as_wide_and_as_tall_as_they_may_be():
+    config = AugmentConfig(scale=(0.1, 0.1), aspect=(0.5, 2))
+    rng = np.random.default_rng(0)
+    draws = [draw_augmentation(config, 200, 200, rng) for _ in range(500)]
+    aspects = np.array([draw.width / draw.height for draw in draws])
+    assert 0.49 < aspects.min() < 0.53 and 1.9 < aspects.max() < 2.05
+    assert 200 < (aspects < 1).sum() < 300  # as often upright as lying
+
+
+def test_where_no_crop_fits_the_middle_is_taken():
+    config = AugmentConfig(scale=(1, 1), aspect=(1, 1), flip=0)
+    rng = np.random.default_rng(0)
+    assert draw_augmentation(config, 64, 32, rng) == Augmentation(16, 0, 32, 32)
+    assert draw_augmentation(config, 32, 64, rng) == Augmentation(0, 16, 32, 32)
+    assert draw_augmentation(config.with_changes(aspect=(2, 4)), 30, 30, rng) == Augmentation(
+        7, 0, 15, 30
+    )
+    assert draw_augmentation(config.with_changes(aspect=(0.25, 0.5)), 30, 30, rng) == Augmentation(
+        0, 7, 30, 15
+    )
+
+
+def test_colours_are_drawn_over_all_of_their_range():
+    config = AugmentConfig(brightness=0.4, contrast=0.2, saturation=0.6, hue=0.1, flip=0.9)
+    rng = np.random.default_rng(0)
+    draws = [draw_augmentation(config, 8, 8, rng) for _ in range(1000)]
+    for name, middle, spread in (
+        ("brightness", 1, 0.4),
+        ("contrast", 1, 0.2),
+        ("saturation", 1, 0.6),
+        ("hue", 0, 0.1),
+    ):
+        values = np.array([getattr(draw, name) for draw in draws]) - middle
+        assert -spread <= values.min() < -0.98 * spread, name
+        assert 0.98 * spread < values.max() <= spread, name
+    assert 860 < sum(draw.flip for draw in draws) < 940
+    often = config.with_changes(grayscale=0.8)
+    gray = [draw_augmentation(often, 8, 8, rng).saturation == 0 for _ in range(500)]
+    assert 360 < sum(gray) < 440
+
+
 def test_the_identity_keeps_every_bit():
     frames = noise(4, 32, 48)
     expected = frames.permute(3, 0, 1, 2)
@@ -106,6 +163,8 @@ def test_the_evaluation_view_is_the_middle_of_the_covering_resize():
     assert torch.equal(square, whole[..., 10:30])
     tall = center_view(frames, (40, 10))
     assert torch.equal(tall, frames.permute(3, 0, 1, 2)[..., 35:45])
+    wide = center_view(frames, (10, 80))
+    assert torch.equal(wide, frames.permute(3, 0, 1, 2)[..., 15:25, :])
 
 
 def test_brightness_contrast_saturation_by_formula():

@@ -233,3 +233,73 @@ def test_impossible_timelines_are_refused():
     with pytest.raises(DataError, match="backwards"):
         FrameTimes.from_timestamps(np.array([0.0, 0.2, 0.1]))
     assert FrameTimes.from_timestamps(np.array([0.5])).span() == (0, 0)
+
+
+def test_clips_of_a_segment_use_all_of_it_and_no_more():
+    """Rooms of clips that do not start at 0: every start is drawn, none passes the end."""
+    timeline = FrameTimes(60, 10.0)
+    for spec in (ClipSpec(num_frames=5, stride=2), ClipSpec(num_frames=5, fps=5.0)):
+        firsts, lasts = set(), set()
+        for seed in range(400):
+            clip = choose_clip(timeline, spec, rng(seed), start=2.0, end=4.0)
+            assert np.diff(clip.indices).tolist() == [2, 2, 2, 2]
+            firsts.add(int(clip.indices[0]))
+            lasts.add(int(clip.indices[-1]))
+        assert firsts == set(range(20, 32)) and lasts == set(range(28, 40))
+
+
+def test_the_last_frame_of_a_clip_has_to_be_due_before_the_end():
+    timeline = FrameTimes(10, 10.0)  # over at 1 s
+    for length, fps, fits in ((10, 10.0, True), (11, 10.0, False), (2, 1 / 0.9995, True)):
+        spec = ClipSpec(num_frames=length, fps=fps)
+        if fits:
+            assert len(choose_clip(timeline, spec, rng()).indices) == length
+        else:
+            with pytest.raises(ClipTooShortError, match="need more than 1.000 s, the video has"):
+                choose_clip(timeline, spec, rng())
+
+
+def test_a_segment_starts_and_ends_with_a_frame_but_for_rounding():
+    stamps = np.array([0.0, 0.1, 0.1 + 0.2, 0.4, 0.6])
+    for timeline in (FrameTimes(5, 10.0), FrameTimes.from_timestamps(stamps)):
+        third = timeline.time_of(np.array([2]))[0]
+        for error in (-5e-7, 0.0, 5e-7):
+            assert timeline.span(start=third + error) == (2, 4)
+            assert timeline.span(end=third + error) == (0, 1)
+        assert timeline.span(start=third - 5e-4) == (2, 4)
+        assert timeline.span(start=third + 5e-4) == (3, 4)
+        assert timeline.span(end=third - 5e-4) == (0, 1)
+        assert timeline.span(end=third + 5e-4) == (0, 2)
+
+
+def test_where_a_clip_lies_whichever_way_it_is_played():
+    for timeline in (FrameTimes(6, 10.0), FrameTimes(6, 10.0, np.arange(6) / 10)):
+        for order in ([1, 3, 5], [5, 3, 1], [3, 5, 1]):
+            bounds = timeline.bounds_of(np.array(order))
+            assert bounds == pytest.approx((0.1, 0.6))
+    uneven = FrameTimes.from_timestamps(np.array([0.0, 0.1, 0.5, 0.6, 1.2]))
+    assert uneven.bounds_of(np.array([1])) == (0.1, 0.5)
+    assert uneven.bounds_of(np.array([0, 4])) == pytest.approx((0.0, 1.5))  # an average step more
+    assert FrameTimes.from_timestamps(np.zeros(1), 25.0).bounds_of(np.zeros(1, int)) == (0, 0.04)
+
+
+def test_a_time_is_asked_for_within_a_step_of_the_end():
+    uneven = FrameTimes.from_timestamps(np.array([0.0, 0.1, 0.3]))  # 0.15 s a step, over at 0.45 s
+    assert uneven.asked_at(np.array([0.0, 0.0999, 0.1, 0.44, 0.59])).tolist() == [0, 0, 1, 2, 2]
+    with pytest.raises(DataError, match=r"at 0\.610 s, but the video ends at 0\.450 s"):
+        uneven.asked_at(np.array([0.2, 0.61]))
+    for times in ([-0.1], [np.nan], [[0.0]]):
+        with pytest.raises(ValueError, match="finite seconds >= 0"):
+            uneven.asked_at(np.array(times))
+
+
+def test_jitter_at_a_rate_moves_frames_both_ways_within_its_bounds():
+    timeline = FrameTimes(1000, 100.0)
+    spec = ClipSpec(num_frames=4, fps=2.0, jitter=0.4, sampling="random")
+    still = spec.with_changes(jitter=0.0)
+    moves = []
+    for seed in range(300):
+        moved = choose_clip(timeline, spec, rng(seed)).indices
+        moves += (moved - choose_clip(timeline, still, rng(seed)).indices).tolist()
+    # 0.4 of a step of 0.5 s are 20 frames.
+    assert -20 <= min(moves) < -17 and 17 < max(moves) <= 20

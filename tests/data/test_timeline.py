@@ -125,7 +125,26 @@ def test_frame_rates():
     assert timeline([0, 1, 2, 4, 5], tick=Fraction(1, 30)).variable_frame_rate
     assert timeline([0], tail=40).fps == pytest.approx(25)
     stamps = [(pts, pts, 10) for pts in range(0, 100, 10)]
-    for last, kept in ((10, 10), (7, 10), (0, 10), (400, 400)):
+    for last, kept in ((10, 10), (7, 10), (14, 10), (15, 15), (20, 20), (0, 10), (400, 400)):
         assert timeline_from_frames([*stamps[:-1], (90, 90, last)], TICK, None).tail == kept
     shorter = timeline([0, 10, 20, 30], tail=10).first(2)
     assert (len(shorter), shorter.duration) == (2, pytest.approx(0.02))
+
+
+@pytest.mark.parametrize(
+    ("usual", "deviation", "variable"),
+    [(100, 10, False), (100, 11, True), (5, 1, False), (5, 2, True), (1, 1, True)],
+)
+def test_intervals_may_differ_by_rounding_or_a_tenth(usual, deviation, variable):
+    """A whole tick where ticks are fine, no tick where a frame is one: then a frame is dropped."""
+    intervals = [usual, usual, usual + deviation, usual, usual]
+    line = timeline(np.cumsum([0, *intervals]))
+    assert line.variable_frame_rate == variable
+
+
+def test_a_rounded_steady_rate_is_steady_to_its_end():
+    for last in (2, 4):  # muxers write the last frame a little too short or too long
+        stamps = [(0, 0, 3), (3, 3, 3), (6, 6, 4), (10, 10, last)]
+        assert timeline_from_frames(stamps, TICK, None).tail == 3
+    uneven = [(0, 0, 3), (3, 3, 3), (6, 6, 9), (15, 15, 4)]
+    assert timeline_from_frames(uneven, TICK, None).tail == 4

@@ -94,3 +94,19 @@ def test_padding_fills_a_single_window_with_the_last_frame() -> None:
 def test_an_impossible_overlap_is_refused(overlap: float) -> None:
     with pytest.raises(ValueError, match="from 0 to below 1"):
         slide(FrameTimes(10, 10.0), ClipSpec(num_frames=2), overlap)
+
+
+def test_the_last_frame_of_a_window_has_to_be_due_before_the_end() -> None:
+    times = FrameTimes(10, 10.0)  # over at 1 s
+    assert len(slide(times, ClipSpec(num_frames=10, fps=10.0), 0.0).starts) == 1
+    with pytest.raises(ClipTooShortError, match="needs more than 1.000 s, there are 1.000 s"):
+        slide(times, ClipSpec(num_frames=11, fps=10.0), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("frames", "starts"), [(10, [0, 0.2]), (11, [0, 0.2]), (12, [0, 0.2, 0.28])]
+)
+def test_a_rest_of_less_than_half_a_step_has_no_window(frames: int, starts: list[float]) -> None:
+    """At 10 a second a step is 0.1 s; of the video, at 25, 0, 0.04 or 0.08 s are left."""
+    found = slide(FrameTimes(frames, 25.0), ClipSpec(num_frames=2, fps=10.0), 0.0)
+    np.testing.assert_allclose(found.starts, starts, atol=1e-9)
