@@ -116,11 +116,6 @@ def build_mask(config: MaskConfig) -> Mask:
     return mask(**{field.name: getattr(config, field.name) for field in fields(mask)})
 
 
-def check_fits(config: MaskConfig, grid: Grid, tubelet_size: int) -> None:
-    """Raise VideoShapeError where clips of a token grid cannot be masked as configured."""
-    build_mask(config).check_fits(grid, tubelet_size)
-
-
 @eager
 def draw_masks(
     mask: Mask | MaskConfig,

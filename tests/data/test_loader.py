@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -322,3 +325,40 @@ def test_workers_share_the_cache(kind, tmp_path):
     assert_same(batches, straight)
     assert dataset.reader.decoder.decoded() == decoded
     assert decoded <= 2 * sum(record.num_frames for record in records)
+
+
+def test_pinned_batches_are_the_same_stream_and_made_in_a_thread(monkeypatch, caplog):
+    """There is no GPU here: the copy to page-locked memory is a copy."""
+    threads = set()
+
+    def pin(tensor):
+        threads.add(threading.current_thread().name.partition("_")[0])
+        return tensor.clone()
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    with load(num_workers=2, clip_at=growing, pin_memory=True) as loader:
+        assert_same(take(loader, 12), take(load(clip_at=growing), 12))
+    with load(num_workers=2, pin_memory=True) as loader:
+        batches = take(loader, 2)
+        for worker in loader._workers.processes:
+            os.kill(worker.pid, signal.SIGKILL)
+        batches += take(loader, 10)
+    assert_same(batches, take(load(), 12))
+    assert threads == {"pin"} and "SIGKILL" in caplog.text
+    with load(num_workers=2, epochs=1, pin_memory=True) as loader:
+        assert_same(list(loader), list(load(epochs=1)))
+
+
+def test_workers_end_with_the_process_that_started_them():
+    code = (
+        "import os, signal, sys\n"
+        f"sys.path[:0] = {[str(Path(__file__).parent)]!r}\n"
+        "from test_loader import load\n"
+        "loader = load(num_workers=3)\n"
+        "next(loader)\n"
+        "print(*(worker.pid for worker in loader._workers.processes), flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    # The workers hold the standard output too: it ends when the last one of them has ended.
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL and len(done.stdout.split()) == 3, done.stderr

@@ -21,8 +21,8 @@ def clip_regularizer(
     the toy world the features then fill every dimension and still say nothing of direction or
     shape. A batch of one clip has nothing to compare and gives no gradient.
     """
-    clips = features.mean(dim=1)
-    return sigreg(clips) if kind == "sigreg" else variance_covariance(clips)
+    terms = {"sigreg": sigreg, "variance_covariance": variance_covariance}
+    return terms[kind](features.mean(dim=1))
 
 
 def variance_covariance(features: Float[Tensor, "samples dim"]) -> Float[Tensor, ""]:

@@ -25,7 +25,9 @@ def normalise_targets(
     parts = targets.unflatten(-1, (levels, -1))
     if kind == "layer":
         return F.layer_norm(parts, parts.shape[-1:]).flatten(-2)
-    return F.normalize(parts, dim=-1).flatten(-2)
+    if kind == "l2":
+        return F.normalize(parts, dim=-1).flatten(-2)
+    raise ValueError(f"target norm {kind!r}; expected none, layer or l2")
 
 
 def normalise_predictions(
@@ -62,4 +64,4 @@ def token_errors(
 ) -> Float[Tensor, "batch tokens"]:
     """Mean squared or mean absolute difference of each token, over its dimensions."""
     difference = predictions.float() - targets.float()
-    return (difference.square() if loss == "mse" else difference.abs()).mean(dim=-1)
+    return {"mse": torch.square, "l1": torch.abs}[loss](difference).mean(dim=-1)

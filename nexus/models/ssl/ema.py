@@ -27,6 +27,8 @@ def momentum_at(
     """
     if schedule == "constant":
         return start
+    if schedule != "cosine":
+        raise ValueError(f"schedule {schedule!r}; expected cosine or constant")
     progress = min(max(step / max(total_steps, 1), 0.0), 1.0)
     return end - (end - start) * 0.5 * (1.0 + math.cos(math.pi * progress))
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nexus.data.batch import Batch, clips_of
 from nexus.errors import VideoShapeError
-from nexus.masks.config import MaskConfig, build_mask, check_fits, draw_masks
+from nexus.masks.config import MaskConfig, build_mask, draw_masks
 from nexus.models.contract import (
     CanCheckpointGradients,
     CanCompile,
@@ -45,7 +45,7 @@ class PixelConfig(SizedConfig, ModelConfig, EncoderConfig, PredictorConfig, Mask
 
     @pydantic.model_validator(mode="after")
     def _can_train(self) -> Self:
-        check_fits(self, self.grid, self.tubelet_size)
+        build_mask(self).check_fits(self.grid, self.tubelet_size)
         return self
 
 

@@ -23,7 +23,7 @@ from torch import Generator, Tensor, nn
 
 from nexus.data.batch import Batch, clips_of
 from nexus.errors import ConfigError
-from nexus.masks.config import MaskConfig, build_mask, check_fits, draw_masks
+from nexus.masks.config import MaskConfig, build_mask, draw_masks
 from nexus.masks.future import FutureMask, future_mask
 from nexus.masks.token_mask import TokenMask
 from nexus.models.contract import (
@@ -75,7 +75,7 @@ class VJEPAConfig(
 
     @pydantic.model_validator(mode="after")
     def _can_train(self) -> Self:
-        check_fits(self, self.grid, self.tubelet_size)
+        build_mask(self).check_fits(self.grid, self.tubelet_size)
         if self.target_input == "target_frames" and self.predicts_context:
             raise ValueError(
                 "predicts_context needs the context's targets: set target_input to 'clip'"
