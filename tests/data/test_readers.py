@@ -109,7 +109,7 @@ def test_a_recipe_names_its_reader(database, tmp_path, capsys):
     info = json.loads((tmp_path / "run/run.json").read_text())["data"]
     assert info["videos"] == 2
     assert info["labels"] == {"quality": {"vectors of 2 numbers": 2}, "seconds": {"1.5": 2}}
-    reread = nexus.embed(tmp_path / "run", str(database.parent / "v0.mp4"), tmp_path / "x.npz")
+    reread = nexus.embed(tmp_path / "run", str(database.parent / "v0.mp4"), tmp_path / "x.arrow")
     assert reread.exists()
     assert run(["check", str(database), "--reader", "own_reader:ActivityNet"]) == 0
     assert "usable videos    3, 4.0 s in all" in capsys.readouterr().out
