@@ -107,6 +107,17 @@ def check_data_set() -> None:
     assert seen.labels == {"class": Counter(sorted(line.split()[1] for line in chosen))}
 
 
+def check_probe() -> None:
+    probed = read_run("runs/probed").probes
+    assert probed is not None and {row.probe for row in probed.rows} == {
+        "linear",
+        "knn",
+        "centroids",
+    }
+    [row] = [row for row in probed.rows if (row.role, row.probe) == ("trained", "centroids")]
+    assert row.task == "direction" and 0 <= row.mean <= 1 and row.n_test > 0
+
+
 def check_model() -> None:
     rows = journal("runs/arrow")
     assert all(0 <= row["right"] <= 1 and row["momentum"] is None for row in rows)
@@ -120,6 +131,7 @@ CHECKS = {
     "An objective": check_objective,
     "An encoder": check_encoder,
     "A data set": check_data_set,
+    "A probe": check_probe,
     "A model": check_model,
 }
 
