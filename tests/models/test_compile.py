@@ -37,5 +37,6 @@ def test_other_stacks_and_whole_models_are_captured_faithfully() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # it compiles C++, ten minutes on a busy machine
 def test_the_full_compiler() -> None:
     check("inductor", "factorized/stacks", "joint/model", "rotary/stacks")
