@@ -26,6 +26,8 @@ def status(folder: Path, workers: str, *, ci: bool) -> int:
 
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_skipped_test_is_a_failure_in_ci(tmp_path: Path, workers: str) -> None:
+    # A configuration of its own: the temporary folder may lie within the project's.
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "test_good.py").write_text(GOOD)
     assert status(tmp_path, workers, ci=True) == 0
     for skipped in (MARKED, MISSING):
