@@ -9,7 +9,7 @@ from nexus.data.stills import find_stills, is_still
 from nexus.errors import DataError
 from nexus.features import embed as windows
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
-from nexus.jobs.console import messages, progress, say_problems
+from nexus.jobs.console import messages, progress, say_notes, say_problems
 from nexus.jobs.labelling import load_probe
 from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
 from nexus.models.heads import AttentiveHead
@@ -90,9 +90,7 @@ def embed(
     catalog = find_stills(data) if still else read_videos(data)
     say_problems(catalog)
     other = None if probe is None else _other_clips(probe, trained, spec, still)
-    for note in (*opened.notes, opened.off_distribution(), other):
-        if note:
-            messages().print(f"note: {note}", markup=False)
+    say_notes((*opened.notes, opened.off_distribution(), other))
     clips = opened.reading(catalog)
     with progress("embedding") as tick:
         written = windows.embed(

@@ -20,7 +20,7 @@ from nexus.checkpoints.probe_import import (
 from nexus.checkpoints.weights import tensor_digest
 from nexus.errors import CheckpointError
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
-from nexus.jobs.console import messages, progress, say_problems
+from nexus.jobs.console import messages, progress, say_notes, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
 from nexus.models.heads import AttentiveHead
 from nexus.probes.classifier import Labelled, VideoClassifier, check_label_file
@@ -109,8 +109,7 @@ def label(
         check_label_file(out)
     catalog = read_videos(data)
     say_problems(catalog)
-    for note in classifier.notes:
-        messages().print(f"note: {note}", markup=False)
+    say_notes(classifier.notes)
     with progress("labelling") as tick:
         if windows:
             labelled = classifier.windows(catalog, overlap, progress=tick)

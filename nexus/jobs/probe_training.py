@@ -22,7 +22,7 @@ from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.features.extract import Progress
 from nexus.features.tokens import JoinedTokens, TokenSource, token_source
-from nexus.jobs.console import messages, progress, say_problems
+from nexus.jobs.console import messages, progress, say_notes, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder
 from nexus.jobs.probe_place import check_free, check_writable, keep_rows
 from nexus.probes.attentive import PUBLISHED, AttentiveProbe, FittedProbe
@@ -96,9 +96,7 @@ def train_probe(
     catalog = opened.videos(data)
     columns, unlearned = class_columns(catalog, label)
     say_problems(catalog)
-    for note in (*opened.notes, opened.off_distribution(), *unlearned):
-        if note:
-            messages().print(f"note: {note}", markup=False)
+    say_notes((*opened.notes, opened.off_distribution(), *unlearned))
 
     folders, wanted = {}, {}
     identity, spec = _identity(opened, layers), opened.clips.spec
