@@ -48,6 +48,10 @@ def check(
     """Look at every video before training: how many, how long, which are broken or odd.
 
     Exits with 0 as long as there is something to train on.
+
+    Examples:
+        nexus check videos/
+        nexus check list.csv --min-frames 32 --json problems.json
     """
     from nexus.data.catalog import scan
     from nexus.data.index import user_index_dir

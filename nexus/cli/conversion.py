@@ -1,23 +1,12 @@
 """`nexus convert`: weights from one layout to another."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from nexus.cli import terminal
-from nexus.cli.options import Encoder, Which
-
-
-class Format(StrEnum):
-    """What weights are converted to."""
-
-    hf = "hf"
-    meta = "meta"
-    nexus = "nexus"
-    onnx = "onnx"
-    torch_export = "torch-export"
+from nexus.cli.options import Encoder
 
 
 def convert(
@@ -38,9 +27,12 @@ def convert(
         ),
     ] = None,
     *,
-    to: Annotated[Format, typer.Option(help="The format to write.", show_default=False)],
+    to: Annotated[
+        Literal["hf", "meta", "nexus", "onnx", "torch-export"],
+        typer.Option(help="The format to write.", show_default=False),
+    ],
     out: Annotated[Path, typer.Option(help="The folder to write.", show_default=False)],
-    which: Encoder = Which.target,
+    which: Encoder = "target",
     num_frames: Annotated[
         int | None,
         typer.Option("--frames", min=1, help="Frames of a graph's clips; default: the model's."),
@@ -71,6 +63,12 @@ def convert(
 
     Loading is strict and its account is printed. The folder holds a README.md that says where the
     weights come from. Graphs (onnx, torch-export) hold one encoder and are run once to compare.
+
+    Examples:
+        nexus convert runs/first --to onnx --out first-onnx
+        nexus convert vitl.pt --to hf --out vitl-hf
+        nexus convert facebook/vjepa2-vitl-fpc64-256 --to nexus --out vitl
+        nexus convert vitl.pt --to torch-export --out vitl-16 --frames 16 --size 256
     """
     from nexus import jobs
     from nexus.config import parse_overrides
@@ -78,8 +76,8 @@ def convert(
     done = jobs.convert(
         source,
         out,
-        to=str(to),
-        which=str(which),
+        to=to,
+        which=which,
         force=force,
         config=parse_overrides(settings or []),
         in_chans=in_chans,

@@ -1,21 +1,11 @@
 """`nexus embed`: features of videos and pictures."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from nexus.cli import options, terminal
-
-
-class Pooling(StrEnum):
-    """How the tokens of a clip become its features."""
-
-    mean = "mean"
-    mean_time = "mean_time"
-    tokens = "tokens"
-    attentive = "attentive"
 
 
 def embed(
@@ -41,12 +31,12 @@ def embed(
         bool, typer.Option("--images", help="Take the data as single pictures, not as videos.")
     ] = False,
     pooling: Annotated[
-        Pooling,
+        Literal["mean", "mean_time", "tokens", "attentive"],
         typer.Option(
             help="One vector a clip; one a time step, in a row; every token; or the vector "
             "that a trained probe pools."
         ),
-    ] = Pooling.mean,
+    ] = "mean",
     probe: Annotated[
         Path | None,
         typer.Option(
@@ -54,14 +44,20 @@ def embed(
         ),
     ] = None,
     layers: options.Layers = None,
-    which: options.Encoder = options.Which.target,
-    precision: options.PrecisionOption = options.Precision.fp32,
+    which: options.Encoder = "target",
+    precision: options.PrecisionOption = "fp32",
     debug: terminal.Debug = False,
 ) -> None:
     """Write the features of every clip of every video, with its times in seconds.
 
     Clips follow one another from the start to the end of each video. A picture is a clip of its
     own: as an image where the weights take images, else repeated to fill one tubelet.
+
+    Examples:
+        nexus embed runs/first videos/ --out features.parquet
+        nexus embed runs/first videos/ --out tokens.arrow --pooling tokens --fps 8 --overlap 0.5
+        nexus embed vitl.pt videos/ --out layers.parquet --frames 16 --layers 5,11,17,23
+        nexus embed vitl.pt picture.jpg --out picture.parquet
     """
     from nexus import jobs
 
@@ -74,11 +70,11 @@ def embed(
         pad=pad,
         img_size=size,
         overlap=overlap,
-        pooling=str(pooling),
+        pooling=pooling,
         layers=options.layers_of(layers),
         probe=probe,
         images=images,
-        which=str(which),
-        precision=str(precision),
+        which=which,
+        precision=precision,
     )
     terminal.output().print(f"Features: {written}", markup=False)

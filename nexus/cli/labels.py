@@ -83,7 +83,7 @@ def label(
     ] = None,
     force: options.Force = False,
     layers: options.Layers = None,
-    precision: options.PrecisionOption = options.Precision.fp32,
+    precision: options.PrecisionOption = "fp32",
     num_frames: options.Frames = None,
     fps: options.Fps = None,
     size: options.Size = None,
@@ -95,6 +95,10 @@ def label(
     """Label videos, or each window of them, with a probe.
 
     The clips are cut as the probe was trained, unless they are asked for otherwise.
+
+    Examples:
+        nexus label probes/vitl/action videos/ --out labels.csv --top 5
+        nexus label ssv2-vitl-16x2x3.pt videos/ --encoder vitl.pt --classes ssv2.json
     """
     from nexus import jobs
     from nexus.probes.classifier import check_label_file
@@ -126,7 +130,7 @@ def label(
         join_clips=join,
         layers=options.layers_of(layers),
         any_encoder=any_encoder,
-        precision=str(precision),
+        precision=precision,
     )
     if save is not None:
         jobs.keep_probe(classifier, save, force=force)

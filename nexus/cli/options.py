@@ -1,7 +1,6 @@
 """Options that several commands share."""
 
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -9,20 +8,8 @@ CLIPS = "Clips"
 """The panel of `--help` on which clips are read."""
 
 
-class Which(StrEnum):
-    """The encoder whose features are taken."""
-
-    target = "target"
-    context = "context"
-
-
-class Precision(StrEnum):
-    """Number format of the encoder's arithmetic."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
-
-
+Which = Literal["target", "context"]
+Precision = Literal["fp32", "bf16"]
 Weights = Annotated[
     str,
     typer.Argument(

@@ -29,7 +29,7 @@ def probe(
             show_default="linear and knn",
         ),
     ] = None,
-    which: options.Encoder = options.Which.target,
+    which: options.Encoder = "target",
     seeds: Annotated[
         int, typer.Option(min=1, help="Repetitions of a probe that draws random numbers.")
     ] = 3,
@@ -44,6 +44,11 @@ def probe(
 
     Rows go to RUN/results/probes.json (of published weights: probes/WEIGHTS/probes.json);
     `nexus report RUN` puts them on the page. `nexus train-probe` trains a probe to keep.
+
+    Examples:
+        nexus probe runs/first labels.csv --label action
+        nexus probe runs/first --label action --kind attentive --seeds 5
+        nexus probe vitl.pt labels.csv --label action --frames 16
     """
     from nexus import jobs
 
@@ -53,7 +58,7 @@ def probe(
         label=label,
         kinds=tuple(kind or ("linear", "knn")),
         clips=options.clips_of(num_frames, fps, size, clips, pad),
-        which=str(which),
+        which=which,
         seeds=seeds,
     )
     terminal.output().print(_table(rows))
@@ -67,9 +72,9 @@ def train_probe(
         str | None,
         typer.Option(help="The column to learn; default: every column of classes."),
     ] = None,
-    which: options.Encoder = options.Which.target,
+    which: options.Encoder = "target",
     layers: options.Layers = None,
-    precision: options.PrecisionOption = options.Precision.fp32,
+    precision: options.PrecisionOption = "fp32",
     seeds: Annotated[
         int, typer.Option(min=1, help="Repetitions; the one that validates best is kept.")
     ] = 1,
@@ -102,6 +107,10 @@ def train_probe(
 
     The learning rate and weight decay are chosen on the validation split; the test split is read
     for the chosen head alone. `nexus label` uses the probe.
+
+    Examples:
+        nexus train-probe runs/first --label action
+        nexus train-probe vitl.pt labels.csv --label action --frames 16 --set epochs=10
     """
     from nexus import jobs
 
@@ -113,9 +122,9 @@ def train_probe(
         clips=options.clips_of(num_frames, fps, size, clips, pad),
         join_clips=bool(join),
         layers=options.layers_of(layers),
-        which=str(which),
+        which=which,
         seeds=seeds,
-        precision=str(precision),
+        precision=precision,
         save=save,
         force=force,
     )

@@ -22,14 +22,13 @@ def report(
 
     One HTML file that needs nothing else: health, probes, what the features see, bad files, the
     recipe and the command.
+
+    Examples:
+        nexus report runs/first
     """
     from nexus import jobs
 
     terminal.output().print(f"Report: {jobs.report(run, out)}", markup=False)
-
-
-def study() -> None:
-    """Measure the README's tables again."""
 
 
 def study_toy(
@@ -50,6 +49,10 @@ def study_toy(
 
     All arms see the same toy world for the same number of steps. Takes hours on a small CPU; a
     study that was interrupted goes on where it stopped.
+
+    Examples:
+        nexus study toy --out runs/study-toy
+        nexus study toy --out runs/quick --seeds 1 --steps 200 --arm vjepa
     """
     from nexus.studies import toy
 
@@ -60,7 +63,11 @@ def study_toy(
 
 
 def version(debug: terminal.Debug = False) -> None:
-    """Print the versions that a bug report should name."""
+    """Print the versions that a bug report should name.
+
+    Examples:
+        nexus version
+    """
     out = terminal.output()
     out.print(f"nexus {nexus_version()}", markup=False)
     out.print(f"torch {metadata.version('torch')}", markup=False)

@@ -24,6 +24,10 @@ def demo(
 
     Needs no data and no GPU. The page compares the trained encoder with an untrained one and with
     raw pixels.
+
+    Examples:
+        nexus demo
+        nexus demo --out elsewhere --seed 1
     """
     from nexus import jobs
 
@@ -81,6 +85,12 @@ def pretrain(
     Broken files are left out, counted and named. Ctrl-C saves a checkpoint and prints the command
     to go on. Every key of the recipe can be changed on the command line; RUN/recipe.yaml shows
     them all.
+
+    Examples:
+        nexus pretrain videos/ --out runs/first
+        nexus pretrain videos/ --out runs/first --resume
+        nexus pretrain list.csv --out runs/two --label action training.steps=20000 optim.lr=3e-4
+        nexus pretrain toy --out runs/toy
     """
     from nexus import jobs
 
@@ -162,6 +172,10 @@ def adapt(
     Trains a small grid of learning rates and EMA momenta, beside the weights as they are, and picks
     by the validation score of a probe, not by the loss. The same command again goes on where the
     last one stopped.
+
+    Examples:
+        nexus adapt videos/ --init vitl.pt --labels labels.csv --out runs/sweep
+        nexus adapt list.csv --init facebook/vjepa2-vitl-fpc64-256 --out runs/two --label act
     """
     from nexus import jobs
 
