@@ -16,7 +16,7 @@ export NEXUS_CACHE := $(SCRATCH)/nexus
 # process takes tests that stand side by side, which share what they make; the last ones are shared.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --basetemp=build/pytest
 
-.PHONY: help venv demo test lint unit test-slow test-python bench study clean
+.PHONY: help venv demo test lint unit test-slow test-python bench gpu study clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo 'make test-slow  the tests that take minutes'
 	@echo 'make test-python PYTHON=python3.12   the tests of `make test` with another Python'
 	@echo 'make bench      clips/s, memory and loader speed on this machine'
+	@echo 'make gpu        on a machine with a GPU: its tests and benchmarks, about eight minutes (GPU=--quick: tiny)'
 	@echo 'make study      the toy study of the README: every arm, three seeds (about 40 minutes)'
 	@echo 'make clean      remove caches and the demo; runs and $(VENV) stay'
 
@@ -56,14 +57,14 @@ lint: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	@mkdir -p $(SCRATCH)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not cuda"
 
 test: lint
 	@$(MAKE) --no-print-directory unit
 
 test-slow: $(VENV)/.dev
 	@mkdir -p $(SCRATCH)
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not cuda"
 
 test-python:
 	@$(MAKE) --no-print-directory unit PYTHON=$(PYTHON) VENV=.venv-$(notdir $(PYTHON))
@@ -71,6 +72,9 @@ test-python:
 bench: $(VENV)/.runtime
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/data.py
+
+gpu: $(VENV)/.dev
+	$(BIN)/python benchmarks/gpu.py $(GPU)
 
 study: $(VENV)/.runtime
 	$(BIN)/nexus study toy --out $(STUDY)

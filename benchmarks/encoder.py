@@ -21,6 +21,7 @@ Types: `bf16` is autocast over fp32 weights, as training uses it, in every arm.
 """
 
 import argparse
+import copy
 import json
 import statistics
 import sys
@@ -65,6 +66,8 @@ CPU_SHAPES = [
     Shape(1024, 16, 4, 16, 128, 1),
 ]
 CUDA_SHAPES = [Shape(1024, 16, 24, 16, 256, 8), Shape(1024, 16, 24, 64, 256, 2)]
+ROUNDING = {"cpu": 1e-5, "cuda": 1e-4}
+"""Largest difference between the two in fp32, as a share of the largest feature."""
 STEP = {
     "predictor_dim": 96, "predictor_heads": 3, "num_predictor_layers": 6, "mask": "multiblock",
     "loss": "l1", "target_norm": "layer", "ema_momentum": 0.99925, "ema_schedule": "constant",
@@ -151,15 +154,17 @@ def encoder_rows(shape: Shape, precision: str, options: argparse.Namespace) -> l
     with torch.no_grad():
         mine, other = ours(video), theirs(turned).last_hidden_state
     apart = float((mine - other).abs().max() / other.abs().max())
-    assert apart < 1e-5, f"the two models differ by {apart}"
+    assert apart < ROUNDING[options.device], f"the two models differ by {apart}"
     arms: dict[str, Callable[[], torch.Tensor]] = {
         "nexus": lambda: ours(video),
         "transformers": lambda: theirs(turned).last_hidden_state,
         "floor": lambda: floor(video),
     }
     if options.device == "cuda":
-        compiled = torch.compile(ours)
-        compiled_theirs = torch.compile(theirs)
+        compiled, compiled_theirs = copy.deepcopy(ours), copy.deepcopy(theirs)
+        compiled.compile_stacks()
+        for layer in compiled_theirs.layer:  # block by block as well
+            layer.compile(dynamic=True)
         arms["nexus, compiled"] = lambda: compiled(video)
         arms["transformers, compiled"] = lambda: compiled_theirs(turned).last_hidden_state
     rows = []

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from nexus.nn.blocks import Block
 from nexus.nn.stacks import FactorizedStack, JointStack
 
 
@@ -17,5 +18,11 @@ class StackedModule(nn.Module):
         self.stack.checkpointing = enabled
 
     def compile_stacks(self, **options: Any) -> None:
-        """`torch.compile` the stack in place; the state dict keeps its names."""
-        self.stack.compile(**options)
+        """`torch.compile` the blocks in place; the state dict keeps its names.
+
+        Blocks are alike: one of them is compiled, however many there are, for any number of tokens
+        (masks differ in size from step to step).
+        """
+        for block in self.stack.modules():
+            if isinstance(block, Block):
+                block.compile(**{"dynamic": True, **options})

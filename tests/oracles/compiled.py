@@ -3,6 +3,7 @@
 The hook wraps every function for shape checking, and the compiler cannot look through that.
 """
 
+import os
 import sys
 import warnings
 
@@ -24,10 +25,11 @@ ARMS = {
     },
 }
 SMALL = {"num_spatial_layers": 1, "img_size": 8}
+DEVICE = os.environ.get("NEXUS_TEST_DEVICE", "cpu")
 
 
 def video(frames: int = 8) -> torch.Tensor:
-    return clips(2, frames=frames, height=8, width=8)
+    return clips(2, frames=frames, height=8, width=8).to(DEVICE)
 
 
 def one_step(call: torch.nn.Module, model: VJEPAModel) -> list[torch.Tensor]:
@@ -45,6 +47,7 @@ def check(arm: str, how: str, backend: str) -> None:
     torch.compiler.reset()
     model = tiny_model(**SMALL, **ARMS[arm])
     stir(model, scale=0.1)
+    model.to(DEVICE)
     names, eager = list(model.state_dict()), one_step(model, model)
     call = model
     if how == "model":
