@@ -112,7 +112,8 @@ class Step:
         recipe = load_recipe("vjepa2", [f"model.num_frames={frames}", *small])
         torch.manual_seed(0)
         self.options, self.clips = options, 2 if options.quick else FULL[frames]
-        self.model = VJEPAModel(recipe.model_settings).to(options.device).train()
+        with torch.device(options.device):  # fresh weights are drawn there: many, quickly
+            self.model = VJEPAModel(recipe.model_settings).train()
         tune(self.model)
         self.model.enable_gradient_checkpointing(checkpointing)
         if compiled:
