@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from nexus.runs.history import upgraded
+from nexus.runs.schema import ProbeTable
+
 ARMS = {
     "V-JEPA": (0.684, 0.556),
     "random init": (0.152, 0.301),
@@ -187,6 +190,11 @@ def moving_shapes(clips: int = 4, time: int = 16, size: int = 64) -> tuple[np.nd
                 mixed = waves * (1 - bump[..., None]) + bump[..., None] * np.array([1, 0.55, 0.1])
                 colours[clip, t // 2] = (255 * mixed).clip(0, 255).astype(np.uint8)
     return frames, colours
+
+
+def table_of(rows: list[dict[str, Any]], own: str | None = None) -> ProbeTable:
+    """Rows as in a file, those without a role as well."""
+    return ProbeTable.model_validate(upgraded({"rows": rows}, own=own))
 
 
 def write_run(

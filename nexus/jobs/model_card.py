@@ -57,7 +57,7 @@ def model_card(loaded: Loaded, conversion: Conversion) -> str:
         date=time.strftime("%Y-%m-%d"),
         run=run,
         training=_training(run) if run else {},
-        metrics=markdown_table(run.probes).strip()
+        metrics=markdown_table(run.probes.rows).strip()
         if run and run.probes and run.probes.rows
         else "",
     )

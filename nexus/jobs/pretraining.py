@@ -154,4 +154,6 @@ def _diagnose(
 
 def _table(out: Path) -> list[str]:
     probes = read_run(out).probes
-    return [markdown_table(probes, probe="linear")] if probes and probes.rows else []
+    rows = probes.rows if probes else ()
+    linear = [row for row in rows if row.probe == "linear"]  # none where labels are quantities
+    return [markdown_table(linear or rows)] if rows else []

@@ -49,5 +49,4 @@ def markdown(sweep: Adaptation) -> str:
         told = state(row).replace("|", "\\|")
         rest = [tables.significant(row.loss), told, tables.duration(row.train_seconds)]
         lines.append([arm, *numbers, *scores, *rest])
-    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"{body}\n\n{words(sweep)}\n"
+    return f"{tables.piped(lines)}\n\n{words(sweep)}\n"

@@ -14,6 +14,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -111,24 +112,14 @@ def thin(x: np.ndarray, y: np.ndarray, limit: int = _POINTS) -> tuple[np.ndarray
     if len(x) <= limit:
         return x, y, y, y
     starts = np.linspace(0, len(x), limit + 1).astype(int)[:-1]
-    good = np.isfinite(y)
-    number = np.add.reduceat(good.astype(float), starts)
-    empty = number == 0
-    number[empty] = 1
-    mean = np.add.reduceat(np.where(good, y, 0.0), starts) / number
-    low = np.minimum.reduceat(np.where(good, y, np.inf), starts)
-    high = np.maximum.reduceat(np.where(good, y, -np.inf), starts)
-    mean, low, high = (np.where(empty, np.nan, v) for v in (mean, low, high))
-    return np.maximum.reduceat(x, starts), mean, low, high
+    stretch = np.searchsorted(starts, np.arange(len(x)), side="right")
+    points = pd.DataFrame({"x": x, "y": np.where(np.isfinite(y), y, np.nan)}).groupby(stretch)
+    curve = points.agg({"x": "max", "y": ["mean", "min", "max"]})
+    return tuple(column.to_numpy() for _, column in curve.items())
 
 
 def smooth(y: np.ndarray, share: float = 0.04) -> np.ndarray:
     """A moving mean centred on each point, over `share` of the curve; NaNs are left out."""
-    half = int(len(y) * share / 2)
-    good = np.isfinite(y)
-
-    def summed(values: np.ndarray) -> np.ndarray:
-        return np.convolve(values, np.ones(2 * half + 1))[half : half + len(y)]
-
-    total, number = summed(np.where(good, y, 0.0)), summed(good.astype(float))
-    return np.divide(total, number, out=np.full(len(y), np.nan), where=good)
+    half, known = int(len(y) * share / 2), pd.Series(y).where(np.isfinite(y))
+    means = known.rolling(2 * half + 1, center=True, min_periods=1).mean()
+    return means.where(known.notna()).to_numpy()

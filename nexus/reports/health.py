@@ -3,77 +3,55 @@
 The limits are what the run itself wrote down (`health_thresholds` in `run.json`).
 """
 
-from nexus.reports import canvas
-from nexus.reports.plots import Chart, Curve, Picture, draw
+from nexus.reports.plots import Chart, Picture, draw
 from nexus.reports.verdict import health_spans
 from nexus.runs.read import RunFiles
 
 
-def _both(meter: str) -> tuple[Curve, Curve]:
-    return (
-        Curve(f"context_{meter}", "context encoder"),
-        Curve(f"target_{meter}", "target encoder", canvas.ORANGE),
-    )
+def _both(meter: str) -> dict[str, str]:
+    return {f"context_{meter}": "context encoder", f"target_{meter}": "target encoder"}
 
 
 CHARTS = (
     Chart(
-        "spread",
         "Share of the features that depends on the clip",
         "share of the features’ size, %",
         _both("spread"),
         "Near zero, every clip gets the same features.",
-        percent=True,
-        thresholds=(
-            ("collapsed_spread", "collapsed below"),
-            ("collapsing_spread", "collapsing below"),
-        ),
+        thresholds={"collapsed_spread": "collapsed below", "collapsing_spread": "collapsing below"},
     ),
     Chart(
-        "share",
         "Share of the directions in use",
         "rank / largest possible, %",
-        (Curve("rank_share", "the weaker encoder"),),
+        {"rank_share": "the weaker encoder"},
         "Effective rank against the most that the width and the batch allow.",
-        percent=True,
-        thresholds=(("collapsing_rank_share", "collapsing below"),),
+        thresholds={"collapsing_rank_share": "collapsing below"},
     ),
     Chart(
-        "rank",
         "Effective rank",
         "directions in use (RankMe)",
         _both("rank"),
         "How many independent things the features say.",
-        thresholds=(
-            ("collapsed_rank", "collapsed below"),
-            ("collapsing_rank", "collapsing below"),
-        ),
+        thresholds={"collapsed_rank": "collapsed below", "collapsing_rank": "collapsing below"},
     ),
     Chart(
-        "std",
         "Spread of the features",
         "std per dimension (no unit)",
         _both("std"),
         "Standard deviation of a dimension over clips.",
     ),
     Chart(
-        "errors",
         "Error against trivial predictors",
         "prediction error / trivial error",
-        (
-            Curve("error_vs_copy", "vs copy of the last frame"),
-            Curve("error_vs_mean", "vs the mean feature", canvas.ORANGE),
-        ),
+        {"error_vs_copy": "vs copy of the last frame", "error_vs_mean": "vs the mean feature"},
         "Below 1 the predictor knows something that copying or averaging does not.",
-        thresholds=(("even", "no better than trivial above"),),
+        thresholds={"even": "no better than trivial above"},
     ),
     Chart(
-        "drift",
         "Distance of the target encoder",
         "share of the weights’ length, %",
-        (Curve("target_drift", "target drift"),),
+        {"target_drift": "target drift"},
         "How far the target encoder’s weights trail behind the context encoder’s.",
-        percent=True,
     ),
 )
 

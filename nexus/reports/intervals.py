@@ -34,8 +34,8 @@ def draw_intervals(axis: Axes, rows: Sequence[ProbeRow]) -> None:
         colour, marker = _COLOURS[place % 4], _MARKERS[place % 4]
         shift = 0.0 if len(probes) == 1 else (place / (len(probes) - 1) - 0.5) * 0.42
         label: str | None = column.probe
-        for line, cells in enumerate(grid.cells):
-            row = cells[number]
+        for line, arm in enumerate(grid.arms):
+            row = column.rows.get(arm)
             if row is None or row.mean is None or not math.isfinite(row.mean):
                 continue
             y = line + shift

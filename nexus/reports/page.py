@@ -1,6 +1,6 @@
 """The page of a run, and the page of a study: one HTML file each, nothing outside it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from nexus.reports.strips import films
 from nexus.reports.verdict import diagnosis, health_spans, verdict
 from nexus.reports.worth import horizon_words, main_arm
 from nexus.runs.read import RunFiles, read_run
-from nexus.runs.results import as_table
 from nexus.runs.schema import ProbeTable
 
 _KINDS = {
@@ -59,7 +58,7 @@ def write_report(run: str | Path, out: str | Path | None = None) -> Path:
 
 
 def write_study_report(
-    results: Mapping[str, Any] | Sequence[Any] | ProbeTable,
+    table: ProbeTable,
     out: str | Path,
     *,
     title: str = "Study",
@@ -69,19 +68,16 @@ def write_study_report(
 ) -> Path:
     """Write the page of a study: its arms on its tasks as tables and interval plots.
 
-    `results` are rows as in `results/probes.json`, or a mapping with `rows` and `notes`.
-
     Raises:
-        RunError: there are no rows, or one of them is not a result.
+        RunError: there are no rows.
     """
-    table = as_table(results)
     told = {"Command": command, "Machine": machine, "Date": date}
     page = _render(
         "study.html.j2",
         title=title,
         facts={name: value for name, value in told.items() if value},
         pictures=probe_pictures(table.rows),
-        markdown=tables.markdown_table(table),
+        markdown=tables.markdown_table(table.rows),
         **_probe_parts(table),
     )
     write_text(out, page)

@@ -4,7 +4,7 @@ Each function answers a `Picture` or None where the run holds nothing to draw.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from markupsafe import Markup
@@ -28,76 +28,52 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One line of a chart: a journal column, its name and its colour."""
-
-    column: str
-    label: str
-    colour: str = canvas.BLUE
-
-
-@dataclass(frozen=True)
 class Chart:
-    """Some journal columns on one axis."""
+    """Journal columns, each with its label, on one axis; what is in % is a share in the journal.
 
-    name: str
+    `thresholds` names limits to draw, `smooth` draws a moving mean over the values.
+    """
+
     title: str
     unit: str
-    curves: tuple[Curve, ...]
+    curves: Mapping[str, str]
     caption: str = ""
     from_zero: bool = True
-    percent: bool = False
-    thresholds: tuple[tuple[str, str], ...] = ()
+    thresholds: Mapping[str, str] = field(default_factory=dict)
     smooth: bool = False
+    colours: Sequence[str] = (canvas.BLUE, canvas.ORANGE, canvas.GREEN)
+
+    @property
+    def factor(self) -> int:
+        """By what values are multiplied to be shown."""
+        return 100 if self.unit.endswith("%") else 1
 
 
 LOSS = Chart(
-    "loss",
     "Training loss",
     "loss (no unit)",
-    (
-        Curve("loss", "total"),
-        Curve("prediction_loss", "prediction", canvas.ORANGE),
-        Curve("regularizer_loss", "anti-collapse term", canvas.GREEN),
-    ),
+    {"loss": "total", "prediction_loss": "prediction", "regularizer_loss": "anti-collapse term"},
     "Thick: moving mean. A low loss alone proves nothing: a collapsed encoder has the lowest.",
     smooth=True,
 )
-RATE = Chart("lr", "Learning rate", "learning rate", (Curve("lr", "learning rate"),))
+RATE = Chart("Learning rate", "learning rate", {"lr": "learning rate"})
 SCHEDULES = (
-    Chart("decay", "Weight decay", "weight decay", (Curve("weight_decay", "weight decay"),)),
+    Chart("Weight decay", "weight decay", {"weight_decay": "weight decay"}),
     Chart(
-        "momentum",
-        "Momentum of the target encoder",
-        "momentum τ",
-        (Curve("momentum", "momentum"),),
-        from_zero=False,
+        "Momentum of the target encoder", "momentum τ", {"momentum": "momentum"}, from_zero=False
     ),
-    Chart(
-        "gradient",
-        "Gradient norm",
-        "norm, before clipping",
-        (Curve("grad_norm", "gradient norm"),),
-        smooth=True,
-    ),
-    Chart("length", "Clip length", "frames per clip", (Curve("num_frames", "frames"),)),
-    Chart("size", "Picture size", "height, pixels", (Curve("height", "height"),)),
+    Chart("Gradient norm", "norm, before clipping", {"grad_norm": "gradient norm"}, smooth=True),
+    Chart("Clip length", "frames per clip", {"num_frames": "frames"}),
+    Chart("Picture size", "height, pixels", {"height": "height"}),
 )
 THROUGHPUT = (
+    Chart("Throughput", "clips per second", {"clips_per_second": "clips/s"}, smooth=True),
     Chart(
-        "speed",
-        "Throughput",
-        "clips per second",
-        (Curve("clips_per_second", "clips/s"),),
-        smooth=True,
-    ),
-    Chart(
-        "wait",
         "Time spent waiting for data",
         "share of step time, %",
-        (Curve("data_wait", "data wait", canvas.ORANGE),),
-        percent=True,
+        {"data_wait": "data wait"},
         smooth=True,
+        colours=(canvas.ORANGE,),
     ),
 )
 
@@ -113,19 +89,21 @@ def draw(
     `thresholds` are drawn where the chart names them; `spans` (first step, last step, status) are
     shaded in the colour of their status.
     """
-    present = [curve for curve in chart.curves if journal.has(curve.column)]
+    present = {
+        label: (chart.factor * journal.column(column), colour)
+        for (column, label), colour in zip(chart.curves.items(), chart.colours, strict=False)
+        if journal.has(column)
+    }
     if not present:
         return None
-    factor = 100 if chart.percent else 1
     with canvas.style():
         figure, axis = canvas.canvas()
         _shade(axis, spans)
         told = []
-        for curve in present:
-            values = factor * journal.column(curve.column)
-            _line(axis, journal.steps, values, curve, chart.smooth)
-            told.append(f"{curve.label} {_story(journal.steps, values)}")
-        lowest = min(np.nanmin(factor * journal.column(curve.column)) for curve in present)
+        for label, (values, colour) in present.items():
+            _line(axis, journal.steps, values, label, colour, chart.smooth)
+            told.append(f"{label} {_story(journal.steps, values)}")
+        lowest = min(np.nanmin(values) for values, _ in present.values())
         _limits(axis, chart, thresholds or {}, lowest)
         axis.set_title(chart.title)
         axis.set_xlabel("optimizer step")
@@ -136,7 +114,9 @@ def draw(
         if len(present) > 1:
             axis.legend(loc="best", ncols=len(present))
         alt = f"{chart.title} against the optimizer step: {'; '.join(told)}."
-        return Picture(chart.title, canvas.to_svg(figure, chart.name, alt), alt, chart.caption)
+        return Picture(
+            chart.title, canvas.to_svg(figure, next(iter(chart.curves)), alt), alt, chart.caption
+        )
 
 
 def horizon(table: Horizon) -> Picture | None:
@@ -175,25 +155,27 @@ def horizon(table: Horizon) -> Picture | None:
         return Picture("Prediction by horizon", canvas.to_svg(figure, "horizon", alt), alt, caption)
 
 
-def _line(axis: Axes, x: np.ndarray, y: np.ndarray, curve: Curve, smoothed: bool) -> None:
+def _line(
+    axis: Axes, x: np.ndarray, y: np.ndarray, label: str, colour: str, smoothed: bool
+) -> None:
     places, mean, low, high = canvas.thin(x, y)
     marker = "o" if np.isfinite(mean).sum() == 1 else ""
     if not smoothed or len(mean) < 12:
-        axis.plot(places, mean, color=curve.colour, marker=marker, label=curve.label)
+        axis.plot(places, mean, color=colour, marker=marker, label=label)
         return
     if len(places) < len(x):
-        axis.fill_between(places, low, high, color=curve.colour, alpha=0.18, linewidth=0)
+        axis.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
     else:
-        axis.plot(places, mean, color=curve.colour, alpha=0.35, linewidth=0.9)
-    axis.plot(places, canvas.smooth(mean), color=curve.colour, label=curve.label)
+        axis.plot(places, mean, color=colour, alpha=0.35, linewidth=0.9)
+    axis.plot(places, canvas.smooth(mean), color=colour, label=label)
 
 
 def _limits(axis: Axes, chart: Chart, thresholds: Mapping[str, float], lowest: float) -> None:
-    known = [(key, text) for key, text in chart.thresholds if key in thresholds]
-    unit = "\u202f%" if chart.percent else ""
+    known = [(key, text) for key, text in chart.thresholds.items() if key in thresholds]
+    unit = "\u202f%" if chart.factor == 100 else ""
     low, high = axis.get_ylim()
     for place, (key, text) in enumerate(known):
-        value = thresholds[key] * (100 if chart.percent else 1)
+        value = chart.factor * thresholds[key]
         axis.axhline(value, color=canvas.BAD, linewidth=1, linestyle=(0, (4, 3)))
         axis.annotate(
             f"{text} {significant(value)}{unit}", (1 - 0.38 * place, value),

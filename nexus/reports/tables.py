@@ -5,10 +5,9 @@ The README's table is printed by `markdown_table` from the same file that the pa
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from nexus.runs.results import as_table
-from nexus.runs.schema import ProbeRow, ProbeTable
+from nexus.errors import RunError
+from nexus.runs.schema import ProbeRow
 
 _SHARES = ("accuracy", "top1", "top5", "balanced_accuracy", "recall")
 
@@ -73,79 +72,79 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A question that was put to every arm."""
+    """A question that was put to the arms, and the row of each arm that was asked."""
 
     task: str
     probe: str
     metric: str
-    chance: float | None
+    rows: Mapping[str, ProbeRow]
+
+    @property
+    def chance(self) -> float | None:
+        """The score of an answer that knows nothing, where a row says it."""
+        return next((row.chance for row in self.rows.values() if row.chance is not None), None)
+
+    @property
+    def best(self) -> str | None:
+        """The arm with the highest mean."""
+        means = {arm: row.mean for arm, row in self.rows.items() if row.mean is not None}
+        return max(means, key=lambda arm: means[arm]) if means else None
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Arms down, questions across; a cell is None where an arm was not asked."""
+    """Arms down, questions across."""
 
     arms: tuple[str, ...]
     columns: tuple[Column, ...]
-    cells: tuple[tuple[ProbeRow | None, ...], ...]
-
-    def best(self, column: int) -> str | None:
-        """The arm with the highest mean in a column."""
-        rows = [line[column] for line in self.cells]
-        means = {row.arm: row.mean for row in rows if row is not None and row.mean is not None}
-        return max(means, key=lambda arm: means[arm]) if means else None
 
     def seconds(self, arm: str) -> float | None:
         """The training time of an arm, where any of its rows says it."""
-        line = self.cells[self.arms.index(arm)]
-        known = [row.train_seconds for row in line if row is not None and row.train_seconds]
-        return known[0] if known else None
+        own = (column.rows[arm] for column in self.columns if arm in column.rows)
+        return next((row.train_seconds for row in own if row.train_seconds), None)
 
 
 def grid_of(rows: Iterable[ProbeRow]) -> Grid:
     """Rows as a grid, arms and questions in the order in which they first appear."""
-    rows = list(rows)
-    arms = tuple(dict.fromkeys(row.arm for row in rows))
-    by_place = {(row.arm, row.task, row.probe, row.metric): row for row in rows}
-    columns = []
-    for task, probe, metric in dict.fromkeys((row.task, row.probe, row.metric) for row in rows):
-        same = [r for r in rows if (r.task, r.probe, r.metric) == (task, probe, metric)]
-        chances = [row.chance for row in same if row.chance is not None]
-        columns.append(Column(task, probe, metric, chances[0] if chances else None))
-    cells = tuple(
-        tuple(by_place.get((arm, c.task, c.probe, c.metric)) for c in columns) for arm in arms
-    )
-    return Grid(arms, tuple(columns), cells)
+    arms: dict[str, None] = {}
+    columns: dict[tuple[str, str, str], dict[str, ProbeRow]] = {}
+    for row in rows:
+        arms[row.arm] = None
+        columns.setdefault((row.task, row.probe, row.metric), {})[row.arm] = row
+    return Grid(tuple(arms), tuple(Column(*key, own) for key, own in columns.items()))
 
 
-def markdown_table(
-    rows: Mapping[str, Any] | Sequence[Any] | ProbeTable, *, probe: str | None = None
-) -> str:
+def markdown_table(rows: Sequence[ProbeRow], *, probe: str | None = None) -> str:
     """A Markdown table of probe rows: an arm a line, a task and probe a column, the best in bold.
 
-    `rows` are mappings or `ProbeRow`s as in `results/probes.json`, or that file's whole mapping.
     `probe` keeps the columns of one probe only. The last line says what the numbers are.
 
     Raises:
-        RunError: there are no (matching) rows or a row is not one.
+        RunError: there are no (matching) rows.
     """
-    kept = [row for row in as_table(rows).rows if probe is None or row.probe == probe]
-    grid = grid_of(as_table(kept).rows)
+    grid = grid_of(row for row in rows if probe is None or row.probe == probe)
+    if not grid.arms:
+        raise RunError("the table of results holds no rows; expected at least one arm")
     timed = any(grid.seconds(arm) for arm in grid.arms)
     lines = [["arm", *map(_heading, grid.columns), *(["training"] if timed else [])]]
     lines.append(["---", *["---:"] * (len(lines[0]) - 1)])
-    for arm, cells in zip(grid.arms, grid.cells, strict=True):
+    for arm in grid.arms:
         line = [_plain(arm)]
-        for index, row in enumerate(cells):
-            line.append(_cell(row, bold=grid.best(index) == arm and len(grid.arms) > 1))
+        for column in grid.columns:
+            bold = column.best == arm and len(grid.arms) > 1
+            line.append(_cell(column.rows.get(arm), bold))
         lines.append(line + ([duration(grid.seconds(arm))] if timed else []))
-    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"{body}\n\n{legend(grid)}\n"
+    return f"{piped(lines)}\n\n{legend(grid)}\n"
+
+
+def piped(lines: Iterable[Sequence[str]]) -> str:
+    """Lines of cells as the lines of a Markdown table."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def legend(grid: Grid) -> str:
     """The sentence under a table: unit, interval, number of values a cell."""
-    present = [row for line in grid.cells for row in line if row is not None]
+    present = [row for column in grid.columns for row in column.rows.values()]
     numbers = sorted({len(row.values) for row in present if row.values})
     tests = sorted({row.n_test for row in present if row.n_test})
     shares = any(is_share(column.metric) for column in grid.columns)

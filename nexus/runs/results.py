@@ -1,41 +1,16 @@
 """Tables of probe results, checked and added to, and the list of bad files."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pydantic
 
 from nexus.atomic import write_json
-from nexus.errors import DataError, RunError
-from nexus.runs.history import upgraded
+from nexus.errors import DataError
 from nexus.runs.schema import ProbeRow, ProbeTable, ProblemRow, reason_of
 
 _PROBLEMS = pydantic.TypeAdapter(tuple[ProblemRow, ...])
-
-
-def as_table(
-    results: Mapping[str, Any] | Sequence[Any] | ProbeTable, *, own: str | None = None
-) -> ProbeTable:
-    """Rows, or a mapping with `rows` and `notes`, as a validated table.
-
-    `own` names the arm that is the run itself, for rows that have no role.
-
-    Raises:
-        RunError: a row lacks what a table needs, or there is no row at all.
-    """
-    if isinstance(results, ProbeTable):
-        table = results
-    else:
-        mapping = results if isinstance(results, Mapping) else {"rows": list(results)}
-        try:
-            table = ProbeTable.model_validate(upgraded(mapping, own=own))
-        except pydantic.ValidationError as error:
-            raise RunError(f"not a table of results: {reason_of(error)}") from None
-    if not table.rows:
-        raise RunError("the table of results holds no rows; expected at least one arm")
-    return table
 
 
 def write_probe_rows(

@@ -246,7 +246,7 @@ class Study:
         )
         told = [
             f"`{facts['command']}`, {facts['steps']} steps, {facts['machine']}, {facts['date']}.",
-            markdown_table(table, probe="linear"),
+            markdown_table(table.rows, probe="linear"),
             *(f"- {note}" for note in table.notes),
         ]
         write_text(self.out / "table.md", "\n\n".join(told) + "\n")

@@ -4,10 +4,9 @@ import re
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
-from run_builder import Builder, journal_rows, probe_rows, run_info, write_run
+from run_builder import Builder, journal_rows, probe_rows, run_info, table_of, write_run
 
 from nexus.errors import RunError
 from nexus.reports.facts import resume_command
@@ -173,7 +172,9 @@ def test_names_from_files_are_shown_and_never_run(build: Builder, tmp_path: Path
     assert made.tables["files"][1][0] == NASTY
     assert made.tables["overview"][1][0] == NASTY
     assert made.text.count("{{ 7*7 }}") > 10
-    study = Page(write_study_report(rows, tmp_path / "s.html", title=NASTY, command=NASTY))
+    study = Page(
+        write_study_report(table_of(rows), tmp_path / "s.html", title=NASTY, command=NASTY)
+    )
     assert "script" not in {tag for tag, _ in study.tags}
 
 
@@ -309,7 +310,7 @@ def test_a_folder_that_is_no_run_is_an_error_that_says_so(tmp_path: Path, made: 
 
 
 def test_a_study_page_holds_rows_plots_and_markdown(tmp_path: Path) -> None:
-    results: dict[str, Any] = {"rows": probe_rows(), "notes": ["weights chosen on validation"]}
+    results = table_of(probe_rows()).with_changes(notes=("weights chosen on validation",))
     made = Page(
         write_study_report(
             results, tmp_path / "study.html", title="Toy", command="nexus study toy", machine="m1"
@@ -320,7 +321,7 @@ def test_a_study_page_holds_rows_plots_and_markdown(tmp_path: Path) -> None:
     assert "| V-JEPA |" in made.text
     assert sum(tag == "svg" for tag, _ in made.tags) == 2
     with pytest.raises(RunError, match="no rows"):
-        write_study_report({"rows": []}, tmp_path / "none.html")
+        write_study_report(table_of([]), tmp_path / "none.html")
 
 
 def test_single_values_and_missing_intervals_are_drawn(build: Builder) -> None:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from run_builder import moving_shapes, probe_rows
+from run_builder import moving_shapes, probe_rows, table_of
 
 from nexus.models.ssl import VJEPAModel
 from nexus.models.ssl.collapse import DoctorConfig
@@ -20,7 +20,6 @@ from nexus.reports.intervals import probe_pictures
 from nexus.reports.plots import LOSS
 from nexus.reports.strips import HEIGHT, films
 from nexus.runs.colours import PatchColours
-from nexus.runs.results import as_table
 
 VALUES = arrays(
     np.float64, st.integers(1, 200), elements=st.floats(-100, 100) | st.just(float("nan"))
@@ -60,7 +59,7 @@ def test_smoothing_is_a_centred_mean(values: np.ndarray, share: float) -> None:
 def test_colours_follow_the_theme_of_the_page() -> None:
     """No fixed colour may be left in a plot: it would vanish on a dark page."""
     style = (Path(canvas.__file__).parent / "templates/style.css").read_text()
-    (picture,) = probe_pictures(as_table(probe_rows()[:12]).rows)
+    (picture,) = probe_pictures(table_of(probe_rows()[:12]).rows)
     fixed = set(re.findall(r"#[0-9a-f]{6}", picture.image)) - {"#ffffff"}
     assert fixed == set()
     light, dark = style.split("@media screen")[:2]
@@ -74,7 +73,7 @@ def test_colours_follow_the_theme_of_the_page() -> None:
 def test_the_interval_plot_puts_points_where_the_numbers_are() -> None:
     """The marks are read back from the SVG and compared with means on a straight scale."""
     rows = probe_rows()[:6]
-    (picture,) = probe_pictures(as_table(rows).rows)
+    (picture,) = probe_pictures(table_of(rows).rows)
     assert all(f"{100 * row['mean']:.1f}" in picture.alt for row in rows)
     marks = [
         (float(x), float(y))
@@ -94,7 +93,7 @@ def test_the_interval_plot_puts_points_where_the_numbers_are() -> None:
 def test_plots_are_safe_from_names() -> None:
     name = '<b>"x" & $\\frac$ 向左 🙂'
     rows = [{**row, "arm": name, "task": name} for row in probe_rows()[:1]]
-    (picture,) = probe_pictures(as_table(rows).rows)
+    (picture,) = probe_pictures(table_of(rows).rows)
     assert "<b>" not in picture.image
     assert name in unescape(picture.image)
 
@@ -141,7 +140,7 @@ def test_the_curves_and_limits_are_the_models_and_the_doctors() -> None:
          "num_temporal_layers": 1, "num_predictor_layers": 1, "regularizer": "variance_covariance"}
     )  # fmt: skip
     _, metrics = model(torch.randn(3, 3, 4, 16, 16))
-    columns = {curve.column for chart in (*CHARTS, LOSS) for curve in chart.curves}
+    columns = {column for chart in (*CHARTS, LOSS) for column in chart.curves}
     assert columns <= set(metrics)
-    limits = {key for chart in CHARTS for key, _ in chart.thresholds} - {"even"}
+    limits = {key for chart in CHARTS for key in chart.thresholds} - {"even"}
     assert limits == set(DoctorConfig.model_fields)

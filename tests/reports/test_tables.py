@@ -5,7 +5,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run_builder import probe_rows
+from run_builder import probe_rows, table_of
 
 from nexus.errors import RunError
 from nexus.reports.tables import count, duration, grid_of, markdown_table, shown, significant
@@ -22,7 +22,7 @@ def cells(markdown: str) -> list[list[str]]:
 
 def test_the_markdown_table_holds_every_number_of_its_rows() -> None:
     rows = probe_rows()
-    text = markdown_table(rows)
+    text = markdown_table(table_of(rows).rows)
     head, rule, *body = cells(text)
     assert set(rule[1:]) == {"---:"}
     assert head[1] == "direction, linear (chance 12.5)"
@@ -43,7 +43,7 @@ def test_the_markdown_table_holds_every_number_of_its_rows() -> None:
 
 
 def test_the_best_of_each_column_is_bold() -> None:
-    head, _, *body = cells(markdown_table(probe_rows()))
+    head, _, *body = cells(markdown_table(table_of(probe_rows()).rows))
     for column in range(1, len(head) - 1):
         means = {line[0]: float(re.findall(r"[\d.]+", line[column])[0]) for line in body}
         bold = [line[0] for line in body if line[column].startswith("**")]
@@ -51,22 +51,24 @@ def test_the_best_of_each_column_is_bold() -> None:
 
 
 def test_one_probe_can_be_chosen() -> None:
-    head, *_ = cells(markdown_table(probe_rows(), probe="kNN"))
+    head, *_ = cells(markdown_table(table_of(probe_rows()).rows, probe="kNN"))
     assert len(head) == 1 + 2 + 1
     with pytest.raises(RunError, match="no rows"):
-        markdown_table(probe_rows(), probe="quantum")
+        markdown_table(table_of(probe_rows()).rows, probe="quantum")
 
 
 def test_one_seed_says_that_its_interval_is_over_test_files() -> None:
     rows = [{**row, "values": row["values"][:1], "seeds": [0]} for row in probe_rows()]
-    assert "one training seed, with the 95 % interval over test files" in markdown_table(rows)
+    assert "one training seed, with the 95 % interval over test files" in markdown_table(
+        table_of(rows).rows
+    )
 
 
 @settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp")), min_size=1))
 def test_no_name_breaks_the_table(name: str) -> None:
     rows = [{"arm": name, "task": name, "probe": "linear", "mean": 0.5, "ci95": (0.4, 0.6)}]
-    table = cells(markdown_table(rows))
+    table = cells(markdown_table(table_of(rows).rows))
     assert len(table) == 3
     assert len({len(line) for line in table}) == 1
 
@@ -74,7 +76,8 @@ def test_no_name_breaks_the_table(name: str) -> None:
 def test_an_arm_that_was_not_asked_has_a_dash() -> None:
     rows = [ProbeRow(**row) for row in probe_rows()[:-1]]
     grid = grid_of(rows)
-    assert [cell is None for cell in grid.cells[-1]] == [False, False, False, True]
+    last = grid.arms[-1]
+    assert [last not in column.rows for column in grid.columns] == [False, False, False, True]
     assert cells(markdown_table(rows))[-1][4] == "–"
 
 

@@ -3,14 +3,13 @@
 from typing import Any
 
 import pytest
-from run_builder import Builder, journal_rows, probe_rows, run_info
+from run_builder import Builder, journal_rows, probe_rows, run_info, table_of
 
 from nexus.reports.page import write_report
 from nexus.reports.verdict import Span, diagnosis, health_spans, steps_done, verdict
 from nexus.reports.worth import comparisons, horizon_words, main_arm
 from nexus.runs.journal import Journal
 from nexus.runs.read import read_run
-from nexus.runs.results import as_table
 from nexus.runs.schema import Horizon
 
 
@@ -86,12 +85,12 @@ def test_steps_done_is_the_furthest_that_any_file_knows(build: Builder) -> None:
     ],
 )
 def test_the_arm_of_the_run(arms: tuple[str, ...], kind: str | None, main: str | None) -> None:
-    table = as_table(rows(*((arm, 0.5, None) for arm in arms)), own=kind)
+    table = table_of(rows(*((arm, 0.5, None) for arm in arms)), own=kind)
     assert main_arm(table.rows) == main
 
 
 def test_gaps_are_differences_of_means_and_overlap_is_said() -> None:
-    table = as_table(
+    table = table_of(
         rows(
             ("raw pixels", 0.30, (0.24, 0.36)),
             ("this run", 0.35, (0.31, 0.39)),
@@ -131,7 +130,7 @@ def test_worth_without_a_baseline_or_without_probes_stays_open(build: Builder) -
 
 
 def test_the_linear_probe_speaks_although_another_is_better() -> None:
-    table = as_table(
+    table = table_of(
         [{**row, "mean": 0.99} if row["probe"] == "kNN" else row for row in probe_rows()]
     )
     assert [c.row.probe for c in comparisons(table)] == ["linear", "linear"]
@@ -208,7 +207,7 @@ def test_the_role_says_what_is_compared_and_the_name_does_not(build: Builder) ->
     ],
 )
 def test_ceilings_and_further_trained_arms_are_no_rivals(role: str, compared: bool) -> None:
-    table = as_table(with_roles(("mine", "trained", 0.6), ("another", role, 0.9)))
+    table = table_of(with_roles(("mine", "trained", 0.6), ("another", role, 0.9)))
     assert main_arm(table.rows) == "mine"
     (line,) = comparisons(table)
     assert [rival.arm for rival in line.rivals] == ["another"] * compared

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_builder import Builder, probe_rows, run_info
+from run_builder import Builder, probe_rows, run_info, table_of
 
 from nexus.errors import DataError, RunError
 from nexus.runs.folder import RunDirectory
 from nexus.runs.history import FORMAT, upgraded
 from nexus.runs.read import read_run
-from nexus.runs.results import as_table, write_probe_rows
+from nexus.runs.results import write_probe_rows
 from nexus.runs.schema import ProbeRow, RunInfo
 
 
@@ -33,13 +33,13 @@ def old(arm: str, probe: str = "linear") -> dict[str, Any]:
     ],
 )
 def test_a_row_without_a_role_gets_it_from_its_name(arm: str, probe: str, role: str) -> None:
-    table = as_table([old("vjepa"), old(arm, probe)], own="vjepa")
+    table = table_of([old("vjepa"), old(arm, probe)], own="vjepa")
     assert table.rows[1].role == role
 
 
 def test_a_role_that_is_there_stays_whatever_the_name_says() -> None:
     rows = [{**old("random walks"), "role": "trained"}, old("vjepa"), old("pixels")]
-    assert [row.role for row in as_table(rows, own="vjepa").rows] == [
+    assert [row.role for row in table_of(rows, own="vjepa").rows] == [
         *("trained", "trained", "baseline"),
     ]
 
@@ -74,7 +74,7 @@ def test_a_run_of_a_later_version_is_refused_in_words(build: Builder) -> None:
     with pytest.raises(RunError, match=told):
         RunDirectory(run).read_info()
     with pytest.raises(RunError, match="written in format 'x'"):
-        as_table({"format": "x", "rows": probe_rows()})
+        upgraded({"format": "x", "rows": probe_rows()})
 
 
 def test_a_table_of_a_later_version_is_neither_read_nor_added_to(build: Builder) -> None:
