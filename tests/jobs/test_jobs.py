@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from odd_videos import write_odd_folder
 
@@ -86,6 +87,16 @@ def test_labels_give_a_table_beside_random_init_and_pixels(labelled_run):
     assert labelled_run.report is not None and labelled_run.report.exists()
     assert "random init" in labelled_run.summary
     assert labelled_run.status == "finished"
+
+
+def test_labels_that_are_quantities_have_a_table_as_well(world, tmp_path):
+    table = pd.read_csv(world)
+    table["path"] = [str(world.parent / path) for path in table["path"]]
+    table["weight"] = [number / 7 for number in range(len(table))]
+    table[["path", "split", "weight"]].to_csv(tmp_path / "list.csv", index=False)
+    zero = (*TINY, "training.steps=0")
+    done = nexus.pretrain(tmp_path / "list.csv", tmp_path / "run", overrides=zero)
+    assert "weight, ridge" in done.summary and done.report is not None
 
 
 def test_the_untrained_arm_is_the_untrained_model(world, tmp_path):
