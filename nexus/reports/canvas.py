@@ -120,6 +120,7 @@ def thin(x: np.ndarray, y: np.ndarray, limit: int = _POINTS) -> tuple[np.ndarray
 
 def smooth(y: np.ndarray, share: float = 0.04) -> np.ndarray:
     """A moving mean centred on each point, over `share` of the curve; NaNs are left out."""
-    half, known = int(len(y) * share / 2), pd.Series(y).where(np.isfinite(y))
+    half, good = int(len(y) * share / 2), np.isfinite(y)
+    known = pd.Series(np.where(good, y, np.nan))
     means = known.rolling(2 * half + 1, center=True, min_periods=1).mean()
-    return means.where(known.notna()).to_numpy()
+    return np.where(good, means, np.nan)
