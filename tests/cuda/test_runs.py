@@ -58,8 +58,14 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(
 def test_features_probes_and_conversion(tiny, world, tmp_path, quiet, device) -> None:
     from transformers import AutoModel
 
-    recipe = tiny(f"training.device={device}", "model.positions=rope_tiled", "model.num_heads=1",
-                  "model.predictor_heads=1", "model.mask=multiblock", "model.in_chans=3")  # fmt: skip
+    recipe = tiny(
+        f"training.device={device}",
+        "model.positions=rope_tiled",
+        "model.num_heads=1",
+        "model.predictor_heads=1",
+        "model.mask=multiblock",
+        "model.in_chans=3",
+    )
     run = tmp_path / "run"
     train(recipe, world, run, console=quiet)
     for where in {device, "cpu"}:
