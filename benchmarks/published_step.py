@@ -8,8 +8,9 @@ A step is what `nexus pretrain` does between two batches: pixels to floats, two 
 context encoder, predictor, target encoder, backward in bf16, AdamW and EMA. Eager and compiled,
 with and without gradient checkpointing, at 16 and at 64 frames. Useful FLOPs are counted by formula
 (`flops.py`) for the masks that were drawn; `of matrix rate` is their share of what one large
-product reaches in the same run. `first step` has the compilation in it. Then a profile of the eager
-step: what the device spends its time on, and for which share of the time it has something to do.
+product reaches in the same run. `first step` has the compilation in it. Then a profile of a step
+at the first length: what the device spends its time on, and for which share of the time it has
+something to do.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from torch.profiler import ProfilerActivity, profile
 from nexus.data.batch import Batch
 from nexus.models.ssl import VJEPAModel
 from nexus.training.cpu import tune
+from nexus.training.environment import choose_device
 from nexus.training.optim import build_optimizer
 from nexus.training.recipe import load_recipe
 from nexus.training.step import TrainStep
@@ -55,6 +57,7 @@ TOP = 14
 def main() -> None:
     """Measure, print as it goes, write."""
     options = parse(sys.argv[1:])
+    choose_device(options.device)  # as a run does, before memory is taken
     result: dict[str, Any] = {"machine": describe(options.device), "options": vars(options)}
     result["gemm"] = gemm_rate(torch.bfloat16, options.device, **(QUICK if options.quick else {}))
     result["rows"] = []
@@ -62,10 +65,14 @@ def main() -> None:
     for row in rows(options):
         result["rows"].append(row)
         print(line(row, result["gemm"]), flush=True)
-    result["profile"] = profiled(options)
     text = "\n".join([head(result), *(line(row, result["gemm"]) for row in result["rows"])])
-    text += "\n\n" + profile_table(result["profile"])
-    print("\n" + profile_table(result["profile"]), flush=True)
+    result["profiles"] = {}
+    for arm in ("eager", "compiled"):
+        if arm in options.arms:
+            result["profiles"][arm] = profiled(arm, options)
+            table = profile_table(arm, result["profiles"][arm])
+            print("\n" + table, flush=True)
+            text += "\n\n" + table
     if options.markdown:
         Path(options.markdown).write_text(text + "\n")
     if options.json:
@@ -112,7 +119,7 @@ class Step:
         recipe = load_recipe("vjepa2", [f"model.num_frames={frames}", *small])
         torch.manual_seed(0)
         self.options, self.clips = options, 2 if options.quick else FULL[frames]
-        with torch.device(options.device):  # fresh weights are drawn there: many, quickly
+        with choose_device(options.device):  # fresh weights are drawn there: many, quickly
             self.model = VJEPAModel(recipe.model_settings).train()
         tune(self.model)
         self.model.enable_gradient_checkpointing(checkpointing)
@@ -173,9 +180,9 @@ class Step:
         }  # fmt: skip
 
 
-def profiled(options: argparse.Namespace) -> dict[str, Any]:
-    """Device time of the eager step by operation, and as a share of the time that passes."""
-    step = Step(options.frames[0], "eager", options)
+def profiled(arm: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Device time of a step by operation, and as a share of the time that passes."""
+    step = Step(options.frames[0], arm, options)
     for _ in range(2):
         step.one()
     cuda = options.device == "cuda"
@@ -232,10 +239,10 @@ def line(row: dict[str, Any], gemm: float) -> str:
     )
 
 
-def profile_table(result: dict[str, Any]) -> str:
-    """What the time of an eager step goes to."""
+def profile_table(arm: str, result: dict[str, Any]) -> str:
+    """What the time of a step goes to."""
     lines = [
-        f"A profiled step takes {1e3 * result['seconds_per_step']:.1f} ms, "
+        f"A profiled step ({arm}) takes {1e3 * result['seconds_per_step']:.1f} ms, "
         f"{result['busy']:.0%} of it spent in:",
         "",
         "| operation | ms a step |",

@@ -1,5 +1,6 @@
 """Where a run happened: versions and hardware, for the record."""
 
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,10 @@ def choose_device(name: str) -> torch.device:
         )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        # Masks differ in size from step to step: without this, freed memory seldom fits again.
+        # PyTorch reads it when the process takes memory of a GPU for the first time.
+        os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
     return torch.device(name)
 
 
