@@ -116,29 +116,34 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def write_videos(folder: Path, size: str, options: argparse.Namespace) -> None:
     """Textures that drift over one another, with a little sensor noise: neither flat nor chaos."""
     folder.mkdir()
+    with multiprocessing.get_context("fork").Pool() as pool:
+        pool.map(partial(write_video, folder, size, options), range(options.videos))
+
+
+def write_video(folder: Path, size: str, options: argparse.Namespace, number: int) -> None:
+    """One of them."""
     width, height = (int(part) for part in size.split("x"))
-    for number in range(options.videos):
-        rng = np.random.default_rng(number)
-        texture = rng.normal(size=(height // 8 + 2, width // 8 + 2, 3))
-        large = torch.nn.functional.interpolate(
-            torch.from_numpy(texture).permute(2, 0, 1)[None].float(),
-            (2 * height, 2 * width),
-            mode="bicubic",
-        )
-        ground = (128 + 40 * large[0].permute(1, 2, 0)).numpy()
-        with av.open(str(folder / f"{number:04}.mp4"), "w") as container:
-            settings = {"g": str(options.gop), "preset": "veryfast"}
-            stream = container.add_stream("libx264", rate=options.fps, options=settings)
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            for index in range(round(options.seconds * options.fps)):
-                top, left = (index * (number % 3)) % height, (2 * index) % width
-                picture = ground[top : top + height, left : left + width]
-                noise = rng.normal(scale=3, size=(height, width, 1))
-                pixels = np.clip(picture + noise, 0, 255).astype(np.uint8)
-                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-                frame.pts, frame.time_base = index, Fraction(1, options.fps)
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode())
+    rng = np.random.default_rng(number)
+    texture = rng.normal(size=(height // 8 + 2, width // 8 + 2, 3))
+    large = torch.nn.functional.interpolate(
+        torch.from_numpy(texture).permute(2, 0, 1)[None].float(),
+        (2 * height, 2 * width),
+        mode="bicubic",
+    )
+    ground = (128 + 40 * large[0].permute(1, 2, 0)).numpy()
+    with av.open(str(folder / f"{number:04}.mp4"), "w") as container:
+        settings = {"g": str(options.gop), "preset": "veryfast"}
+        stream = container.add_stream("libx264", rate=options.fps, options=settings)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for index in range(round(options.seconds * options.fps)):
+            top, left = (index * (number % 3)) % height, (2 * index) % width
+            picture = ground[top : top + height, left : left + width]
+            noise = rng.normal(scale=3, size=(height, width, 1))
+            pixels = np.clip(picture + noise, 0, 255).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, options.fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
 
 
 def measure(catalog: Catalog, folder: Path, options: argparse.Namespace) -> list[dict]:

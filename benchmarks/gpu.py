@@ -122,7 +122,7 @@ def train(out: Path, options: argparse.Namespace) -> int:
 
     import nexus
 
-    flags = ["--videos", "4" if options.quick else "64", "--seconds", "2" if options.quick else "8"]
+    flags = ["--videos", "4" if options.quick else "48", "--seconds", "2" if options.quick else "6"]
     size = "96x64" if options.quick else "640x360"
     data.write_videos(out / "videos", size, data.parse(flags))
     overrides = {
@@ -133,8 +133,8 @@ def train(out: Path, options: argparse.Namespace) -> int:
         "training.batch_size": 2 if options.quick else 64,
         "training.accumulation": 1,
         "training.curriculum": "[]",
-        "training.steps": 4 if options.quick else 120,
-        "training.log_every": 1 if options.quick else 10,
+        "training.steps": 4 if options.quick else 60,
+        "training.log_every": 1 if options.quick else 5,
         "training.checkpoint_every": 10_000,
         "training.gradient_checkpointing": False,
         "optim.warmup_steps": 2,
