@@ -14,6 +14,7 @@ from nexus.data.pictures import PictureView, collect
 from nexus.errors import DataError
 from nexus.features.table import FeatureTable, as_objects
 from nexus.models.encoder import EncoderConfig, VideoEncoder
+from nexus.nn.grid import Grid
 
 
 def make_table(
@@ -40,7 +41,7 @@ def make_table(
         features=features,
         rows=pd.DataFrame(columns),
         pooling="tokens" if features.ndim == 3 else "mean",
-        grid=(1, 1, features.shape[1]) if features.ndim == 3 else (1, 1, 1),
+        grid=Grid(1, 1, features.shape[1] if features.ndim == 3 else 1),
     )
 
 

@@ -48,9 +48,9 @@ class LoadedBatch:
     batch: Batch
     record_index: Int64[Tensor, " batch"]
     ends: Float64[Tensor, " batch"]
-    failures: tuple[Problem, ...]
-    epoch: int
-    number: int
+    failures: tuple[Problem, ...] = ()
+    epoch: int = 0
+    number: int = 0
 
     @property
     def starts(self) -> Float64[Tensor, " batch"]:

@@ -1,6 +1,6 @@
 """A frozen encoder at work: pixels in, pooled features out; and what identifies its weights."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Literal
@@ -16,7 +16,6 @@ from nexus.config import Config
 from nexus.data.batch import normalise
 from nexus.digest import digest
 from nexus.errors import DataError, NexusError
-from nexus.features.table import layers_as_tokens
 from nexus.models.contract import Encoder, Module
 from nexus.models.heads import AttentiveHead
 from nexus.nn.grid import Grid
@@ -27,6 +26,8 @@ TOKENS_AT_ONCE = 65_536
 grows with them (ViT-L: about 1 GB for the widest tensor of a block in fp32)."""
 CLIPS_AT_ONCE = 32
 
+Progress = Callable[[int, int], None]
+"""Called with how much is done, and how much there is in all."""
 TokenPooling = Literal["mean", "mean_time", "tokens", "attentive"]
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -63,7 +64,7 @@ def encode(
     config: FeatureConfig,
     head: AttentiveHead | None = None,
 ) -> tuple[Float[ndarray, "batch *features"], Grid]:
-    """Pooled features of a batch on the encoder's device; call it under `frozen(encoder)`.
+    """Features of a batch, as `nexus.features.table.Pooling` says; call it under `frozen(encoder)`.
 
     Args:
         head: the trained probe that pools, under `attentive` pooling; on the encoder's device.
@@ -71,12 +72,17 @@ def encode(
     Raises:
         NexusError: the features are not finite.
     """
-    tokens, grid = encode_tokens(encoder, video, config)
+    layers, grid = encode_tokens(encoder, video, config)
+    tokens = torch.cat(layers, dim=-1)
     if config.pooling == "attentive":
         assert head is not None
-        pooled = head.pooled(layers_as_tokens(tokens, len(config.layers)))
+        pooled = head.pooled(torch.cat(layers, dim=1))
+    elif config.pooling == "mean":
+        pooled = tokens.mean(dim=1)
+    elif config.pooling == "mean_time":
+        pooled = tokens.unflatten(1, (grid.time, grid.places)).mean(dim=2).flatten(1)
     else:
-        pooled = pool(tokens, grid, config.pooling)
+        pooled = tokens.half()
     return pooled.cpu().numpy(), grid
 
 
@@ -84,8 +90,8 @@ def encode_tokens(
     encoder: Encoder,
     video: UInt8[Tensor, "batch channels time height width"],
     config: FeatureConfig,
-) -> tuple[Float[Tensor, "batch tokens dim"], Grid]:
-    """All tokens of a batch, float32, the layers side by side; on the encoder's device.
+) -> tuple[list[Float[Tensor, "batch tokens dim"]], Grid]:
+    """All tokens of a batch, float32, after each layer; on the encoder's device.
 
     Raises:
         NexusError: the features are not finite.
@@ -95,15 +101,14 @@ def encode_tokens(
     grid = encoder.grid_of(clips)
     dtype = PRECISIONS[config.precision]
     with torch.autocast(device.type, dtype, enabled=dtype is not None):
-        levels = encoder.features(clips, None, config.layers)
-    tokens = torch.cat([level.float() for level in levels], dim=-1)
-    if not bool(torch.isfinite(tokens).all()):
+        layers = [tokens.float() for tokens in encoder.features(clips, None, config.layers)]
+    if not all(bool(torch.isfinite(tokens).all()) for tokens in layers):
         raise NexusError(
             "the encoder gives features that are not finite numbers; expected finite ones. Its "
             "weights may have diverged (see the run's journal)"
             + ("" if dtype is None else f", or {config.precision} is too narrow: try fp32")
         )
-    return tokens, grid
+    return layers, grid
 
 
 def check_layers(encoder: Encoder, layers: Sequence[int]) -> None:
@@ -120,19 +125,6 @@ def check_layers(encoder: Encoder, layers: Sequence[int]) -> None:
 
 def _spread_layers(depth: int) -> list[int]:
     return sorted({depth * quarter // 4 - 1 for quarter in range(1, 5)} - {-1})
-
-
-def pool(
-    tokens: Float[Tensor, "batch tokens dim"], grid: Grid, pooling: TokenPooling
-) -> Float[Tensor, "batch *features"]:
-    """Pool time-major tokens as `nexus.features.table.Pooling` says; `tokens` become float16."""
-    if pooling == "tokens":
-        return tokens.half()
-    if pooling == "mean":
-        return tokens.mean(dim=1)
-    if pooling == "mean_time":
-        return tokens.unflatten(1, (grid.time, grid.places)).mean(dim=2).flatten(1)
-    raise ValueError(f"{pooling} pooling takes a trained probe")
 
 
 def fitting_batch(encoder: Encoder, num_frames: int, sides: tuple[int, int]) -> int:

@@ -1,8 +1,8 @@
-"""Frozen features of a catalog's videos, kept on disk; and the raw-pixel baseline beside them."""
+"""Frozen features of clips, kept on disk, or of sliding windows; and the raw-pixel baseline."""
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -13,9 +13,10 @@ from torch.nn import functional as F
 
 from nexus.data.catalog import Problem
 from nexus.data.clip_source import ClipSource
+from nexus.data.loader import LoadedBatch
 from nexus.digest import digest
 from nexus.errors import DataError
-from nexus.features.encoding import FeatureConfig, encode, encoder_digest, frozen
+from nexus.features.encoding import FeatureConfig, Progress, encode, encoder_digest, frozen
 from nexus.features.table import (
     FeatureTable,
     Pooling,
@@ -23,18 +24,15 @@ from nexus.features.table import (
     concatenate,
     nothing_read,
 )
-from nexus.features.table_files import load_table, write_tables
+from nexus.features.table_files import check_ending, load_table, write_tables
+from nexus.features.window_reader import WindowReader
 from nexus.models.contract import Encoder
-
-Progress = Callable[[int, int], None]
-"""Called with (clips done, clips in all)."""
+from nexus.models.heads import AttentiveHead
+from nexus.nn.grid import Grid
 
 PIXEL_NUMBERS = 2**26
 """Pixel features of all clips together; more are averaged over time. Probes work on copies in
 float64, of 0.5 GB each then (measured at this bound: 3.2 GB in all)."""
-
-Grid3 = tuple[int, int, int]
-Featurise = Callable[[Tensor], tuple[ndarray, Grid3]]
 
 _log = logging.getLogger(__name__)
 
@@ -64,25 +62,59 @@ def extract(
         NexusError: the features are not finite.
     """
     config = config or FeatureConfig()
-
-    def featurise(video: Tensor) -> tuple[ndarray, Grid3]:
-        features, grid = encode(encoder, video, config)
-        return features, (grid.time, grid.height, grid.width)
-
-    def make(problems: dict[tuple[str, str], Problem]) -> Iterator[FeatureTable]:
-        return _tables(
-            source,
-            config.pooling,
-            config.batch_size,
-            featurise,
-            progress,
-            problems,
-            config.layers,
-        )
-
+    work = _Extraction(
+        source, lambda clips: encode(encoder, clips, config), config.pooling, config.layers
+    )
     what = "" if cache_dir is None else identity_of(encoder, config)
     with frozen(encoder):
-        return _kept(cache_dir, what, source, make)
+        return work.table(cache_dir, what, config.batch_size, progress)
+
+
+def embed(
+    encoder: Encoder,
+    source: ClipSource,
+    out: str | Path,
+    *,
+    overlap: float = 0.0,
+    config: FeatureConfig | None = None,
+    num_workers: int = 1,
+    still: bool = False,
+    head: AttentiveHead | None = None,
+    progress: Progress | None = None,
+) -> tuple[Problem, ...]:
+    """Write the features of every window of every video, a row each; see `FeatureTable`.
+
+    Args:
+        source: the videos, and how windows are cut from them and shown.
+        out: an `.arrow` file, which `load_table` maps, or a `.parquet` one for other tools; written
+            as it goes, for any amount of video.
+        overlap: share of a window that the next one covers again.
+        num_workers: threads that decode while the encoder works; 0 decodes in between.
+        still: the records are pictures, each shown as often as a window has frames.
+        head: the probe that pools, under `attentive` pooling; on the encoder's device.
+        progress: called with (videos begun, videos in all).
+
+    Returns:
+        What could not be read: a file that fails has no rows; where only some windows cannot be
+        decoded those are missing.
+
+    Raises:
+        DataError: another file ending, or not a single window could be read.
+        NexusError: the features are not finite.
+        ValueError: an overlap outside 0 to below 1.
+    """
+    config = config or FeatureConfig()
+    check_ending(Path(out))
+    work = _Extraction(
+        source, lambda clips: encode(encoder, clips, config, head), config.pooling, config.layers
+    )
+    reader = WindowReader(source, overlap, still)
+    windows = reader.batches(config.batch_size, num_workers, progress)
+    with frozen(encoder):
+        write_tables(
+            out, work.tables(windows, "window", reader.problems), reader.problems, work.known
+        )
+    return reader.problems()
 
 
 def pixel_features(
@@ -103,20 +135,9 @@ def pixel_features(
     Raises:
         DataError: not a single clip could be read.
     """
-
     steps = pixel_steps(source, size, numbers)
-
-    def make(problems: dict[tuple[str, str], Problem]) -> Iterator[FeatureTable]:
-        return _tables(
-            source,
-            "pixels",
-            batch_size,
-            lambda video: shrink_pixels(video, size, steps),
-            progress,
-            problems,
-        )
-
-    return _kept(cache_dir, f"pixels {size} {steps}", source, make)
+    work = _Extraction(source, lambda clips: shrink_pixels(clips, size, steps), "pixels")
+    return work.table(cache_dir, f"pixels {size} {steps}", batch_size, progress)
 
 
 def pixel_steps(source: ClipSource, size: int, numbers: int) -> int:
@@ -129,73 +150,92 @@ def pixel_steps(source: ClipSource, size: int, numbers: int) -> int:
 
 def shrink_pixels(
     video: UInt8[Tensor, "batch channels time height width"], size: int, steps: int
-) -> tuple[Float[ndarray, "batch features"], Grid3]:
+) -> tuple[Float[ndarray, "batch features"], Grid]:
     """Pixels 0 to 1, averaged down to at most `size` x `size` and `steps` of time, flattened."""
     _, _, frames, height, width = video.shape
     grid = (min(steps, frames), min(size, height), min(size, width))
     # One clip at a time: a batch of long clips takes gigabytes as floats.
     small = [F.adaptive_avg_pool3d(clip.float() / 255, grid) for clip in video]
-    return torch.stack(small).reshape(len(video), -1).numpy(), grid
+    return torch.stack(small).reshape(len(video), -1).numpy(), Grid(*grid)
 
 
-def _tables(
-    source: ClipSource,
-    pooling: Pooling,
-    batch_size: int,
-    featurise: Featurise,
-    progress: Progress | None,
-    problems: dict[tuple[str, str], Problem],
-    layers: tuple[int, ...] = (-1,),
-) -> Iterator[FeatureTable]:
-    """A table a batch; what fails is put into `problems`."""
-    records, total, seen, found_any = source.catalog.records, source.clip_count, 0, False
-    known = clip_rows(records)
-    for loaded in source.batches(batch_size):
-        seen += len(loaded.batch) + len(loaded.failures)
-        for problem in loaded.failures:
-            problems.setdefault((problem.path, problem.kind), problem)
-        if progress is not None:
-            progress(seen, total)
-        if not len(loaded.batch):
-            continue
-        found_any = True
-        features, grid = featurise(loaded.batch.clips)
-        rows = known.iloc[loaded.record_index.tolist()]
-        yield FeatureTable(
-            features=features,
-            rows=rows.assign(start=loaded.starts.numpy(), end=loaded.ends.numpy()),
-            pooling=pooling,
-            grid=grid,
-            layers=layers,
+@dataclass
+class _Extraction:
+    """One pass over the clips of a source, and what failed in it."""
+
+    source: ClipSource
+    featurise: Callable[[Tensor], tuple[ndarray, Grid]]
+    pooling: Pooling
+    layers: tuple[int, ...] = (-1,)
+    failed: dict[tuple[str, str], Problem] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.known = clip_rows(self.source.catalog.records)
+
+    def table(
+        self, folder: str | Path | None, what: str, batch_size: int, progress: Progress | None
+    ) -> FeatureTable:
+        """The table from a cache, with today's labels and splits, or made and put there.
+
+        Without a folder it is collected in memory.
+        """
+        tables = self.tables(self._clips(batch_size, progress), "clip", self.problems)
+        if folder is None:
+            return replace(concatenate(list(tables)), problems=self.problems())
+        path = cache_file(folder, what, self.source)
+        if path.exists():
+            try:
+                return self._relabelled(load_table(path))
+            except DataError as error:
+                _log.warning("%s; the features are computed again", error)
+        # Keys become the numbers of the records: a name that is not UTF-8 would not come back.
+        numbered = (
+            replace(table, rows=table.rows.assign(key=table.rows.index.map(str)))
+            for table in tables
         )
-    if not found_any:
-        raise nothing_read(f"no clip of {source.catalog.source} could be read", problems.values())
+        write_tables(path, numbered, self.problems, self.known)
+        return self._relabelled(load_table(path))
 
+    def tables(
+        self,
+        batches: Iterable[LoadedBatch],
+        kind: str,
+        problems: Callable[[], tuple[Problem, ...]],
+    ) -> Iterator[FeatureTable]:
+        """A table a batch."""
+        nothing = True
+        for loaded in batches:
+            nothing = False
+            features, grid = self.featurise(loaded.batch.clips)
+            rows = self.known.iloc[loaded.record_index.tolist()]
+            rows = rows.assign(start=loaded.starts.numpy(), end=loaded.ends.numpy())
+            yield FeatureTable(features, rows, self.pooling, grid, layers=self.layers)
+        if nothing:
+            raise nothing_read(
+                f"no {kind} of {self.source.catalog.source} could be read", problems()
+            )
 
-def _kept(
-    folder: str | Path | None,
-    what: str,
-    source: ClipSource,
-    make: Callable[[dict[tuple[str, str], Problem]], Iterator[FeatureTable]],
-) -> FeatureTable:
-    """The table from the cache, with today's labels and splits, or made and put there.
+    def problems(self) -> tuple[Problem, ...]:
+        """What failed so far, each kind of problem of a file once."""
+        return tuple(self.failed.values())
 
-    Without a folder it is collected in memory.
-    """
-    problems: dict[tuple[str, str], Problem] = {}
-    if folder is None:
-        table = concatenate(list(make(problems)))
-        return replace(table, problems=tuple(problems.values()))
-    path = cache_file(folder, what, source)
-    if path.exists():
-        try:
-            return _relabelled(load_table(path), source)
-        except DataError as error:
-            _log.warning("%s; the features are computed again", error)
-    known = clip_rows(source.catalog.records)
-    tables = (_numbered(table) for table in make(problems))
-    write_tables(path, tables, lambda: tuple(problems.values()), known)
-    return _relabelled(load_table(path), source)
+    def _clips(self, batch_size: int, progress: Progress | None) -> Iterator[LoadedBatch]:
+        """The clips that can be read; nothing is left out unsaid."""
+        seen = 0
+        for loaded in self.source.batches(batch_size):
+            seen += len(loaded.batch) + len(loaded.failures)
+            for problem in loaded.failures:
+                self.failed.setdefault((problem.path, problem.kind), problem)
+            if progress is not None:
+                progress(seen, self.source.clip_count)
+            if len(loaded.batch):
+                yield loaded
+
+    def _relabelled(self, table: FeatureTable) -> FeatureTable:
+        """The same features with what the source at hand, with the same records, knows of them."""
+        known = self.known.iloc[table.rows["key"].astype(int)]
+        times = {name: table.rows[name].to_numpy() for name in ("start", "end")}
+        return replace(table, rows=known.assign(**times).reset_index(drop=True))
 
 
 def cache_file(folder: str | Path, what: str, source: ClipSource) -> Path:
@@ -208,15 +248,3 @@ def identity_of(encoder: Encoder, config: FeatureConfig) -> str:
     """What the features depend on beside the clips."""
     layers = ",".join(map(str, config.layers))
     return f"{encoder_digest(encoder)} {config.pooling} {config.precision} {layers}"
-
-
-def _numbered(table: FeatureTable) -> FeatureTable:
-    """Keys become the numbers of the records: a name that is not UTF-8 would not come back."""
-    return replace(table, rows=table.rows.assign(key=table.rows.index.map(str)))
-
-
-def _relabelled(table: FeatureTable, source: ClipSource) -> FeatureTable:
-    """The same features with what the source at hand, which has the same records, knows of them."""
-    known = clip_rows(source.catalog.records).iloc[table.rows["key"].astype(int)]
-    times = {name: table.rows[name].to_numpy() for name in ("start", "end")}
-    return replace(table, rows=known.assign(**times).reset_index(drop=True))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nexus.data.catalog import Problem, VideoRecord
 from nexus.errors import DataError
+from nexus.nn.grid import Grid
 
 Pooling = Literal["mean", "mean_time", "tokens", "attentive", "pixels"]
 """How a clip's tokens `(t h w)` become its features:
@@ -63,7 +64,7 @@ class FeatureTable:
     """Features of N clips.
 
     `features`: `(N, D)` float32, or `(N, tokens, dim)` float16 under `tokens` pooling. `rows`: what
-    is known about each clip, as `clip_rows` has it. `grid` is the token grid (time, height, width).
+    is known about each clip, as `clip_rows` has it. `grid` is the token grid.
     `layers` are the blocks whose features stand side by side in `dim`; -1 is the last. `problems`
     are the files that are not here.
     """
@@ -71,7 +72,7 @@ class FeatureTable:
     features: ndarray | PiecewiseRows
     rows: pd.DataFrame
     pooling: Pooling
-    grid: tuple[int, int, int]
+    grid: Grid
     problems: tuple[Problem, ...] = ()
     layers: tuple[int, ...] = (-1,)
 
@@ -106,8 +107,9 @@ class FeatureTable:
     ) -> Iterator[Float[Tensor, "rows tokens dim"]]:
         """The tokens of each part's rows, float32; those of several layers one after the other."""
         for rows in parts:
-            tokens = torch.from_numpy(np.asarray(self.features[rows]))
-            yield layers_as_tokens(tokens.float(), len(self.layers))
+            tokens = torch.from_numpy(np.asarray(self.features[rows])).float()
+            # So do the published probes read several layers (Diving48: four).
+            yield tokens.unflatten(-1, (len(self.layers), -1)).transpose(1, 2).flatten(1, 2)
 
     def take(self, rows: Int[ndarray, " chosen"]) -> "FeatureTable":
         """Some rows, in the order given."""
@@ -128,7 +130,7 @@ class FeatureTable:
         """
         if pooling == self.pooling:
             return self
-        steps = (self.grid[0], self.grid[1] * self.grid[2] if self.pooling == "tokens" else 1)
+        steps = (self.grid.time, self.grid.places if self.pooling == "tokens" else 1)
         if (self.pooling, pooling) not in _COARSER:
             raise ValueError(f"{self.pooling} features cannot become {pooling} features")
         axes = (1, 2) if pooling == "mean" else 2
@@ -170,18 +172,6 @@ def clip_rows(records: Sequence[VideoRecord]) -> pd.DataFrame:
 def as_objects(values: Iterable[Any]) -> pd.Series:
     """A column of Python objects: names of files need not be UTF-8, labels may be tuples."""
     return pd.Series(list(values), dtype=object)
-
-
-def layers_as_tokens(
-    tokens: Float[Tensor, "batch tokens wide"], layers: int
-) -> Float[Tensor, "batch more dim"]:
-    """Layers that stand side by side in each token become tokens one after the other.
-
-    So do the published probes read several layers (Diving48: four).
-    """
-    if layers == 1:
-        return tokens
-    return tokens.unflatten(-1, (layers, -1)).transpose(1, 2).flatten(1, 2)
 
 
 def concatenate(tables: Sequence[FeatureTable]) -> FeatureTable:

@@ -6,12 +6,14 @@ all of them; nor does reading tokens from an `.arrow` file.
 """
 
 import json
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import astuple
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -25,12 +27,12 @@ from nexus.data.labels import Label, label_text
 from nexus.errors import DataError
 from nexus.features.table import (
     LABEL,
-    ROWS_AT_ONCE,
     FeatureTable,
     PiecewiseRows,
     Pooling,
     as_objects,
 )
+from nexus.nn.grid import Grid
 
 FORMAT, FORMAT_0_1 = "nexus-features-3", "nexus-features-2"
 TEXTS, TIMES = ("key", "path", "split"), ("start", "end")
@@ -41,33 +43,13 @@ _UNREADABLE = (
 )
 
 
-class _Content(NamedTuple):
-    """What a file holds; `pieces` are its features, in order, a few rows each."""
-
-    header: dict[str, Any]
-    rows: pd.DataFrame
-    pieces: Iterable[ndarray]
-    problems: list[dict[str, Any]]
-
-    def table(self, features: ndarray | PiecewiseRows, rows: pd.DataFrame) -> FeatureTable:
-        header = self.header
-        return FeatureTable(
-            features=features,
-            rows=rows,
-            pooling=header["pooling"],
-            grid=tuple(header["grid"]),
-            problems=tuple(Problem(**problem) for problem in self.problems),
-            layers=tuple(header["layers"]),
-        )
-
-
-def save_table(table: FeatureTable, path: str | Path) -> None:
-    """Write to an `.arrow` or `.parquet` file, atomically.
+def save_table(table: FeatureTable, path: str | Path) -> int:
+    """Write to an `.arrow` or `.parquet` file, atomically; the number of rows.
 
     Raises:
         DataError: another file ending.
     """
-    write_tables(path, table.parts(), lambda: table.problems, table.rows)
+    return write_tables(path, table.parts(), lambda: table.problems, table.rows)
 
 
 def write_tables(
@@ -94,7 +76,11 @@ def write_tables(
             )
             if writer is None:
                 schema = _schema(table, known, features.type)
-                writer = stack.enter_context(_writer(temporary, path.suffix, schema))
+                writer = stack.enter_context(
+                    pq.ParquetWriter(temporary, schema, write_page_checksum=True)
+                    if path.suffix == ".parquet"
+                    else pa.ipc.new_file(str(temporary), schema)
+                )
             batch = pa.RecordBatch.from_arrays(
                 [*(_array(table.rows[name], schema.field(name)) for name in known), features],
                 schema=schema,
@@ -118,18 +104,15 @@ def write_tables(
 def load_table(path: str | Path) -> FeatureTable:
     """Read a feature file, also one of nexus 0.1.
 
-    Tokens of an `.arrow` file are mapped: they are read when they are asked for.
+    Tokens are mapped, unless the file is a Parquet one: they are read when they are asked for.
 
     Raises:
         DataError: the file is missing, damaged, or is not a feature table.
     """
     path = Path(path)
+    readers = {".npz": upgraded, ".parquet": _read_parquet}
     try:
-        content = _read(path)
-        pieces = list(content.pieces)
-        mapped = path.suffix == ".arrow" and content.header["pooling"] == "tokens"
-        features = PiecewiseRows(pieces) if mapped else np.concatenate(pieces)
-        return content.table(features, content.rows)
+        return readers.get(path.suffix, _read_arrow)(path)
     except _UNREADABLE as error:
         raise DataError(
             f"{path} cannot be read as a feature table ({error}); expected an .arrow or .parquet "
@@ -140,26 +123,13 @@ def load_table(path: str | Path) -> FeatureTable:
 def convert_table(old: str | Path, new: str | Path) -> int:
     """Write a feature file of any version as an `.arrow` or `.parquet` one; the number of rows.
 
-    Only a few rows are in memory at a time, unless they come from Parquet.
+    Of tokens only a few rows are in memory at a time, unless they come from Parquet.
 
     Raises:
         DataError: the old file cannot be read, or the new one has another ending.
     """
-
-    def tables() -> Iterator[FeatureTable]:
-        first = 0
-        for piece in content.pieces:
-            rows = content.rows.iloc[first : first + len(piece)]
-            first += len(piece)
-            yield from content.table(piece, rows).parts()
-
     check_ending(Path(new))
-    try:
-        content = _read(Path(old))
-        problems = tuple(Problem(**problem) for problem in content.problems)
-        return write_tables(new, tables(), lambda: problems, content.rows)
-    except _UNREADABLE as error:
-        raise DataError(f"{old} cannot be converted to {new}: {error}") from error
+    return save_table(load_table(old), new)
 
 
 def check_ending(path: Path) -> None:
@@ -176,7 +146,7 @@ def _schema(table: FeatureTable, known: pd.DataFrame, tensor: pa.DataType) -> pa
     header = {
         "format": FORMAT,
         "pooling": table.pooling,
-        "grid": list(table.grid),
+        "grid": astuple(table.grid),
         "layers": list(table.layers),
     }
     kinds = {name: pa.float64() if name in TIMES else pa.string() for name in known}
@@ -202,21 +172,7 @@ def _array(values: Iterable[Any], field: pa.Field) -> pa.Array:
     return pa.array(values, field.type)
 
 
-def _writer(
-    path: Path, ending: str, schema: pa.Schema
-) -> pq.ParquetWriter | pa.RecordBatchFileWriter:
-    if ending == ".parquet":
-        return pq.ParquetWriter(path, schema, write_page_checksum=True)
-    return pa.ipc.new_file(str(path), schema)
-
-
-def _read(path: Path) -> _Content:
-    if path.suffix == ".npz":
-        return upgraded(path)
-    return _read_parquet(path) if path.suffix == ".parquet" else _read_arrow(path)
-
-
-def _read_arrow(path: Path) -> _Content:
+def _read_arrow(path: Path) -> FeatureTable:
     reader = pa.ipc.open_file(pa.py_buffer(np.memmap(path, mode="r")))
     batches, pieces = [], []
     for number in range(reader.num_record_batches - 1):
@@ -227,64 +183,58 @@ def _read_arrow(path: Path) -> _Content:
         batches.append(batch.drop_columns("features"))
         pieces.append(piece)
     _, told = reader.get_batch_with_custom_metadata(reader.num_record_batches - 1)
-    return _Content(
-        header=_header(reader.schema, FORMAT),
-        rows=_rows(pa.Table.from_batches(batches)),
-        pieces=pieces,
-        problems=json.loads(told[b"nexus_problems"]),
-    )
+    header = json.loads((reader.schema.metadata or {})[b"nexus"])
+    tokens = header["pooling"] == "tokens"
+    features = PiecewiseRows(pieces) if tokens else np.concatenate(pieces)
+    rows = _rows(pa.Table.from_batches(batches))
+    return _table(header, features, rows, json.loads(told[b"nexus_problems"]))
 
 
-def _read_parquet(path: Path) -> _Content:
+def _read_parquet(path: Path) -> FeatureTable:
+    """Also what nexus 0.1 wrote, whose features are plain lists."""
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         # What was added when all rows were written stands in the file's metadata, not the schema's.
         problems = json.loads(file.metadata.metadata[b"nexus_problems"])
-        if not isinstance(file.schema_arrow.field("features").type, pa.FixedShapeTensorType):
-            return upgraded(path)
         table = file.read()
-    features = table.column("features").combine_chunks().to_numpy_ndarray()
-    header = _header(table.schema, FORMAT)
-    return _Content(header, _rows(table.drop_columns("features")), [features], problems)
+    header = json.loads((table.schema.metadata or {})[b"nexus"])
+    column = table.column("features").combine_chunks()
+    if header["format"] == FORMAT_0_1:
+        features = column.flatten().to_numpy().reshape(len(column), -1)
+    else:
+        features = column.to_numpy_ndarray()
+    return _table(header, features, _rows(table.drop_columns("features")), problems)
 
 
-def upgraded(path: Path) -> _Content:
-    """What nexus 0.1 wrote: Parquet with features as plain lists, or `.npz`."""
-    if path.suffix == ".parquet":
-        table = pq.read_table(path)
-        problems = json.loads(pq.read_metadata(path).metadata[b"nexus_problems"])
-        features = table.column("features").combine_chunks().flatten().to_numpy()
-        rows = _rows(table.drop_columns("features"))
-        return _Content(
-            _header(table.schema, FORMAT_0_1), rows, [features.reshape(len(rows), -1)], problems
-        )
+def upgraded(path: Path) -> FeatureTable:
+    """What else nexus 0.1 wrote; its features are mapped from a copy that has no name any more."""
     with np.load(path, allow_pickle=False) as file:
-        header = _checked(json.loads(file["header"].tobytes()), FORMAT_0_1)
+        header = json.loads(file["header"].tobytes())
         rows = pd.DataFrame({name: as_objects(file[f"{name}s"].tolist()) for name in TEXTS})
         rows = rows.assign(**{name: file[f"{name}s"] for name in TIMES})
     labels = header["labels"]
     for name in sorted({name for one in labels for name in one}):
         rows[LABEL + name] = as_objects(one.get(name) for one in labels)
-    return _Content(header, rows, _rows_of_npz(path), header["problems"])
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+        features = np.load(archive.extract("features.npy", folder), mmap_mode="r")
+    return _table(header, features, rows, header["problems"])
 
 
-def _rows_of_npz(path: Path) -> Iterator[ndarray]:
-    """The features of an `.npz` file, a few rows at a time; at the end its checksum is compared."""
-    with zipfile.ZipFile(path) as archive, archive.open("features.npy") as member:
-        np.lib.format.read_magic(member)
-        shape, _, dtype = np.lib.format.read_array_header_2_0(member)
-        row = dtype.itemsize * int(np.prod(shape[1:]))
-        while content := member.read(row * ROWS_AT_ONCE):
-            yield np.frombuffer(content, dtype).reshape(-1, *shape[1:])
-
-
-def _header(schema: pa.Schema, version: str) -> dict[str, Any]:
-    return _checked(json.loads((schema.metadata or {})[b"nexus"]), version)
-
-
-def _checked(header: dict[str, Any], version: str) -> dict[str, Any]:
-    if header["format"] != version or header["pooling"] not in get_args(Pooling):
+def _table(
+    header: dict[str, Any],
+    features: ndarray | PiecewiseRows,
+    rows: pd.DataFrame,
+    problems: list[dict[str, Any]],
+) -> FeatureTable:
+    if header["format"] not in (FORMAT, FORMAT_0_1) or header["pooling"] not in get_args(Pooling):
         raise ValueError(f"unknown format {header['format']!r} or pooling {header['pooling']!r}")
-    return header
+    return FeatureTable(
+        features=features,
+        rows=rows,
+        pooling=header["pooling"],
+        grid=Grid(*header["grid"]),
+        problems=tuple(Problem(**problem) for problem in problems),
+        layers=tuple(header["layers"]),
+    )
 
 
 def _rows(table: pa.Table) -> pd.DataFrame:

@@ -21,17 +21,12 @@ from torch import Tensor
 
 from nexus.data.catalog import Problem
 from nexus.data.clip_source import ClipSource
-from nexus.data.dataset import ClipDataset, Sample
+from nexus.data.dataset import ClipDataset
 from nexus.errors import DataError
-from nexus.features.encoding import FeatureConfig, encode_tokens, frozen
-from nexus.features.extract import (
-    Progress,
-    cache_file,
-    extract,
-    identity_of,
-)
-from nexus.features.table import FeatureTable, clip_rows, layers_as_tokens, nothing_read
-from nexus.features.window_reader import ahead, batched
+from nexus.features.encoding import FeatureConfig, Progress, encode_tokens, frozen
+from nexus.features.extract import cache_file, extract, identity_of
+from nexus.features.table import FeatureTable, clip_rows, nothing_read
+from nexus.features.window_reader import ahead
 from nexus.models.contract import Encoder
 
 SPARE = 0.9
@@ -90,18 +85,20 @@ class LiveTokens:
         """
         for video in ahead((partial(self._read, rows) for rows in parts), 1):
             with frozen(self.encoder):
-                found = [
-                    encode_tokens(self.encoder, part, self.config)[0].half()
+                tokens = [
+                    torch.cat(encode_tokens(self.encoder, part, self.config)[0], dim=1).half()
                     for part in video.split(self.config.batch_size)
                 ]
-            yield layers_as_tokens(torch.cat(found).float(), len(self.config.layers))
+            yield torch.cat(tokens).float()
 
     def _read(self, rows: ndarray) -> Tensor:
-        clips = [_sample(self.dataset, int(number)) for number in self.numbers[rows]]
-        for clip in clips:
+        videos = []
+        for number in self.numbers[rows].tolist():
+            clip = self.dataset.sample(number, seed=0, epoch=0)
             if isinstance(clip, Problem):
                 raise DataError(f"{clip.path}: {clip.reason}")
-        return torch.stack([clip.video for clip in clips if isinstance(clip, Sample)])
+            videos.append(clip.video)
+        return torch.stack(videos)
 
 
 class JoinedTokens:
@@ -180,39 +177,28 @@ def live_tokens(
         DataError: not a single one can.
     """
     dataset = source.dataset()
-    numbers: list[int] = []
-    bounds: list[tuple[float, float]] = []
+    read: list[tuple[int, int, float, float]] = []
     problems: dict[tuple[str, str], Problem] = {}
-    jobs = (partial(_bounds, dataset, number) for number in range(len(dataset)))
-    for number, found in enumerate(ahead(jobs, 1)):
-        if isinstance(found, Problem):
-            problems.setdefault((found.path, found.kind), found)
+    jobs = (partial(dataset.sample, n, seed=0, epoch=0) for n in range(len(dataset)))
+    for number, clip in enumerate(ahead(jobs, 1)):
+        if isinstance(clip, Problem):
+            problems.setdefault((clip.path, clip.kind), clip)
         else:
-            numbers.append(number)
-            bounds.append(found)
+            read.append((number, clip.record_index, clip.start, clip.end))
         if progress is not None:
             progress(number + 1, len(dataset))
-    if not numbers:
+    if not read:
         raise nothing_read(f"no clip of {source.catalog.source} could be read", problems.values())
-    at = [number // source.spec.clips_per_video for number in numbers]
-    starts, ends = np.array(bounds).T
-    rows = clip_rows(source.catalog.records).iloc[at].assign(start=starts, end=ends)
-    rows, told = rows.reset_index(drop=True), tuple(problems.values())
-    return LiveTokens(encoder, config, dataset, np.array(numbers), rows, told)
+    numbers, records, starts, ends = zip(*read, strict=True)
+    rows = clip_rows(source.catalog.records).iloc[list(records)].reset_index(drop=True)
+    rows = rows.assign(start=starts, end=ends)
+    failed = tuple(problems.values())
+    return LiveTokens(encoder, config, dataset, np.array(numbers), rows, failed)
 
 
 def split_rows(rows: ndarray, size: int) -> list[ndarray]:
     """Rows in parts of `size`, in order."""
-    return [np.array(part) for part in batched(rows.tolist(), size)]
-
-
-def _sample(dataset: ClipDataset, number: int) -> Sample | Problem:
-    return dataset.sample(number, seed=0, epoch=0)
-
-
-def _bounds(dataset: ClipDataset, number: int) -> tuple[float, float] | Problem:
-    found = _sample(dataset, number)
-    return found if isinstance(found, Problem) else (found.start, found.end)
+    return [rows[first : first + size] for first in range(0, len(rows), size)]
 
 
 def _free(folder: Path) -> int:

@@ -5,20 +5,25 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+from numpy import ndarray
 from torch import Tensor
 
 from nexus.data.augment import to_gray
+from nexus.data.batch import Batch
 from nexus.data.catalog import Problem
 from nexus.data.clip_source import ClipSource
 from nexus.data.clips import ClipTooShortError
+from nexus.data.loader import LoadedBatch
 from nexus.data.video_reader import VideoReader
 from nexus.data.views import CenterView
 from nexus.errors import DataError
+from nexus.features.encoding import Progress
 from nexus.features.windows import Windows, slide
 
 CHUNK_BYTES = 128_000_000
@@ -29,22 +34,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Window:
-    """One window's pictures, and its bounds in seconds; `record` numbers the catalog's records."""
+    """One window's pictures, when each is due and when the last one leaves the screen (seconds);
+    `record` numbers the catalog's records."""
 
     record: int
-    start: float
+    times: Float[ndarray, " time"]
     end: float
     video: UInt8[Tensor, "channels time height width"]
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A window that could not be decoded."""
-
-    record: int
-    start: float
-    end: float
-    reason: str
 
 
 @dataclass
@@ -61,86 +57,85 @@ class WindowReader:
     """Pictures rather than videos: a window ends when it starts."""
     chunk_bytes: int = CHUNK_BYTES
     planned: dict[int, int] = field(default_factory=dict)
-    missing: list[Missing] = field(default_factory=list)
+    """How many windows a record has."""
+    missing: dict[int, list[tuple[float, float, str]]] = field(default_factory=dict)
+    """Start, end and reason of those that cannot be decoded, by record."""
     unusable: list[Problem] = field(default_factory=list)
+
+    def batches(
+        self, size: int, workers: int, progress: Progress | None = None
+    ) -> Iterator[LoadedBatch]:
+        """`windows`, `size` at a time; `progress` is called with (videos begun, videos in all)."""
+        windows = self.windows(workers)
+        while some := list(islice(windows, size)):
+            records = [window.record for window in some]
+            if progress is not None:
+                progress(records[-1] + 1, len(self.source.catalog.records))
+            times = torch.from_numpy(np.stack([window.times for window in some]))
+            yield LoadedBatch(
+                batch=Batch(torch.stack([window.video for window in some]), times),
+                record_index=torch.tensor(records),
+                ends=torch.tensor([window.end for window in some], dtype=torch.float64),
+            )
 
     def windows(self, workers: int) -> Iterator[Window]:
         """All windows that can be decoded, in the order of the catalog and of time."""
-        for found in ahead(self._jobs(), workers):
-            for window in found:
-                if isinstance(window, Window):
-                    yield window
-                else:
-                    self.missing.append(window)
+        for windows in ahead(self._jobs(), workers):
+            yield from windows
 
     def problems(self) -> tuple[Problem, ...]:
         """What failed so far, one problem a file."""
-        by_record: dict[int, list[Missing]] = {}
-        for window in self.missing:
-            by_record.setdefault(window.record, []).append(window)
-        return (*self.unusable, *(self._summary(*item) for item in sorted(by_record.items())))
+        lost = [self._summary(record) for record, some in self.missing.items() if some]
+        return (*self.unusable, *lost)
 
-    def _summary(self, index: int, lost: list[Missing]) -> Problem:
-        first, planned = lost[0], self.planned[index]
+    def _summary(self, record: int) -> Problem:
+        lost, planned = self.missing[record], self.planned[record]
+        start, end, reason = min(lost)
         return Problem(
-            path=str(self.source.catalog.records[index].path),
+            path=str(self.source.catalog.records[record].path),
             kind="decode_failed",
-            reason=f"{len(lost)} of {planned} windows left out, the first from {first.start:.3f} "
-            f"to {first.end:.3f} s: {first.reason}",
+            reason=f"{len(lost)} of {planned} windows left out, the first from {start:.3f} "
+            f"to {end:.3f} s: {reason}",
             fatal=len(lost) == planned,
         )
 
-    def _jobs(self) -> Iterator[Callable[[], list[Window | Missing]]]:
+    def _jobs(self) -> Iterator[Callable[[], list[Window]]]:
         reader, spec = self.source.reader(), self.source.spec
+        step = max(1, self.chunk_bytes // (spec.size[0] * spec.size[1] * 3 * spec.num_frames))
         for index, record in enumerate(self.source.catalog.records):
             try:
                 times = reader.times(index)
-                found = slide(times, spec, self.overlap, start=record.start, end=record.end)
+                windows = slide(times, spec, self.overlap, start=record.start, end=record.end)
             except (DataError, OSError) as error:
                 kind = "decode_failed" if record.path.exists() else "missing"
                 kind = "too_short" if isinstance(error, ClipTooShortError) else kind
                 self.unusable.append(Problem(str(record.path), kind, str(error), True))
                 continue
             if self.still:
-                found = Windows(found.indices, found.starts, found.starts)
-            self.planned[index] = len(found.starts)
-            frame_bytes = spec.size[0] * spec.size[1] * 3
-            step = max(1, self.chunk_bytes // (frame_bytes * spec.num_frames))
-            for first in range(0, len(found.starts), step):
-                part = found.part(first, first + step)
-                yield partial(self._read, reader, index, part)
+                windows = Windows(windows.indices, windows.times, windows.starts)
+            self.planned[index], self.missing[index] = len(windows), []
+            for first in range(0, len(windows), step):
+                yield partial(self._read, reader, index, windows.part(first, first + step))
 
-    def _read(self, reader: VideoReader, index: int, part: Windows) -> list[Window | Missing]:
+    def _read(self, reader: VideoReader, index: int, part: Windows) -> list[Window]:
         spec = self.source.spec
         try:
             needed, place = np.unique(part.indices, return_inverse=True)
             frames = reader.frames(index, needed, CenterView(spec.size))
         except (DataError, OSError) as error:
-            if len(part.starts) == 1:
-                bounds = float(part.starts[0]), float(part.ends[0])
-                return [Missing(index, *bounds, str(error))]
+            if len(part) == 1:
+                self.missing[index].append((part.starts[0], part.ends[0], str(error)))
+                return []
             # One damaged frame must not take its neighbours along: try the windows one by one.
-            singles = (part.part(at, at + 1) for at in range(len(part.starts)))
+            singles = (part.part(at, at + 1) for at in range(len(part)))
             return [window for one in singles for window in self._read(reader, index, one)]
         pictures = torch.from_numpy(frames).permute(3, 0, 1, 2)
         pictures = to_gray(pictures) if spec.channels == 1 else pictures
         rows = torch.from_numpy(place.reshape(part.indices.shape))
         return [
-            Window(index, float(start), float(end), pictures[:, row])
-            for start, end, row in zip(part.starts, part.ends, rows, strict=True)
+            Window(index, times, float(end), pictures[:, row])
+            for times, end, row in zip(part.times, part.ends, rows, strict=True)
         ]
-
-
-def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items; the last one may be shorter."""
-    batch: list[T] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def ahead(jobs: Iterable[Callable[[], T]], workers: int) -> Iterator[T]:

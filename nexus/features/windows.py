@@ -24,15 +24,23 @@ _TINY = 1e-6
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows in order: the frames `(windows, num_frames)` of each, and its bounds in seconds."""
+    """Windows in order: the frames of each, when they are due, and when it ends (seconds)."""
 
     indices: Int[ndarray, "windows frames"]
-    starts: Float[ndarray, " windows"]
+    times: Float[ndarray, "windows frames"]
     ends: Float[ndarray, " windows"]
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @property
+    def starts(self) -> Float[ndarray, " windows"]:
+        """When the first frame of each is due."""
+        return self.times[:, 0]
 
     def part(self, first: int, stop: int) -> "Windows":
         """Windows `first` to `stop` (exclusive)."""
-        return Windows(self.indices[first:stop], self.starts[first:stop], self.ends[first:stop])
+        return Windows(self.indices[first:stop], self.times[first:stop], self.ends[first:stop])
 
 
 def slide(
@@ -79,7 +87,8 @@ def _by_stride(times: FrameTimes, clip: ClipSpec, overlap: float, first: int, la
         offsets = np.append(offsets, room)
     indices = first + offsets[:, None] + clip.stride * np.arange(clip.num_frames)
     indices = np.minimum(indices, last)
-    return Windows(indices, times.time_of(indices[:, 0]), times.end_of(indices[:, -1]))
+    due = times.time_of(indices.reshape(-1)).reshape(indices.shape)
+    return Windows(indices, due, times.end_of(indices[:, -1]))
 
 
 def _by_rate(
@@ -91,8 +100,7 @@ def _by_rate(
     last: int,
     end: float | None,
 ) -> Windows:
-    begin = float(times.time_of(np.array([first]))[0])
-    finish = float(times.end_of(np.array([last]))[0])
+    begin, finish = times.bounds_of(np.array([first, last]))
     finish = finish if end is None else min(finish, end)
     length, until_last = clip.num_frames / fps, (clip.num_frames - 1) / fps
     if until_last > finish - begin - _TINY and clip.pad == "error":
@@ -109,4 +117,4 @@ def _by_rate(
     starts = begin + offsets
     due = starts[:, None] + np.arange(clip.num_frames) / fps
     indices = np.clip(times.shown_at(due.reshape(-1)), first, last).reshape(due.shape)
-    return Windows(indices, starts, np.minimum(starts + length, finish))
+    return Windows(indices, due, np.minimum(starts + length, finish))

@@ -7,7 +7,7 @@ from pathlib import Path
 from nexus.data.clip_spec import ClipSpec
 from nexus.data.stills import find_stills, is_still
 from nexus.errors import DataError
-from nexus.features import embed as windows
+from nexus.features import extract as windows
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.jobs.console import messages, progress, say_notes, say_problems
 from nexus.jobs.labelling import load_probe
@@ -93,7 +93,7 @@ def embed(
     say_notes((*opened.notes, opened.off_distribution(), other))
     clips = opened.reading(catalog)
     with progress("embedding") as tick:
-        written = windows.embed(
+        problems = windows.embed(
             opened.encoder,
             clips,
             out,
@@ -103,9 +103,9 @@ def embed(
             head=head,
             progress=tick,
         )
-    for problem in written.problems:
+    for problem in problems:
         messages().print(f"left out {problem.path}: {problem.reason}", markup=False)
-    return written.path
+    return Path(out)
 
 
 def for_stills(

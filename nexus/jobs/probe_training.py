@@ -19,8 +19,13 @@ from nexus.data.catalog import Catalog
 from nexus.data.clip_spec import ClipSpec
 from nexus.digest import digest
 from nexus.errors import DataError
-from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
-from nexus.features.extract import Progress
+from nexus.features.encoding import (
+    FeatureConfig,
+    Progress,
+    check_layers,
+    device_of,
+    fitting_batch,
+)
 from nexus.features.tokens import JoinedTokens, TokenSource, token_source
 from nexus.jobs.console import messages, progress, say_notes, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder

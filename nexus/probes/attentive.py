@@ -29,8 +29,7 @@ from torch.nn import functional as F
 
 from nexus.config import Config
 from nexus.errors import NexusError
-from nexus.features.encoding import PRECISIONS
-from nexus.features.extract import Progress
+from nexus.features.encoding import PRECISIONS, Progress
 from nexus.features.tokens import TokenSource, split_rows
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 from nexus.probes.columns import ClassTask, class_task

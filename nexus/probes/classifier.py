@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,34 +22,33 @@ from nexus.checkpoints.probe_folder import ProbeCard, save_probe
 from nexus.data.catalog import Catalog, Problem
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
+from nexus.data.loader import LoadedBatch
 from nexus.data.protocol import Decoder
 from nexus.data.pyav import PyAVDecoder
 from nexus.errors import DataError
-from nexus.features.encoding import FeatureConfig, encode_tokens, frozen
-from nexus.features.extract import Progress
-from nexus.features.table import layers_as_tokens, nothing_read
+from nexus.features.encoding import FeatureConfig, Progress, encode_tokens, frozen
+from nexus.features.table import clip_rows, nothing_read
 from nexus.features.table_files import utf8
-from nexus.features.window_reader import WindowReader, batched
+from nexus.features.window_reader import WindowReader
 from nexus.models.contract import Encoder
 from nexus.models.heads import AttentiveHead
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Labelled:
-    """Class probabilities `(rows, classes)` of videos, or of windows of them, with their bounds in
-    seconds; `problems` are the files, windows or clips that could not be used (fatal: the file has
-    no row)."""
+    """Class probabilities `(rows, classes)` of videos, or of windows of them.
 
-    keys: tuple[str, ...]
-    paths: tuple[str, ...]
-    starts: Float[ndarray, " rows"]
-    ends: Float[ndarray, " rows"]
+    `rows`: key, path, start and end (seconds), as `nexus.features.table.clip_rows` has them;
+    `problems` are the files, windows or clips that could not be used (fatal: the file has no row).
+    """
+
+    rows: pd.DataFrame
     probabilities: Float[ndarray, "rows classes"]
     classes: tuple[str, ...]
     problems: tuple[Problem, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self.rows)
 
     @property
     def labels(self) -> list[str]:
@@ -60,18 +60,13 @@ class Labelled:
         probability. Names of files that are not UTF-8 are made readable, as in feature tables."""
         top = min(top, len(self.classes))
         order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :top]
-        repeated = np.repeat(np.arange(len(self)), top)
-        keys, paths = utf8(self.keys), utf8(self.paths)
-        return pd.DataFrame(
-            {
-                "key": [keys[row] for row in repeated],
-                "path": [paths[row] for row in repeated],
-                "start": self.starts[repeated],
-                "end": self.ends[repeated],
-                "rank": np.tile(np.arange(1, top + 1), len(self)),
-                "label": [self.classes[number] for number in order.reshape(-1)],
-                "probability": np.take_along_axis(self.probabilities, order, 1).reshape(-1),
-            }
+        known = self.rows[["key", "path", "start", "end"]]
+        named = known.assign(key=utf8(known["key"]), path=utf8(known["path"]))
+        lines = named.iloc[np.repeat(np.arange(len(self)), top)].reset_index(drop=True)
+        return lines.assign(
+            rank=np.tile(np.arange(1, top + 1), len(self)),
+            label=[self.classes[number] for number in order.reshape(-1)],
+            probability=np.take_along_axis(self.probabilities, order, 1).reshape(-1),
         )
 
     def save(self, path: str | Path, top: int = 1) -> Path:
@@ -116,22 +111,13 @@ def check_label_file(path: str | Path) -> None:
         ) from error
 
 
-@dataclass(frozen=True)
-class _Pooled:
-    """The probe's tokens of one clip."""
+class _Part(NamedTuple):
+    """A clip and the probe's tokens of it, or a video or window and its probabilities."""
 
     record: int
     start: float
     end: float
-    tokens: Tensor
-
-
-@dataclass(frozen=True)
-class _Row:
-    record: int
-    start: float
-    end: float
-    probabilities: ndarray
+    value: Any
 
 
 @dataclass(frozen=True)
@@ -195,22 +181,22 @@ class VideoClassifier:
         spec = self.spec
         failed: dict[int, list[Problem]] = {}
         source = ClipSource(spec, catalog, decoder or PyAVDecoder())
-        rows: list[_Row] = []
+        videos: list[_Part] = []
         with frozen(self.encoder), frozen(self.head):
-            pooled = self._pooled(source, failed, progress)
-            for record, found in groupby(pooled, attrgetter("record")):
-                clips = list(found)
+            read = self._read(source, failed, progress)
+            for record, parts in groupby(read, attrgetter("record")):
+                clips = list(parts)
                 if spec.join and len(clips) < spec.clips_per_video:
                     continue
-                tokens = torch.stack([clip.tokens for clip in clips])
+                tokens = torch.stack([clip.value for clip in clips])
                 if spec.join:
                     tokens = tokens.flatten(0, 1)[None]
                 mean = self._probabilities(tokens).mean(axis=0)
-                rows.append(_Row(record, clips[0].start, clips[-1].end, mean))
+                videos.append(_Part(record, clips[0].start, clips[-1].end, mean))
         problems = tuple(dict.fromkeys(self._told(lost) for _, lost in sorted(failed.items())))
-        if not rows and any(len(lost) < spec.clips_per_video for lost in failed.values()):
+        if not videos and any(len(lost) < spec.clips_per_video for lost in failed.values()):
             raise nothing_read(f"no video of {catalog.source} has all of its clips", problems)
-        return self._labelled(catalog, rows, problems)
+        return self._labelled(catalog, videos, problems)
 
     def windows(
         self,
@@ -234,22 +220,15 @@ class VideoClassifier:
         """
         source = ClipSource(self.spec, catalog, decoder or PyAVDecoder())
         reader = WindowReader(source, overlap)
-        rows: list[_Row] = []
+        windows: list[_Part] = []
         with frozen(self.encoder), frozen(self.head):
-            for batch in batched(reader.windows(num_workers), self.config.batch_size):
-                video = torch.stack([window.video for window in batch])
-                found = self._probabilities(self._tokens(video))
-                rows += [
-                    _Row(window.record, window.start, window.end, scores)
-                    for window, scores in zip(batch, found, strict=True)
-                ]
-                if progress is not None:
-                    progress(batch[-1].record + 1, len(catalog.records))
-        return self._labelled(catalog, rows, reader.problems())
+            for loaded in reader.batches(self.config.batch_size, num_workers, progress):
+                windows += _parts(loaded, self._probabilities(self._tokens(loaded.batch.clips)))
+        return self._labelled(catalog, windows, reader.problems())
 
-    def _pooled(
+    def _read(
         self, source: ClipSource, failed: dict[int, list[Problem]], progress: Progress | None
-    ) -> Iterator[_Pooled]:
+    ) -> Iterator[_Part]:
         """The clips that can be read; `failed` gets, by record, why the others cannot."""
         seen = 0
         for loaded in source.batches(self.config.batch_size):
@@ -261,43 +240,41 @@ class VideoClassifier:
                 failed.setdefault(record, []).append(problem)
             if progress is not None:
                 progress(seen, source.clip_count)
-            if not len(loaded.batch):
-                continue
-            starts, ends = loaded.starts.tolist(), loaded.ends.tolist()
-            tokens = self._tokens(loaded.batch.clips)
-            for row in zip(numbers, starts, ends, tokens, strict=True):
-                yield _Pooled(*row)
+            if len(loaded.batch):
+                yield from _parts(loaded, self._tokens(loaded.batch.clips))
 
     def _told(self, lost: list[Problem]) -> Problem:
         """One record's failed clips as one problem."""
         first, count, clips = lost[0], len(lost), self.spec.clips_per_video
         if count == clips:
             return first
+        text = f"labelled from {clips - count} of {clips} clips"
         if self.spec.join:
             text = f"{count} of {clips} clips cannot be read, and the probe joins all of them"
-            return replace(first, reason=f"{text}: {first.reason}")
-        text = f"labelled from {clips - count} of {clips} clips"
-        return replace(first, reason=f"{text}: {first.reason}", fatal=False)
+        return replace(first, reason=f"{text}: {first.reason}", fatal=self.spec.join)
 
     def _tokens(self, video: Tensor) -> Tensor:
         config = self.config.with_changes(layers=self.card.encoder.layers)
-        return layers_as_tokens(encode_tokens(self.encoder, video, config)[0], len(config.layers))
+        return torch.cat(encode_tokens(self.encoder, video, config)[0], dim=1)
 
     def _probabilities(self, tokens: Tensor) -> Float[ndarray, "batch classes"]:
         return self.head(tokens).float().softmax(dim=-1).cpu().numpy()
 
     def _labelled(
-        self, catalog: Catalog, rows: list[_Row], problems: tuple[Problem, ...]
+        self, catalog: Catalog, parts: list[_Part], problems: tuple[Problem, ...]
     ) -> Labelled:
-        if not rows:
+        if not parts:
             raise nothing_read(f"no clip of {catalog.source} could be read", problems)
-        records = [catalog.records[row.record] for row in rows]
-        return Labelled(
-            keys=tuple(record.key for record in records),
-            paths=tuple(str(record.path) for record in records),
-            starts=np.array([row.start for row in rows]),
-            ends=np.array([row.end for row in rows]),
-            probabilities=np.stack([row.probabilities for row in rows]),
-            classes=self.classes,
-            problems=problems,
-        )
+        records, starts, ends, scores = zip(*parts, strict=True)
+        known = clip_rows(catalog.records).iloc[list(records)].reset_index(drop=True)
+        rows = known.assign(start=starts, end=ends)
+        return Labelled(rows, np.stack(scores), self.classes, problems)
+
+
+def _parts(loaded: LoadedBatch, values: Tensor | ndarray) -> Iterator[_Part]:
+    numbers, starts, ends = (
+        loaded.record_index.tolist(),
+        loaded.starts.tolist(),
+        loaded.ends.tolist(),
+    )
+    return map(_Part, numbers, starts, ends, values)

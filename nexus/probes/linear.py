@@ -7,9 +7,11 @@ is scored on the test split was fitted on the training split alone; the test spl
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import ClassVar, TypeVar
+from operator import itemgetter
+from typing import Annotated, ClassVar, TypeVar
 
 import numpy as np
+import pydantic
 from jaxtyping import Float
 from numpy import ndarray
 from sklearn.exceptions import ConvergenceWarning
@@ -23,6 +25,7 @@ from nexus.probes.results import ProbeResult, class_result, vote_accuracy
 from nexus.probes.splits import SPLIT_SEED, Part, Parts
 
 Model = TypeVar("Model")
+Strengths = Annotated[tuple[float, ...], pydantic.Field(min_length=1)]
 STRENGTHS = tuple(10.0**power for power in range(-5, 4))
 
 
@@ -30,7 +33,7 @@ class LinearProbe(Config):
     """Multinomial logistic regression on frozen features `(N, D)`."""
 
     reads: ClassVar = "pooled"
-    strengths: tuple[float, ...] = STRENGTHS
+    strengths: Strengths = STRENGTHS
     """Penalties to choose from: the L2 weight on a mean loss over the training clips."""
     max_iterations: int = 1000
     split_seed: int = SPLIT_SEED
@@ -89,7 +92,7 @@ class RidgeProbe(Config):
     """Ridge regression of a column of numbers, or of vectors; the metric is R² (chance 0)."""
 
     reads: ClassVar = "pooled"
-    strengths: tuple[float, ...] = STRENGTHS
+    strengths: Strengths = STRENGTHS
     """Penalties to choose from: the L2 weight on a mean loss over the training clips."""
     split_seed: int = SPLIT_SEED
     """Names the 60/20/20 division of data that brings no splits."""
@@ -152,15 +155,9 @@ def choose(
     validate: Callable[[Model], float],
 ) -> tuple[float, float, Model]:
     """The strength with the best validation score (of equals the largest), its score, its model."""
-    best: tuple[float, float, Model] | None = None
-    for strength in sorted(strengths, reverse=True):
-        model = fit(strength)
-        score = validate(model)
-        if best is None or score > best[1]:
-            best = strength, score, model
-    if best is None:
-        raise ValueError("there is no penalty to choose from")
-    return best
+    models = ((strength, fit(strength)) for strength in sorted(strengths, reverse=True))
+    tried = ((strength, validate(model), model) for strength, model in models)
+    return max(tried, key=itemgetter(1))
 
 
 def standardised(table: FeatureTable, parts: Parts) -> list[Float[ndarray, "clips dim"]]:

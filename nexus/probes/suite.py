@@ -11,8 +11,8 @@ from threadpoolctl import threadpool_limits
 from nexus.data.catalog import Catalog, Problem
 from nexus.data.clip_source import ClipSource
 from nexus.errors import ConfigError, DataError
-from nexus.features.encoding import FeatureConfig, device_of, fitting_batch
-from nexus.features.extract import PIXEL_NUMBERS, Progress, extract, pixel_features
+from nexus.features.encoding import FeatureConfig, Progress, device_of, fitting_batch
+from nexus.features.extract import PIXEL_NUMBERS, extract, pixel_features
 from nexus.features.table import FeatureTable
 from nexus.models.contract import Encoder
 from nexus.probes.columns import as_classes, brief, is_quantity
@@ -127,7 +127,7 @@ def measure_pixels(
         return Measured({}, ("raw pixels: not measured (they have no tokens to attend to)",))
     pooled = pixel_features(source, size=size, numbers=numbers, cache_dir=cache_dir)
     measured = _measure(source, {"pooled": pooled}, columns, probes, range(seeds), False, "cpu")
-    frames, steps = source.spec.num_frames, pooled.grid[0]
+    frames, steps = source.spec.num_frames, pooled.grid.time
     if steps == frames:
         return measured
     note = (

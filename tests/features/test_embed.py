@@ -16,10 +16,10 @@ from nexus.data.batch import normalise
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import DataError
-from nexus.features.embed import embed
 from nexus.features.encoding import FeatureConfig
+from nexus.features.extract import embed
 from nexus.features.table_files import load_table
-from nexus.features.window_reader import WindowReader, ahead, batched
+from nexus.features.window_reader import WindowReader, ahead
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 
 CLIP = ClipSpec(num_frames=4, size=16)
@@ -31,17 +31,18 @@ def test_each_row_is_its_windows_feature(tmp_path: Path, ending: str, workers: i
     catalog, decoder = memory_world(tmp_path, [10, 5], labels=["a", "b"])
     encoder = tiny_encoder()
     seen: list[tuple[int, int]] = []
-    done = embed(
+    out = tmp_path / f"out.{ending}"
+    problems = embed(
         encoder,
         ClipSource(CLIP, catalog, decoder),
-        tmp_path / f"out.{ending}",
+        out,
         overlap=0.5,
         config=FeatureConfig(batch_size=3),
         num_workers=workers,
         progress=lambda *at: seen.append(at),
     )
-    table = load_table(done.path)
-    assert (done.windows, done.files, done.problems) == (6, 2, ())
+    table = load_table(out)
+    assert (len(table), table.rows["path"].nunique(), problems) == (6, 2, ())
     assert table.rows["key"].tolist() == ["video 0.mp4"] * 4 + ["video 1.mp4"] * 2
     firsts = [0, 2, 4, 6, 0, 1]
     assert table.rows["start"].tolist() == pytest.approx([first / 10 for first in firsts])
@@ -97,19 +98,19 @@ def test_failures_are_named_and_take_only_themselves_along(tmp_path: Path) -> No
     decoder.broken[str(catalog.records[3].path)] = 0
     catalog.records[4].path.unlink()
     source = ClipSource(CLIP, catalog, decoder)
-    done = embed(tiny_encoder(), source, tmp_path / "out.parquet")
-    table = load_table(done.path)
+    problems = embed(tiny_encoder(), source, tmp_path / "out.parquet")
+    table = load_table(tmp_path / "out.parquet")
     assert table.rows["key"].tolist() == ["video 0.mp4"] * 2 + ["video 2.mp4"] * 2
     assert table.rows["start"].tolist() == pytest.approx([0.0, 0.4, 0.0, 0.4])
-    assert [(Path(p.path).name, p.kind, p.fatal) for p in done.problems] == [
+    assert [(Path(p.path).name, p.kind, p.fatal) for p in problems] == [
         ("video 1.mp4", "too_short", True),
         ("video 4.mp4", "missing", True),
         ("video 2.mp4", "decode_failed", False),
         ("video 3.mp4", "decode_failed", True),
     ]
-    assert "1 of 3 windows left out, the first from 0.800 to 1.200 s" in done.problems[2].reason
-    assert table.problems == done.problems
-    assert (done.windows, done.files) == (4, 2)
+    assert "1 of 3 windows left out, the first from 0.800 to 1.200 s" in problems[2].reason
+    assert table.problems == problems
+    assert (len(table), table.rows["path"].nunique()) == (4, 2)
 
 
 FIVE_WINDOWS = 5 * 4 * 16 * 16 * 3
@@ -123,7 +124,7 @@ def test_long_videos_are_decoded_in_pieces(tmp_path: Path) -> None:
     parts = list(WindowReader(source, chunk_bytes=FIVE_WINDOWS).windows(0))
     assert len(decoder.requests) == 1 + 6 and max(n for _, n in decoder.requests[1:]) <= 20
     for part, window in zip(parts, whole, strict=True):
-        assert (part.start, part.end) == (window.start, window.end)
+        assert (part.times[0], part.end) == (window.times[0], window.end)
         assert torch.equal(part.video, window.video)
 
 
@@ -206,6 +207,20 @@ def test_an_error_in_a_job_arrives_at_the_caller() -> None:
         list(ahead([lambda: 1, fail, lambda: 2], workers=2))
 
 
-def test_batches_hold_all_items_in_order() -> None:
-    assert list(batched(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
-    assert list(batched([], 3)) == []
+def test_batches_hold_all_windows_in_order(tmp_path: Path) -> None:
+    catalog, decoder = memory_world(tmp_path, [28])
+    source = ClipSource(CLIP, catalog, decoder)
+    windows = list(WindowReader(source).windows(0))
+    batches = list(WindowReader(source).batches(3, 0))
+    assert [len(loaded.batch) for loaded in batches] == [3, 3, 1]
+    assert torch.equal(
+        torch.cat([loaded.batch.clips for loaded in batches]),
+        torch.stack([window.video for window in windows]),
+    )
+    assert [start for loaded in batches for start in loaded.starts.tolist()] == pytest.approx(
+        [0.4 * number for number in range(7)]
+    )
+    assert (
+        list(WindowReader(replace(source, catalog=replace(catalog, records=()))).batches(3, 0))
+        == []
+    )

@@ -24,6 +24,7 @@ from nexus.features.encoding import (
 )
 from nexus.features.extract import extract, pixel_features
 from nexus.models.encoder import VideoEncoder
+from nexus.nn.grid import Grid
 from nexus.training.cpu import tune
 
 CLIP = ClipSpec(num_frames=4, size=16)
@@ -42,7 +43,7 @@ def test_rows_are_the_encoders_features_of_the_centre_clips(tmp_path: Path) -> N
     assert table.rows["key"].tolist() == ["video 0.mp4", "video 1.mp4", "video 2.mp4"]
     assert table.rows["split"].tolist() == ["train", "validation", "test"]
     assert table.rows["label_class"].tolist() == ["a", "b", ""]
-    assert table.grid == (2, 2, 2) and table.features.dtype == np.float16
+    assert table.grid == Grid(2, 2, 2) and table.features.dtype == np.float16
     for row, first in enumerate([3, 0, 2]):
         with torch.no_grad():
             tokens = encoder(normalise(clip_of(row, catalog.records[row], first)))

@@ -9,6 +9,7 @@ import pytest
 import nexus
 from nexus.errors import DataError
 from nexus.features.table_files import convert_table, load_table
+from nexus.nn.grid import Grid
 
 ASSETS = Path(__file__).parents[1] / "assets/v0.1"
 KNOWN = ["key", "path", "split", "start", "end"]
@@ -23,7 +24,7 @@ def test_old_files_open_and_can_be_converted(tmp_path: Path, name: str, ending: 
     assert old.features.shape == ((48, 8, 16) if tokens else (48, 16))
     assert old.features.dtype == (np.float16 if tokens else np.float32)
     assert (old.pooling, old.grid, old.layers) == (
-        "tokens" if tokens else "mean", (2, 2, 2), (-1,),
+        "tokens" if tokens else "mean", Grid(2, 2, 2), (-1,),
     )  # fmt: skip
     assert old.rows.columns.tolist() == [*KNOWN, *(f"label_{label}" for label in LABELS)]
     first = old.rows.iloc[0].to_dict()

@@ -18,6 +18,7 @@ from nexus.data.catalog import Problem
 from nexus.errors import DataError
 from nexus.features.table import FeatureTable, PiecewiseRows, as_objects
 from nexus.features.table_files import convert_table, load_table, save_table, write_tables
+from nexus.nn.grid import Grid
 
 FEATURES = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
 PLAIN = make_table(FEATURES, ["a", "", "ü ñ", "d,e"], ["train", "", "test", "validation"])
@@ -33,7 +34,7 @@ TABLE = replace(
         label_place=as_objects([(0.0, 1.0), (1.0, 2.0), None, (0.5, 0.5)]),
     ),
     pooling="mean_time",
-    grid=(2, 1, 1),
+    grid=Grid(2, 1, 1),
     problems=(Problem("/v/bad.mp4", "decode_failed", "no « moov » atom", True),),
 )
 TOKENS = replace(TABLE, features=FEATURES.reshape(4, 2, 3).astype(np.float16), pooling="tokens")

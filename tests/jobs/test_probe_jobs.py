@@ -43,12 +43,12 @@ def test_the_kept_probe_labels_videos_as_it_was_scored(folder, trained, here):
     table = pd.read_csv(listing).set_index("path")
     right = [
         str(table.loc[key, "speed"]) == label
-        for key, label in zip(found.keys, found.labels, strict=True)
+        for key, label in zip(found.rows["key"], found.labels, strict=True)
         if table.loc[key, "split"] == "test"
     ]
     assert np.mean(right) == pytest.approx(trained.row.mean)
     assert len(pd.read_csv(here / "out.csv")) == 2 * 48
-    assert found.ends.tolist() == pytest.approx([found.ends[0]] * 48)
+    assert found.rows["end"].tolist() == pytest.approx([found.rows["end"][0]] * 48)
     windows = nexus.label(classifier, folder / "clips/test", windows=True, overlap=0.5)
     assert len(windows) == 12 * 3
 

@@ -14,6 +14,7 @@ from nexus.cli.main import run
 from nexus.errors import DataError
 from nexus.features.table_files import load_table
 from nexus.jobs.opening import open_encoder
+from nexus.nn.grid import Grid
 
 
 def test_published_files_of_either_layout_give_the_same_features(folder, here):
@@ -64,7 +65,7 @@ def test_a_picture_is_an_image_or_fills_one_tubelet(folder, here):
         assert both.rows["key"].tolist() == ["dark.png", "light.jpg"]
         assert one.rows["key"].tolist() == ["dark.png"]
         assert both.rows["start"].tolist() == both.rows["end"].tolist() == [0.0, 0.0]
-        assert one.grid == (1, 2, 2)
+        assert one.grid == Grid(1, 2, 2)
         np.testing.assert_allclose(one.features[0], both.features[0], atol=5e-3)
         encoder = nexus.load(folder / weights).encoder
         mean, std = (torch.tensor(v).view(3, 1, 1, 1) for v in (

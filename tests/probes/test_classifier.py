@@ -18,6 +18,7 @@ from nexus.data.batch import normalise
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig
+from nexus.features.table import as_objects
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 from nexus.probes.classifier import Labelled, VideoClassifier, check_label_file
 
@@ -59,9 +60,11 @@ def test_a_video_is_labelled_from_its_clips(
     classifier = make_classifier(layers, clips_per_video=2, join=joined)
     seen: list[tuple[int, int]] = []
     found = classifier.videos(catalog, decoder=decoder, progress=lambda *at: seen.append(at))
-    assert found.keys == ("video 0.mp4", "video 1.mp4", "video 2.mp4") and seen[-1] == (6, 6)
-    assert found.starts.tolist() == [0.0, 0.0, 0.0]
-    assert found.ends.tolist() == pytest.approx([1.0, 0.8, 0.6])
+    assert found.rows["key"].tolist() == ["video 0.mp4", "video 1.mp4", "video 2.mp4"] and seen[
+        -1
+    ] == (6, 6)
+    assert found.rows["start"].tolist() == [0.0, 0.0, 0.0]
+    assert found.rows["end"].tolist() == pytest.approx([1.0, 0.8, 0.6])
     for row, last in enumerate([6, 4, 2]):
         frames = picture_frames(row, catalog.records[row])
         expected = by_hand(classifier, [frames[:4], frames[last : last + 4]], joined)
@@ -82,9 +85,9 @@ def test_each_window_is_labelled_with_its_times(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [10, 4])
     classifier = make_classifier()
     found = classifier.windows(catalog, 0.5, decoder=decoder)
-    assert found.keys == ("video 0.mp4",) * 4 + ("video 1.mp4",)
-    assert found.starts.tolist() == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.0])
-    assert found.ends.tolist() == pytest.approx([0.4, 0.6, 0.8, 1.0, 0.4])
+    assert found.rows["key"].tolist() == ["video 0.mp4"] * 4 + ["video 1.mp4"]
+    assert found.rows["start"].tolist() == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.0])
+    assert found.rows["end"].tolist() == pytest.approx([0.4, 0.6, 0.8, 1.0, 0.4])
     frames = picture_frames(0, catalog.records[0])
     for row, first in enumerate([0, 2, 4, 6]):
         expected = by_hand(classifier, [frames[first : first + 4]], False)
@@ -100,7 +103,7 @@ def test_files_that_fail_are_named_and_have_no_row(tmp_path: Path) -> None:
         make_classifier().videos(catalog, decoder=decoder),
         make_classifier().windows(catalog, decoder=decoder),
     ):
-        assert set(found.keys) == {"video 0.mp4"}
+        assert set(found.rows["key"]) == {"video 0.mp4"}
         assert {problem.kind for problem in found.problems} == {"too_short", "decode_failed"}
     decoder.broken[str(catalog.records[0].path)] = 0
     for call in ("videos", "windows"):
@@ -114,7 +117,7 @@ def test_a_video_that_fails_in_part_is_labelled_from_the_rest_and_said_so(tmp_pa
     decoder.broken[str(catalog.records[2].path)] = 0
     classifier = make_classifier(clips_per_video=2)
     found = classifier.videos(catalog, decoder=decoder)
-    assert found.keys == ("video 0.mp4", "video 1.mp4")
+    assert found.rows["key"].tolist() == ["video 0.mp4", "video 1.mp4"]
     expected = by_hand(classifier, [picture_frames(1, catalog.records[1])[:4]], False)
     np.testing.assert_allclose(found.probabilities[1], expected, atol=1e-5)
     told = [(Path(p.path).name, p.fatal, p.reason) for p in found.problems]
@@ -129,7 +132,7 @@ def test_where_clips_are_joined_all_of_them_are_needed(tmp_path: Path) -> None:
     decoder.broken[str(catalog.records[1].path)] = 5
     classifier = make_classifier(clips_per_video=2, join=True)
     found = classifier.videos(catalog, decoder=decoder)
-    assert found.keys == ("video 0.mp4",)
+    assert found.rows["key"].tolist() == ["video 0.mp4"]
     [problem] = found.problems
     assert problem.fatal and Path(problem.path).name == "video 1.mp4"
     assert problem.reason.startswith("1 of 2 clips cannot be read, and the probe joins all of them")
@@ -147,7 +150,7 @@ def test_segments_of_one_file_are_told_apart(tmp_path: Path) -> None:
     catalog = replace(catalog, records=parts)
     decoder.broken[str(record.path)] = 15  # the second half of the second part, and the third
     found = make_classifier(clips_per_video=2).videos(catalog, decoder=decoder)
-    assert found.keys == ("part 0", "part 1")
+    assert found.rows["key"].tolist() == ["part 0", "part 1"]
     assert [(p.fatal, p.reason) for p in found.problems] == [
         (False, "labelled from 1 of 2 clips: frame 15 is damaged"),
         (True, "frame 19 is damaged"),
@@ -170,11 +173,16 @@ def test_a_classifier_is_saved_as_a_probe(tmp_path: Path) -> None:
     assert torch.equal(head.linear.weight, classifier.head.linear.weight)
 
 
+ROWS = pd.DataFrame(
+    {
+        "key": as_objects(["a.mp4", "ü.mp4"]),
+        "path": as_objects(["/v/a.mp4", "/v/ü.mp4"]),
+        "start": [0.0, 0.5],
+        "end": [1.0, 1.5],
+    }
+)
 TABLE = Labelled(
-    keys=("a.mp4", "ü.mp4"),
-    paths=("/v/a.mp4", "/v/ü.mp4"),
-    starts=np.array([0.0, 0.5]),
-    ends=np.array([1.0, 1.5]),
+    rows=ROWS,
     probabilities=np.array([[0.2, 0.7, 0.1], [0.4, 0.2, 0.4]], np.float32),
     classes=("x", "y", "ž"),
 )
@@ -215,11 +223,12 @@ def test_files_hold_the_table(tmp_path: Path, name: str, read) -> None:
 @FILES
 def test_names_that_are_not_utf8_are_made_readable(tmp_path: Path, name: str, read) -> None:
     odd = os.fsdecode(b"caf\xe9.mp4")
-    table = replace(TABLE, keys=("a.mp4", odd), paths=("/v/a.mp4", f"/v/{odd}"))
+    names = {"key": as_objects(["a.mp4", odd]), "path": as_objects(["/v/a.mp4", f"/v/{odd}"])}
+    table = replace(TABLE, rows=ROWS.assign(**names))
     frame = read(table.save(tmp_path / name))
     assert frame["key"].tolist() == ["a.mp4", "caf\ufffd.mp4"]
     assert frame["path"].tolist() == ["/v/a.mp4", "/v/caf\ufffd.mp4"]
-    assert table.keys[1] == odd
+    assert table.rows["key"][1] == odd
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

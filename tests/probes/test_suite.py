@@ -12,6 +12,7 @@ from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import ConfigError, DataError
 from nexus.features.extract import pixel_features
+from nexus.nn.grid import Grid
 from nexus.probes.columns import class_columns, is_quantity
 from nexus.probes.results import ProbeResult
 from nexus.probes.suite import measure_encoder, measure_pixels
@@ -145,13 +146,13 @@ def test_many_long_clips_are_averaged_over_time_for_the_pixel_baseline(tmp_path:
     full = pixel_features(source, size=8)
     half = 18 * 3 * 8 * 8 * 2 + 1
     halved = pixel_features(source, size=8, numbers=half, cache_dir=tmp_path / "kept")
-    assert halved.grid == (2, 8, 8) and halved.features.size <= half
+    assert halved.grid == Grid(2, 8, 8) and halved.features.size <= half
     pairs = full.features.reshape(18, 3, 2, 2, 64).mean(axis=3).reshape(18, -1)
     np.testing.assert_allclose(halved.features, pairs, atol=1e-6)
     measured = measure_pixels(source, ["class"], kinds=("knn",), size=8, numbers=half)
     assert "the 4 frames of each clip are averaged over time to 2 steps" in measured.notes[-1]
     kept = pixel_features(source, size=8, numbers=1, cache_dir=tmp_path / "kept")
-    assert kept.grid == (1, 8, 8)
+    assert kept.grid == Grid(1, 8, 8)
 
 
 class OwnProbe:
