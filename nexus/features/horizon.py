@@ -5,9 +5,10 @@ and the mean target feature are compared with the target by the mean squared err
 dimension, whatever the training loss was.
 """
 
+import math
 from collections.abc import Iterable
 
-import numpy as np
+import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -18,39 +19,6 @@ from nexus.models.contract import Prediction, PredictsFeatures
 from nexus.runs.schema import Horizon, HorizonRow
 
 UNIT = "mean squared error per feature dimension, targets normalised as in the training loss"
-
-
-class _Sums:
-    """Running float64 sums over the target tokens of one distance."""
-
-    def __init__(self, dim: int) -> None:
-        self.tokens = 0
-        self.error = 0.0
-        self.copy_error: float | None = None
-        self.squares = 0.0
-        self.total = np.zeros(dim)
-
-    def add(self, predicted: Tensor, target: Tensor, copied: Tensor | None) -> None:
-        """Add tokens `(n, dim)`, float64."""
-        self.tokens += len(target)
-        self.error += float((predicted - target).square().sum())
-        self.squares += float(target.square().sum())
-        self.total += target.sum(dim=0).numpy()
-        if copied is not None:
-            error = float((copied - target).square().sum())
-            self.copy_error = error + (self.copy_error or 0.0)
-
-    def row(self, steps: int, seconds_per_step: float, mean: np.ndarray) -> HorizonRow:
-        """The averages; `mean` is the feature that the mean predictor always predicts."""
-        values = self.tokens * len(self.total)
-        around = self.squares - 2 * float(mean @ self.total) + self.tokens * float(mean @ mean)
-        return HorizonRow(
-            steps_ahead=steps,
-            seconds_ahead=steps * seconds_per_step,
-            error=self.error / values,
-            copy_error=None if self.copy_error is None else self.copy_error / values,
-            mean_error=max(0.0, around) / values,
-        )
 
 
 def horizon_errors(
@@ -73,7 +41,7 @@ def horizon_errors(
     Raises:
         DataError: there was no clip at all.
     """
-    sums: dict[int, _Sums] = {}
+    sums: dict[int, Tensor] = {}
     device = device_of(model)
     with frozen(model):
         for video in videos:
@@ -81,18 +49,39 @@ def horizon_errors(
                 _accumulate(model.predict(normalise(video.to(device))), sums)
     if not sums:
         raise DataError("no clip could be read to measure the prediction error on")
-    dim = len(next(iter(sums.values())).total)
-    tokens = sum(found.tokens for found in sums.values())
-    mean = sum((found.total for found in sums.values()), np.zeros(dim)) / tokens
-    rows = (found.row(steps, seconds_per_step, mean) for steps, found in sorted(sums.items()))
+    every = torch.stack(list(sums.values())).sum(dim=0)
+    mean = every[4:] / every[0]
+    rows = []
+    for steps, total in sorted(sums.items()):
+        tokens, error, copy_error, squares = total[:4].tolist()
+        around = squares - 2 * float(mean @ total[4:]) + tokens * float(mean @ mean)
+        values = tokens * len(mean)
+        rows.append(
+            HorizonRow(
+                steps_ahead=steps,
+                seconds_ahead=steps * seconds_per_step,
+                error=error / values,
+                copy_error=None if math.isnan(copy_error) else copy_error / values,
+                mean_error=max(0.0, around) / values,
+            )
+        )
     return Horizon(rows=tuple(rows), unit=UNIT)
 
 
-def _accumulate(out: Prediction, sums: dict[int, _Sums]) -> None:
-    predicted, target = out.predicted.double().cpu(), out.target.double().cpu()
-    copied = None if out.copied is None else out.copied.double().cpu()
+def _accumulate(out: Prediction, sums: dict[int, Tensor]) -> None:
+    """Add up over the target tokens of each distance, float64: 1, the squared errors of the
+    prediction and of the copy (NaN without one), the squared target, and the target itself."""
+    target = out.target.double().cpu()
+    others = (
+        out.predicted,
+        torch.full_like(target, torch.nan) if out.copied is None else out.copied,
+    )
+    squares = [(other.double().cpu() - target).square().sum(dim=-1) for other in others]
+    squares.append(target.square().sum(dim=-1))
+    columns = torch.cat(
+        [torch.stack([torch.ones_like(squares[0]), *squares], dim=-1), target], dim=-1
+    )
     steps = out.steps_ahead.cpu().clamp(min=0)
     for ahead in steps.unique().tolist():
-        at = steps == ahead
-        found = sums.setdefault(ahead, _Sums(target.shape[-1]))
-        found.add(predicted[at], target[at], None if copied is None else copied[at])
+        total = columns[steps == ahead].sum(dim=0)
+        sums[ahead] = sums[ahead] + total if ahead in sums else total

@@ -10,7 +10,6 @@ from typing import Any
 from nexus.checkpoints.probe_folder import (
     EncoderIdentity,
     ProbeCard,
-    SweepRow,
     save_probe,
 )
 from nexus.checkpoints.weights import tensor_digest
@@ -234,15 +233,7 @@ def _card(
         encoder=encoder,
         clips=clips,
         chosen=dict(best.result.chosen),
-        sweep=tuple(
-            SweepRow(
-                learning_rate=one.learning_rate,
-                weight_decay=one.weight_decay,
-                accuracy=one.accuracy,
-                loss=one.loss if math.isfinite(one.loss) else None,
-            )
-            for one in best.sweep
-        ),
+        sweep=best.sweep,
         training={**training, "seed": best.result.seed},
         result={
             **best.result.to_mapping(),

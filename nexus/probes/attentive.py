@@ -27,6 +27,7 @@ from numpy import ndarray
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from nexus.checkpoints.probe_folder import SweepRow
 from nexus.config import Config
 from nexus.errors import NexusError
 from nexus.features.encoding import PRECISIONS, Progress
@@ -36,25 +37,11 @@ from nexus.probes.columns import ClassTask, class_task
 from nexus.probes.results import ProbeResult, class_result, vote_accuracy
 from nexus.probes.splits import SPLIT_SEED
 from nexus.training.cpu import tune
+from nexus.training.schedules import learning_rate
 
 TOKENS_AT_ONCE = 16_384
 """Tokens that a head is shown at a time, or those of one row if it has more; a larger batch is
 split. At the width of ViT-L and a depth of 4 the activations of so many take 3.5 GB."""
-
-
-@dataclass(frozen=True)
-class Tried:
-    """One pair of the sweep on the validation split: accuracy and cross-entropy."""
-
-    learning_rate: float
-    weight_decay: float
-    accuracy: float
-    loss: float
-
-    @property
-    def rank(self) -> tuple[bool, float, float]:
-        """Larger is better; a head whose scores are not finite numbers comes last."""
-        return math.isfinite(self.loss), self.accuracy, -self.loss
 
 
 @dataclass(frozen=True)
@@ -64,7 +51,16 @@ class FittedProbe:
     head: AttentiveHead
     classes: tuple[str, ...]
     result: ProbeResult
-    sweep: tuple[Tried, ...]
+    sweep: tuple[SweepRow, ...]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One pair of the sweep and the head that is trained with it."""
+
+    learning_rate: float
+    weight_decay: float
+    head: AttentiveHead
 
 
 class AttentiveProbe(Config):
@@ -127,14 +123,50 @@ class AttentiveProbe(Config):
         """
         if not self.learning_rates or not self.weight_decays:
             raise ValueError("the sweep needs at least one learning rate and one weight decay")
-        dim = tokens.dim
+        dim = tokens.dim  # asked first: tables of vectors have none
         task = class_task(tokens.rows, column, split_seed=self.split_seed)
         fitted = []
         for seed in seeds:
             candidates = make_candidates(dim, len(task.classes), self, seed)
             told = None if progress is None else progress(seed)
-            fitted.append(_fit(candidates, tokens, task, self, seed, torch.device(device), told))
+            fitted.append(self._fit(candidates, tokens, task, seed, torch.device(device), told))
         return fitted
+
+    def _fit(
+        self,
+        candidates: Sequence[Candidate],
+        tokens: TokenSource,
+        task: ClassTask,
+        seed: int,
+        device: torch.device,
+        progress: Progress | None,
+    ) -> FittedProbe:
+        generator, parts = Generator().manual_seed(seed), task.parts
+        train_candidates(
+            candidates, tokens, task.labels, parts.train.rows, self, generator, device, progress
+        )
+        heads = [candidate.head for candidate in candidates]
+        validated = logits_of(heads, tokens, parts.validation.rows, self, device)
+        sweep = [_tried(*one, task) for one in zip(candidates, validated, strict=True)]
+        best = max(range(len(sweep)), key=lambda number: _rank(sweep[number]))
+        if sweep[best].loss is None:
+            raise NexusError(
+                f"all {len(sweep)} heads of the sweep diverged (learning rates "
+                f"{min(self.learning_rates):g} to {max(self.learning_rates):g}); lower the rates "
+                "or give some warm-up"
+            )
+        winner = candidates[best]
+        [logits] = logits_of([winner.head], tokens, parts.test.rows, self, device)
+        result = class_result(
+            task,
+            probe=self.name,
+            scores=logits.softmax(dim=-1).numpy(),
+            validation=sweep[best].accuracy,
+            chosen={"learning_rate": winner.learning_rate, "weight_decay": winner.weight_decay},
+            seed=seed,
+            notes=parts.notes,
+        )
+        return FittedProbe(winner.head.cpu(), task.classes, result, tuple(sweep))
 
 
 PUBLISHED = AttentiveProbe(
@@ -146,15 +178,6 @@ PUBLISHED = AttentiveProbe(
 )
 """The published probe: 20 heads of 4 blocks, 20 epochs (arXiv 2506.09985, appendix; the settings
 are those of the published evaluation files, but for the batch size and random crops)."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One pair of the sweep and the head that is trained with it."""
-
-    learning_rate: float
-    weight_decay: float
-    head: AttentiveHead
 
 
 def make_candidates(dim: int, classes: int, config: AttentiveProbe, seed: int) -> list[Candidate]:
@@ -244,9 +267,7 @@ def train_step(
 def schedule(step: int, total: int, warmup: float) -> float:
     """Share of the peak learning rate at a step: linear warm-up, then a cosine to zero."""
     rising = max(1, round(warmup * total)) if warmup else 0
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+    return learning_rate(step, steps=total, peak=1.0, warmup_steps=rising, final=0.0)
 
 
 @torch.no_grad()
@@ -277,46 +298,18 @@ def _precision(config: AttentiveProbe, device: torch.device) -> AbstractContextM
     return torch.autocast(device.type, dtype, enabled=dtype is not None)
 
 
-def _fit(
-    candidates: Sequence[Candidate],
-    tokens: TokenSource,
-    task: ClassTask,
-    config: AttentiveProbe,
-    seed: int,
-    device: torch.device,
-    progress: Progress | None,
-) -> FittedProbe:
-    generator = Generator().manual_seed(seed)
-    train_candidates(
-        candidates, tokens, task.labels, task.parts.train.rows, config, generator, device, progress
-    )
-    heads = [candidate.head for candidate in candidates]
-    validated = logits_of(heads, tokens, task.parts.validation.rows, config, device)
-    sweep = [_tried(*one, task) for one in zip(candidates, validated, strict=True)]
-    best = max(range(len(sweep)), key=lambda number: sweep[number].rank)
-    if not math.isfinite(sweep[best].loss):
-        raise NexusError(
-            f"all {len(sweep)} heads of the sweep diverged (learning rates "
-            f"{min(config.learning_rates):g} to {max(config.learning_rates):g}); lower the rates "
-            "or give some warm-up"
-        )
-    winner = candidates[best]
-    [logits] = logits_of([winner.head], tokens, task.parts.test.rows, config, device)
-    result = class_result(
-        task,
-        probe=config.name,
-        scores=logits.softmax(dim=-1).numpy(),
-        validation=sweep[best].accuracy,
-        chosen={"learning_rate": winner.learning_rate, "weight_decay": winner.weight_decay},
-        seed=seed,
-        notes=task.parts.notes,
-    )
-    return FittedProbe(winner.head.cpu(), task.classes, result, tuple(sweep))
-
-
-def _tried(candidate: Candidate, logits: Tensor, task: ClassTask) -> Tried:
+def _tried(candidate: Candidate, logits: Tensor, task: ClassTask) -> SweepRow:
     validation = task.parts.validation
     labels = torch.from_numpy(task.labels[validation.rows])
-    accuracy = vote_accuracy(task, validation, logits.softmax(dim=-1).numpy())
     loss = float(F.cross_entropy(logits, labels))
-    return Tried(candidate.learning_rate, candidate.weight_decay, accuracy, loss)
+    return SweepRow(
+        learning_rate=candidate.learning_rate,
+        weight_decay=candidate.weight_decay,
+        accuracy=vote_accuracy(task, validation, logits.softmax(dim=-1).numpy()),
+        loss=loss if math.isfinite(loss) else None,
+    )
+
+
+def _rank(tried: SweepRow) -> tuple[float, float, float]:
+    """Larger is better; a head whose scores are not finite numbers comes last."""
+    return (-1.0, 0.0, 0.0) if tried.loss is None else (0.0, tried.accuracy, -tried.loss)

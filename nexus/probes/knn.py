@@ -7,8 +7,7 @@ are chosen on the validation split. Of training clips that are exactly as simila
 one votes is scikit-learn's choice (the same at every call).
 """
 
-from collections.abc import Sequence
-from typing import ClassVar
+from itertools import product
 
 import numpy as np
 import pydantic
@@ -16,41 +15,24 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from sklearn.neighbors import NearestNeighbors
 
-from nexus.config import Config
 from nexus.features.table import FeatureTable
 from nexus.probes.columns import class_task
+from nexus.probes.pooled import PooledProbe, choose
 from nexus.probes.results import ProbeResult, class_result, vote_accuracy
-from nexus.probes.splits import SPLIT_SEED, Part
+from nexus.probes.splits import Part
 
 
-class KNNProbe(Config):
+class KNNProbe(PooledProbe):
     """The nearest-neighbour probe, on features `(N, D)`."""
 
-    reads: ClassVar = "pooled"
     neighbours: tuple[pydantic.PositiveInt, ...] = (1, 5, 10, 20, 50, 100, 200)
     """Values of k to choose from; those above the number of training clips are left out (if all
     are, every training clip votes)."""
     temperatures: tuple[pydantic.PositiveFloat, ...] = (0.03, 0.07, 0.2, 1.0)
     centre: bool = True
-    split_seed: int = SPLIT_SEED
-    """Names the 60/20/20 division of data that brings no splits."""
 
-    def measure(
-        self,
-        features: FeatureTable,
-        column: str,
-        *,
-        seeds: Sequence[int] = (0,),
-        device: str = "cpu",
-    ) -> list[ProbeResult]:
-        """One result: nothing is drawn at random.
-
-        Raises:
-            DataError: the column is missing or cannot be learned from; see `class_task`.
-            ValueError: the table holds tokens.
-        """
-        if features.features.ndim != 2:
-            raise ValueError("kNN takes one vector a clip; pool the tokens first")
+    def learn(self, features: FeatureTable, column: str) -> ProbeResult:
+        """Learn a column of classes."""
         task = class_task(features.rows, column, split_seed=self.split_seed)
         parts, classes = task.parts, len(task.classes)
         train = features.features[parts.train.rows].astype(np.float64)
@@ -64,33 +46,29 @@ class KNNProbe(Config):
             return model.kneighbors(queries, k)
 
         near = nearest(parts.validation, fitting[-1])
-        best = (-1.0, 0, 0.0)
-        for k in fitting:
-            for temperature in self.temperatures:
-                scores = knn_scores(*near, labels, k=k, temperature=temperature, classes=classes)
-                score = vote_accuracy(task, parts.validation, scores)
-                if score > best[0]:
-                    best = (score, k, temperature)
-        validation, k, temperature = best
+        (k, temperature), validation, _ = choose(
+            product(fitting, self.temperatures),
+            lambda pair: knn_scores(*near, labels, *pair, classes=classes),
+            lambda scores: vote_accuracy(task, parts.validation, scores),
+        )
         near = nearest(parts.test, k)
-        result = class_result(
+        return class_result(
             task,
             probe="knn",
-            scores=knn_scores(*near, labels, k=k, temperature=temperature, classes=classes),
+            scores=knn_scores(*near, labels, k, temperature, classes=classes),
             validation=validation,
             chosen={"neighbours": k, "temperature": temperature},
             notes=parts.notes,
         )
-        return [result]
 
 
 def knn_scores(
     distances: Float[ndarray, "n near"],
     rows: Int[ndarray, "n near"],
     labels: Int[ndarray, " m"],
-    *,
     k: int,
     temperature: float,
+    *,
     classes: int,
 ) -> Float[ndarray, "n classes"]:
     """Each class's share of the votes of the k nearest; distances are 1 - cosine, rising."""

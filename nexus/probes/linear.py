@@ -6,9 +6,7 @@ is scored on the test split was fitted on the training split alone; the test spl
 """
 
 import warnings
-from collections.abc import Callable, Sequence
-from operator import itemgetter
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated
 
 import numpy as np
 import pydantic
@@ -17,42 +15,26 @@ from numpy import ndarray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from nexus.config import Config
 from nexus.features.table import FeatureTable
 from nexus.probes.columns import class_task, number_task
 from nexus.probes.metrics import bootstrap_interval, r_squared
+from nexus.probes.pooled import PooledProbe, choose
 from nexus.probes.results import ProbeResult, class_result, vote_accuracy
-from nexus.probes.splits import SPLIT_SEED, Part, Parts
+from nexus.probes.splits import Part, Parts
 
-Model = TypeVar("Model")
 Strengths = Annotated[tuple[float, ...], pydantic.Field(min_length=1)]
 STRENGTHS = tuple(10.0**power for power in range(-5, 4))
 
 
-class LinearProbe(Config):
+class LinearProbe(PooledProbe):
     """Multinomial logistic regression on frozen features `(N, D)`."""
 
-    reads: ClassVar = "pooled"
     strengths: Strengths = STRENGTHS
     """Penalties to choose from: the L2 weight on a mean loss over the training clips."""
     max_iterations: int = 1000
-    split_seed: int = SPLIT_SEED
-    """Names the 60/20/20 division of data that brings no splits."""
 
-    def measure(
-        self,
-        features: FeatureTable,
-        column: str,
-        *,
-        seeds: Sequence[int] = (0,),
-        device: str = "cpu",
-    ) -> list[ProbeResult]:
-        """One result: nothing is drawn at random.
-
-        Raises:
-            DataError: the column is missing or cannot be learned from; see `class_task`.
-            ValueError: the table holds tokens.
-        """
+    def learn(self, features: FeatureTable, column: str) -> ProbeResult:
+        """Learn a column of classes."""
         task = class_task(features.rows, column, split_seed=self.split_seed)
         parts = task.parts
         train, validation, test = standardised(features, parts)
@@ -76,8 +58,8 @@ class LinearProbe(Config):
         def validate(model: LogisticRegression) -> float:
             return vote_accuracy(task, parts.validation, model.predict_proba(validation))
 
-        strength, score, model = choose(self.strengths, fit, validate)
-        result = class_result(
+        strength, score, model = choose(sorted(self.strengths, reverse=True), fit, validate)
+        return class_result(
             task,
             probe="linear",
             scores=model.predict_proba(test),
@@ -85,32 +67,16 @@ class LinearProbe(Config):
             chosen={"strength": strength},
             notes=notes,
         )
-        return [result]
 
 
-class RidgeProbe(Config):
+class RidgeProbe(PooledProbe):
     """Ridge regression of a column of numbers, or of vectors; the metric is R² (chance 0)."""
 
-    reads: ClassVar = "pooled"
     strengths: Strengths = STRENGTHS
     """Penalties to choose from: the L2 weight on a mean loss over the training clips."""
-    split_seed: int = SPLIT_SEED
-    """Names the 60/20/20 division of data that brings no splits."""
 
-    def measure(
-        self,
-        features: FeatureTable,
-        column: str,
-        *,
-        seeds: Sequence[int] = (0,),
-        device: str = "cpu",
-    ) -> list[ProbeResult]:
-        """One result: nothing is drawn at random.
-
-        Raises:
-            DataError: the column is missing, not numeric, or does not vary.
-            ValueError: the table holds tokens.
-        """
+    def learn(self, features: FeatureTable, column: str) -> ProbeResult:
+        """Learn a column of numbers."""
         task = number_task(features.rows, column, split_seed=self.split_seed)
         parts = task.parts
         train, validation, test = standardised(features, parts)
@@ -128,10 +94,10 @@ class RidgeProbe(Config):
             truth = parts.validation.per_sample(task.targets)
             return r_squared(truth, predict(model, validation, parts.validation))
 
-        strength, score, model = choose(self.strengths, fit, validate)
+        strength, score, model = choose(sorted(self.strengths, reverse=True), fit, validate)
         truth = parts.test.per_sample(task.targets)
         guess = predict(model, test, parts.test)
-        result = ProbeResult(
+        return ProbeResult(
             task=column,
             probe="ridge",
             metric="r2",
@@ -146,18 +112,6 @@ class RidgeProbe(Config):
             seed=self.split_seed,
             notes=parts.notes,
         )
-        return [result]
-
-
-def choose(
-    strengths: Sequence[float],
-    fit: Callable[[float], Model],
-    validate: Callable[[Model], float],
-) -> tuple[float, float, Model]:
-    """The strength with the best validation score (of equals the largest), its score, its model."""
-    models = ((strength, fit(strength)) for strength in sorted(strengths, reverse=True))
-    tried = ((strength, validate(model), model) for strength, model in models)
-    return max(tried, key=itemgetter(1))
 
 
 def standardised(table: FeatureTable, parts: Parts) -> list[Float[ndarray, "clips dim"]]:
@@ -166,8 +120,6 @@ def standardised(table: FeatureTable, parts: Parts) -> list[Float[ndarray, "clip
     With more features than training clips they are rotated into the training clips' row space: an
     L2-penalised fit has no weight outside of it, so nothing changes but the time it takes.
     """
-    if table.features.ndim != 2:
-        raise ValueError("a linear probe takes one vector a clip; pool the tokens first")
     base = table.features[parts.train.rows].astype(np.float64)
     mean, deviation = base.mean(axis=0), base.std(axis=0)
     # A feature that is constant in training carries nothing, and dividing by rounding noise would
