@@ -1,5 +1,6 @@
 """Who trains and who tests: by file, stratified, the same every time, and never guessed."""
 
+import os
 from collections import Counter
 
 import numpy as np
@@ -97,6 +98,13 @@ def test_rows_without_a_label_take_no_part() -> None:
     )
     assert sorted(rows) == [row for row in range(60) if labels[row]]
     assert task.classes == ("a", "b")
+
+
+def test_names_that_are_not_utf8_are_divided_like_others() -> None:
+    odd = [os.fsdecode(b"caf\xe9 %d.mp4" % number) for number in range(20)]
+    for splits in (None, ["train"] * 10 + ["test"] * 10):
+        parts = class_task(table_of(["a", "b"] * 10, keys=odd, splits=splits), "class").parts
+        assert parts.train.count + parts.validation.count + parts.test.count == 20
 
 
 def test_votes_average_the_clips_of_a_sample() -> None:
