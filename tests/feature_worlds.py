@@ -1,6 +1,7 @@
 """Worlds to measure in: features with a known best accuracy, videos with known pixels."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,14 @@ def make_table(
         pooling="tokens" if features.ndim == 3 else "mean",
         grid=Grid(1, 1, features.shape[1] if features.ndim == 3 else 1),
     )
+
+
+def coarser(table: FeatureTable, pooling: str) -> FeatureTable:
+    """A table of tokens as pooling by the mean, over all tokens or those of a time step, has it."""
+    tokens = np.asarray(table.features[:], np.float32)
+    steps = 1 if pooling == "mean" else table.grid.time
+    means = tokens.reshape(len(table), steps, -1, tokens.shape[-1]).mean(axis=2)
+    return replace(table, features=means.reshape(len(table), -1), pooling=pooling)
 
 
 def three_splits(train: int, validation: int, test: int) -> list[str]:

@@ -122,30 +122,6 @@ class FeatureTable:
         for first in range(0, len(self), ROWS_AT_ONCE):
             yield self.take(numbers[first : first + ROWS_AT_ONCE])
 
-    def pooled(self, pooling: Pooling) -> "FeatureTable":
-        """The same clips under a coarser pooling (`tokens` to `mean_time` to `mean`).
-
-        Raises:
-            ValueError: the table is already coarser than what is asked for.
-        """
-        if pooling == self.pooling:
-            return self
-        steps = (self.grid.time, self.grid.places if self.pooling == "tokens" else 1)
-        if (self.pooling, pooling) not in _COARSER:
-            raise ValueError(f"{self.pooling} features cannot become {pooling} features")
-        axes = (1, 2) if pooling == "mean" else 2
-        found = [
-            np.asarray(part.features)
-            .reshape(len(part), *steps, -1)
-            .mean(axis=axes, dtype=np.float32)
-            for part in self.parts()
-        ]
-        features = np.concatenate(found).reshape(len(self), -1)
-        return replace(self, features=features, pooling=pooling)
-
-
-_COARSER = {("tokens", "mean_time"), ("tokens", "mean"), ("mean_time", "mean")}
-
 
 def clip_rows(records: Sequence[VideoRecord]) -> pd.DataFrame:
     """What is known about the records' clips, one row each.

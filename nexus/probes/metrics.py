@@ -20,7 +20,9 @@ from numpy import ndarray
 from scipy import stats
 from sklearn.metrics import r2_score
 
-CONFIDENCE = 0.95
+LOW, HIGH = 0.025, 0.975
+"""What lies below the ends of a 95 % interval."""
+DRAWS = 1000
 
 
 def r_squared(truth: Float[ndarray, "n *numbers"], guess: Float[ndarray, "n *numbers"]) -> float:
@@ -33,9 +35,7 @@ def r_squared(truth: Float[ndarray, "n *numbers"], guess: Float[ndarray, "n *num
     return score if math.isfinite(score) else math.nan  # -inf: a constant that is missed
 
 
-def wilson_interval(
-    successes: float, trials: int, confidence: float = CONFIDENCE
-) -> tuple[float, float]:
+def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
     """Wilson's score interval for a share (Wilson 1927; Brown, Cai and DasGupta 2001).
 
     `successes` may be fractional: the mean over several probe seeds on the same test files.
@@ -46,7 +46,7 @@ def wilson_interval(
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"got {successes} successes in {trials} trials; expected 0 ≤ k ≤ n, n ≥ 1")
     # Not scipy.stats.binomtest: it takes whole successes only.
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = float(stats.norm.ppf(HIGH))
     share = successes / trials
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
@@ -54,9 +54,7 @@ def wilson_interval(
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def mean_interval(
-    values: Sequence[float], confidence: float = CONFIDENCE
-) -> tuple[float, tuple[float, float]]:
+def mean_interval(values: Sequence[float]) -> tuple[float, tuple[float, float]]:
     """Mean over seeds with Student's t interval.
 
     Raises:
@@ -66,33 +64,26 @@ def mean_interval(
         raise ValueError(f"a t interval needs at least two values, got {len(values)}")
     mean = float(np.mean(values))
     # Not scipy.stats.t.interval: of equal values it gives NaN.
-    half = float(stats.t.ppf(0.5 + confidence / 2, len(values) - 1) * stats.sem(values))
+    half = float(stats.t.ppf(HIGH, len(values) - 1) * stats.sem(values))
     return mean, (mean - half, mean + half)
 
 
 def bootstrap_interval(
-    score: Callable[[Int[ndarray, " n"]], float],
-    samples: int,
-    *,
-    seed: int = 0,
-    draws: int = 1000,
-    confidence: float = CONFIDENCE,
+    score: Callable[[Int[ndarray, " n"]], float], samples: int
 ) -> tuple[float, float]:
-    """Percentile bootstrap: `score(rows)` over `draws` resamples of the rows 0 to `samples - 1`.
+    """Percentile bootstrap: `score(rows)` over `DRAWS` resamples of the rows 0 to `samples - 1`.
 
     Resamples whose score is not a number (a resample without variance) are left out; if all are,
     the interval is (NaN, NaN).
     """
     # Not scipy.stats.bootstrap: a single resample without variance makes its interval NaN.
-    generator = np.random.default_rng(seed)
-    scores = np.array(
-        [score(generator.integers(samples, size=samples)) for _ in range(draws)], dtype=float
-    )
+    generator = np.random.default_rng(0)
+    scores = np.array([score(generator.integers(samples, size=samples)) for _ in range(DRAWS)])
     scores = scores[np.isfinite(scores)]
     if not len(scores):
         return math.nan, math.nan
-    low, high = np.quantile(scores, [0.5 - confidence / 2, 0.5 + confidence / 2])
-    return float(low), float(high)
+    low, high = np.quantile(scores, [LOW, HIGH]).tolist()
+    return low, high
 
 
 def chance_rate(train: Int[ndarray, " n"], test: Int[ndarray, " m"], classes: int) -> float:

@@ -46,17 +46,6 @@ class ProbeResult:
     confusion: tuple[tuple[int, ...], ...] = ()
     notes: tuple[str, ...] = field(default=())
 
-    @property
-    def accuracy(self) -> float:
-        """The test accuracy.
-
-        Raises:
-            ValueError: the metric is another one.
-        """
-        if self.metric != "accuracy":
-            raise ValueError(f"this probe reports {self.metric}, not accuracy")
-        return self.value
-
     def to_mapping(self) -> dict[str, Any]:
         """Plain JSON-ready values."""
         return asdict(self)

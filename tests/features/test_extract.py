@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from feature_worlds import memory_world, picture_frames, tiny_encoder
+from feature_worlds import coarser, memory_world, picture_frames, tiny_encoder
 from torch import nn
 
 from nexus.data.batch import normalise
@@ -54,13 +54,10 @@ def test_rows_are_the_encoders_features_of_the_centre_clips(tmp_path: Path) -> N
     for pooling in ("mean", "mean_time"):
         direct = extract(encoder, source, FeatureConfig(pooling=pooling))
         assert direct.features.dtype == np.float32
-        np.testing.assert_allclose(direct.features, table.pooled(pooling).features, atol=2e-3)
+        np.testing.assert_allclose(direct.features, coarser(table, pooling).features, atol=2e-3)
     tokens = table.features.astype(np.float64)
     np.testing.assert_allclose(direct.features[:, :8], tokens[:, :4].mean(axis=1), atol=2e-3)
     np.testing.assert_allclose(direct.features[:, 8:], tokens[:, 4:].mean(axis=1), atol=2e-3)
-    assert direct.pooled("mean").features.shape == (3, 8)
-    with pytest.raises(ValueError, match="mean features cannot become"):
-        direct.pooled("mean").pooled("mean_time")
 
 
 def test_uniform_clips_of_a_video_are_rows_of_their_own(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from feature_worlds import coarser
 
 import nexus
 from nexus.errors import DataError
@@ -44,7 +45,7 @@ def test_all_three_hold_the_same() -> None:
     pd.testing.assert_frame_equal(parquet.rows, npz.rows)
     pd.testing.assert_frame_equal(parquet.rows, tokens.rows)
     np.testing.assert_array_equal(parquet.features, npz.features)
-    np.testing.assert_allclose(tokens.pooled("mean").features, npz.features, atol=2e-3)
+    np.testing.assert_allclose(coarser(tokens, "mean").features, npz.features, atol=2e-3)
 
 
 def test_a_damaged_npz_is_noticed(tmp_path: Path) -> None:

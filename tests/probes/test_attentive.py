@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from feature_worlds import make_table, three_splits, two_gaussians
+from feature_worlds import coarser, make_table, three_splits, two_gaussians
 
 from nexus.errors import NexusError
 from nexus.probes import attentive
@@ -48,8 +48,8 @@ def test_reads_a_marked_token_that_the_mean_hides() -> None:
     table = make_table(tokens, labels, three_splits(500, 200, 200))
     config = AttentiveProbe(learning_rates=(3e-3, 1e-2), weight_decays=(0.01,), epochs=12)
     results = config.measure(table, "class", seeds=(0, 1))
-    assert min(result.accuracy for result in results) > 0.95
-    assert LinearProbe().measure(table.pooled("mean"), "class")[0].accuracy < 0.85
+    assert min(result.value for result in results) > 0.95
+    assert LinearProbe().measure(coarser(table, "mean"), "class")[0].value < 0.85
 
 
 def test_seeds_repeat_exactly_and_differ_from_each_other() -> None:
