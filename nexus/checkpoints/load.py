@@ -14,8 +14,7 @@ from nexus.checkpoints.source import SourceKind, SourceWeights, checked_config, 
 from nexus.checkpoints.weights import KeyReport, checked_patterns, compare
 from nexus.errors import CheckpointError
 from nexus.models.contract import Encoder, Role
-from nexus.models.ssl import VJEPAConfig, VJEPAModel
-from nexus.models.ssl.v_jepa import build_predictor
+from nexus.models.ssl import VJEPAConfig, VJEPAModel, build_model
 from nexus.models.worlds.action_predictor import ActionPredictor
 
 FROM_PREDICTOR = "predictor."
@@ -165,7 +164,7 @@ def assemble(
         CheckpointError: the tensors do not fit; nothing is loaded then.
     """
     with torch.device("meta"):  # no time and no memory for weights that are about to be replaced
-        model = VJEPAModel(config)
+        model = _built(config)
     expected = model.state_dict()
     found = compare(expected, tensors)
     report = KeyReport(
@@ -174,15 +173,21 @@ def assemble(
     if not report.acceptable(allow_missing):
         raise CheckpointError(_does_not_fit(weights, report))
     if config.rotary_kind is None or not all(map(_of_predictor, report.missing)):
-        model = VJEPAModel(config)
+        model = _built(config)
     elif report.missing:
-        model.predictor = build_predictor(config)
+        model.renew_predictor()
     copies = {
         name: tensors[name].to(expected[name].dtype, copy=True).contiguous()
         for name in report.matched
     }
     model.load_state_dict(copies, strict=False, assign=True)
     return model, report
+
+
+def _built(config: VJEPAConfig) -> VJEPAModel:
+    model = build_model(config)
+    assert isinstance(model, VJEPAModel)
+    return model
 
 
 def inflated(tensors: Mapping[str, Tensor], in_chans: int) -> dict[str, Tensor]:

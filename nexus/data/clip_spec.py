@@ -109,7 +109,7 @@ class ClipSpec(Config):
             given = {"fps": None, **given}
         return self.with_changes(**given)
 
-    def describe(self) -> str:
+    def __str__(self) -> str:
         """For people: `clips of 8 frames at 4 a second of 32 x 32 pixels`."""
         rate = f"at {self.fps:g} a second" if self.fps else f"with a stride of {self.stride}"
         return f"clips of {self.num_frames} frames {rate} of {self.picture} pixels"

@@ -77,12 +77,11 @@ def embed(
     opened, head, config = _pooling(opened, config, tuple(layers), probe)
     check_layers(opened.encoder, config.layers)
     trained = opened.clips.spec
+    choices = {"num_frames": num_frames, "fps": fps, "pad": pad, "img_size": img_size}
     if still:
-        opened = for_stills(opened, num_frames, img_size)
-    else:
-        opened = opened.with_clips(
-            {"num_frames": num_frames, "fps": fps, "pad": pad, "img_size": img_size}
-        )
+        choices |= {"stride": 1, "pad": "repeat_last"}
+        choices["num_frames"] = num_frames or _frames_of_a_picture(opened)
+    opened = opened.with_clips(choices)
     spec = opened.clips.spec
     if batch_size is None:
         batch_size = fitting_batch(opened.encoder, spec.num_frames, spec.size)
@@ -108,18 +107,8 @@ def embed(
     return Path(out)
 
 
-def for_stills(
-    opened: OpenedEncoder, num_frames: int | None = None, img_size: int | None = None
-) -> OpenedEncoder:
-    """Windows of one picture: as an image where the encoder takes images, else repeated to fill
-    one tubelet (or `num_frames`)."""
-    frames = num_frames or _shortest_clip(opened)
-    return opened.with_clips(
-        {"num_frames": frames, "stride": 1, "pad": "repeat_last", "img_size": img_size}
-    )
-
-
-def _shortest_clip(opened: OpenedEncoder) -> int:
+def _frames_of_a_picture(opened: OpenedEncoder) -> int:
+    """One where the encoder takes images, else as many as fill a tubelet."""
     encoder, trained = opened.encoder, opened.trained
     if trained.image_input:
         return 1
@@ -153,9 +142,9 @@ def _pooling(
 
 def _other_clips(probe: str | Path, trained: ClipSpec, spec: ClipSpec, still: bool) -> str | None:
     """How the clips differ from those that a probe was trained on, if they do."""
-    known, found = trained.describe(), spec.describe()
+    known, shown = str(trained), str(spec)
     if still:
-        found = f"pictures as {spec.num_frames} frames of {spec.picture} pixels"
+        shown = f"pictures as {spec.num_frames} frames of {spec.picture} pixels"
     return (
-        None if known == found else f"the probe {probe} was trained on {known}; these are {found}"
+        None if known == shown else f"the probe {probe} was trained on {known}; these are {shown}"
     )

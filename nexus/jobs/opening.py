@@ -72,7 +72,10 @@ class OpenedEncoder:
             DataError: clips that the encoder cannot take.
         """
         spec = (spec or self.clips.spec).chosen(choices)
-        check_clips(self.encoder, spec)
+        try:
+            self.encoder.grid_for(spec.num_frames, spec.size)
+        except VideoShapeError as error:
+            raise DataError(f"the encoder does not take such clips: {error}") from error
         return replace(self, clips=replace(self.clips, spec=spec))
 
     def videos(self, data: str | Path | None) -> Catalog:
@@ -98,14 +101,6 @@ class OpenedEncoder:
         if (spec.num_frames, spec.size) in {(s.clip.num_frames, s.clip.size) for s in stages}:
             return None
         return self.trained.off_distribution(spec.num_frames, spec.size)
-
-
-def check_clips(encoder: Encoder, spec: ClipSpec) -> None:
-    """Raise DataError for clips that the encoder cannot cut into tokens."""
-    try:
-        encoder.grid_for(spec.num_frames, spec.size)
-    except VideoShapeError as error:
-        raise DataError(f"the encoder does not take such clips: {error}") from error
 
 
 def weights_name(source: str) -> str:
@@ -144,15 +139,14 @@ def open_encoder(
     if (run := find_run(source)) is not None:
         model: SelfSupervisedModel = load_checkpoint_model(source)
         recipe = recipe or read_run_recipe(run)
-        if device == "auto" and recipe.training.device == "cpu":
-            device = "cpu"
         trained, notes = recipe.model_settings, ()
         clips = recipe.evaluation_source(Catalog("", (), ()))
     else:
         loaded = load(source, role=role, allow_missing=["predictor.*"])
         model, trained, notes = loaded.model, loaded.model.config, loaded.notes
         clips = clips_as_trained(trained)
-    model.to(choose_device(device)).eval()
+    on_cpu = device == "auto" and recipe is not None and recipe.training.device == "cpu"
+    model.to("cpu" if on_cpu else choose_device(device)).eval()
     encoder = model.evaluation_encoder(role)
     return OpenedEncoder(encoder, model, str(source), role, clips, trained, recipe, notes)
 

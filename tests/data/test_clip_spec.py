@@ -56,6 +56,6 @@ def test_what_cannot_be_chosen_is_named(choices, message):
 
 
 def test_clips_are_told_in_words():
-    assert STILL.describe() == "clips of 8 frames with a stride of 3 of 32 x 32 pixels"
+    assert str(STILL) == "clips of 8 frames with a stride of 3 of 32 x 32 pixels"
     rated = STILL.chosen({"fps": 2.5, "size": (16, 24)})
-    assert rated.describe() == "clips of 8 frames at 2.5 a second of 16 x 24 pixels"
+    assert str(rated) == "clips of 8 frames at 2.5 a second of 16 x 24 pixels"

@@ -107,11 +107,21 @@ class VJEPAModel(nn.Module):
         self.config = config
         self.mask, self.objective = build_mask(config), build_objective(config)
         self.context_encoder = build_encoder(config)
-        self.predictor = build_predictor(config)
+        self.renew_predictor()
         self.target_encoder = copy.deepcopy(self.context_encoder).requires_grad_(False)
         self.register_buffer("ema_step", torch.zeros((), dtype=torch.int64))
         self._watcher = ema.StepWatcher(self.context_encoder)
         self.register_load_state_dict_post_hook(_settle_after_loading)
+
+    def renew_predictor(self) -> None:
+        """Put a fresh predictor in place of what there is."""
+        config = self.config
+        self.predictor = MaskedPredictor(
+            config,
+            config,
+            out_dim=config.teacher_dim or config.level_dim,
+            predicts_context=config.predicts_context,
+        )
 
     def train(self, mode: bool = True) -> Self:
         """As `nn.Module.train`, but targets are never randomly thinned (`drop_path`)."""
@@ -307,16 +317,6 @@ class VJEPAModel(nn.Module):
         pairs = zip(self.target_encoder.parameters(), online, strict=True)
         apart = torch.stack([(mine - theirs).norm() for mine, theirs in pairs]).norm()
         return float(apart / torch.stack([p.norm() for p in online]).norm().clamp(min=1e-12))
-
-
-def build_predictor(config: VJEPAConfig) -> MaskedPredictor:
-    """A fresh predictor for a model's settings."""
-    return MaskedPredictor(
-        config,
-        config,
-        out_dim=config.teacher_dim or config.level_dim,
-        predicts_context=config.predicts_context,
-    )
 
 
 def _settle_after_loading(model: VJEPAModel, _: Any) -> None:
