@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -166,10 +166,7 @@ def assemble(
     with torch.device("meta"):  # no time and no memory for weights that are about to be replaced
         model = _built(config)
     expected = model.state_dict()
-    found = compare(expected, tensors)
-    report = KeyReport(
-        found.matched, found.missing, found.unexpected, found.mismatched, weights.ignored
-    )
+    report = replace(compare(expected, tensors), ignored=weights.ignored)
     if not report.acceptable(allow_missing):
         raise CheckpointError(_does_not_fit(weights, report))
     if config.rotary_kind is None or not all(map(_of_predictor, report.missing)):

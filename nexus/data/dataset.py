@@ -114,11 +114,8 @@ class ClipDataset:
             else:
                 view = DrawnView(self.augment, spec.size, seed, room)
             frames = self.reader.frames(index, clip.indices, view)
-        except ClipTooShortError as error:
-            return _problem(record, "too_short", error)
         except (DataError, OSError) as error:
-            kind = "decode_failed" if record.path.exists() else "missing"
-            return _problem(record, kind, error)
+            return problem_of(record, error)
         video = view.finish(torch.from_numpy(frames))
         video = to_gray(video) if spec.channels == 1 else video
         if into is not None:
@@ -127,5 +124,8 @@ class ClipDataset:
         return Sample(video, clip.times, index, record.key, *times.bounds_of(clip.indices))
 
 
-def _problem(record: VideoRecord, kind: str, error: Exception) -> Problem:
+def problem_of(record: VideoRecord, error: DataError | OSError) -> Problem:
+    """What is wrong with a file, by the error of reading it."""
+    kind = "decode_failed" if record.path.exists() else "missing"
+    kind = "too_short" if isinstance(error, ClipTooShortError) else kind
     return Problem(path=str(record.path), kind=kind, reason=str(error), fatal=True)

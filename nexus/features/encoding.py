@@ -99,16 +99,25 @@ def encode_tokens(
     device = device_of(encoder)
     clips = normalise(video.to(device))
     grid = encoder.grid_of(clips)
-    dtype = PRECISIONS[config.precision]
-    with torch.autocast(device.type, dtype, enabled=dtype is not None):
+    with autocast(config.precision, device):
         layers = [tokens.float() for tokens in encoder.features(clips, None, config.layers)]
     if not all(bool(torch.isfinite(tokens).all()) for tokens in layers):
         raise NexusError(
             "the encoder gives features that are not finite numbers; expected finite ones. Its "
             "weights may have diverged (see the run's journal)"
-            + ("" if dtype is None else f", or {config.precision} is too narrow: try fp32")
+            + (
+                ""
+                if config.precision == "fp32"
+                else f", or {config.precision} is too narrow: try fp32"
+            )
         )
     return layers, grid
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Half precision where it may be used, or (fp32) nowhere."""
+    dtype = PRECISIONS[precision]
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
 
 
 def check_layers(encoder: Encoder, layers: Sequence[int]) -> None:

@@ -121,10 +121,8 @@ def pixel_features(
     source: ClipSource,
     *,
     size: int = 16,
-    batch_size: int = 32,
     numbers: int = PIXEL_NUMBERS,
     cache_dir: str | Path | None = None,
-    progress: Progress | None = None,
 ) -> FeatureTable:
     """The baseline without any encoder: the pixels of the clip, 0 to 1, flattened.
 
@@ -137,7 +135,7 @@ def pixel_features(
     """
     steps = pixel_steps(source, size, numbers)
     work = _Extraction(source, lambda clips: shrink_pixels(clips, size, steps), "pixels")
-    return work.table(cache_dir, f"pixels {size} {steps}", batch_size, progress)
+    return work.table(cache_dir, f"pixels {size} {steps}")
 
 
 def pixel_steps(source: ClipSource, size: int, numbers: int) -> int:
@@ -173,7 +171,11 @@ class _Extraction:
         self.known = clip_rows(self.source.catalog.records)
 
     def table(
-        self, folder: str | Path | None, what: str, batch_size: int, progress: Progress | None
+        self,
+        folder: str | Path | None,
+        what: str,
+        batch_size: int = 32,
+        progress: Progress | None = None,
     ) -> FeatureTable:
         """The table from a cache, with today's labels and splits, or made and put there.
 

@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from numpy import ndarray
 from torch import Tensor
 
@@ -31,31 +30,6 @@ from nexus.models.contract import Encoder
 
 SPARE = 0.9
 """Share of the free disk space that kept tokens may take."""
-
-
-class TokenSource(Protocol):
-    """Rows of tokens in the order that they are asked for; a `FeatureTable` of tokens is one."""
-
-    @property
-    def rows(self) -> pd.DataFrame:
-        """What is known about each row; see `clip_rows`."""
-        ...
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """The files that are not here."""
-        ...
-
-    @property
-    def dim(self) -> int:
-        """Width of a token."""
-        ...
-
-    def batches(
-        self, parts: Sequence[Int[ndarray, " rows"]]
-    ) -> Iterator[Float[Tensor, "rows tokens dim"]]:
-        """The tokens of each part's rows, float32."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +81,7 @@ class JoinedTokens:
     Samples with fewer than `clips` readable clips are left out; `left_out` are their keys.
     """
 
-    def __init__(self, base: TokenSource, clips: int) -> None:
+    def __init__(self, base: FeatureTable | LiveTokens, clips: int) -> None:
         samples: dict[str, list[int]] = {}
         for row, key in enumerate(base.rows["key"]):
             samples.setdefault(key, []).append(row)
@@ -125,6 +99,10 @@ class JoinedTokens:
         clips = self.groups.shape[1]
         for tokens in self.base.batches([self.groups[rows].reshape(-1) for rows in parts]):
             yield tokens.unflatten(0, (-1, clips)).flatten(1, 2)
+
+
+TokenSource = FeatureTable | LiveTokens | JoinedTokens
+"""Rows of tokens in the order that they are asked for."""
 
 
 def token_source(

@@ -18,7 +18,7 @@ from nexus.data.augment import to_gray
 from nexus.data.batch import Batch
 from nexus.data.catalog import Problem
 from nexus.data.clip_source import ClipSource
-from nexus.data.clips import ClipTooShortError
+from nexus.data.dataset import problem_of
 from nexus.data.loader import LoadedBatch
 from nexus.data.video_reader import VideoReader
 from nexus.data.views import CenterView
@@ -107,9 +107,7 @@ class WindowReader:
                 times = reader.times(index)
                 windows = slide(times, spec, self.overlap, start=record.start, end=record.end)
             except (DataError, OSError) as error:
-                kind = "decode_failed" if record.path.exists() else "missing"
-                kind = "too_short" if isinstance(error, ClipTooShortError) else kind
-                self.unusable.append(Problem(str(record.path), kind, str(error), True))
+                self.unusable.append(problem_of(record, error))
                 continue
             if self.still:
                 windows = Windows(windows.indices, windows.times, windows.starts)

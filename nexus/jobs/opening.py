@@ -47,8 +47,19 @@ class OpenedEncoder:
 
     @property
     def name(self) -> str:
-        """A short name for tables: a run's kind, a file's or folder's name, or a hub id."""
-        return weights_name(self.source) if self.recipe is None else self.recipe.model.kind
+        """A short name for tables: a run's kind, a file's name without its ending, or a hub id.
+
+        A file called model.pt, as conversions write it, is called after its folder.
+        """
+        if self.recipe is not None:
+            return self.recipe.model.kind
+        if not self.is_local:
+            return self.source.removeprefix(HUB_MARK)
+        path = Path(self.source).absolute()  # a link keeps its name: resolve() would not leave it
+        if path.is_file() and path.stem != "model":
+            return path.stem
+        folder = path.parent if path.is_file() else path
+        return (folder.resolve() if folder.name == ".." else folder).name
 
     @property
     def is_local(self) -> bool:
@@ -103,20 +114,6 @@ class OpenedEncoder:
         return self.trained.off_distribution(spec.num_frames, spec.size)
 
 
-def weights_name(source: str) -> str:
-    """What weights are called: a folder's name, a file's without its ending, or `org/name`.
-
-    A file called model.pt, as conversions write it, is called after its folder.
-    """
-    if not Path(source).exists():
-        return source.removeprefix(HUB_MARK)
-    path = Path(source).absolute()  # a link keeps its name, which resolve() would not leave it
-    if path.is_file() and path.stem != "model":
-        return path.stem
-    folder = path.parent if path.is_file() else path
-    return (folder.resolve() if folder.name == ".." else folder).name
-
-
 def open_encoder(
     source: str | Path,
     which: str = "target",
@@ -145,8 +142,9 @@ def open_encoder(
         loaded = load(source, role=role, allow_missing=["predictor.*"])
         model, trained, notes = loaded.model, loaded.model.config, loaded.notes
         clips = clips_as_trained(trained)
-    on_cpu = device == "auto" and recipe is not None and recipe.training.device == "cpu"
-    model.to("cpu" if on_cpu else choose_device(device)).eval()
+    if device == "auto" and recipe is not None and recipe.training.device == "cpu":
+        device = "cpu"
+    model.to(choose_device(device)).eval()
     encoder = model.evaluation_encoder(role)
     return OpenedEncoder(encoder, model, str(source), role, clips, trained, recipe, notes)
 

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,7 @@ from nexus.data.catalog import Catalog
 from nexus.data.clip_spec import ClipSpec
 from nexus.digest import digest
 from nexus.errors import DataError
-from nexus.features.encoding import (
-    FeatureConfig,
-    Progress,
-    check_layers,
-    device_of,
-    fitting_batch,
-)
+from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.features.tokens import JoinedTokens, TokenSource, token_source
 from nexus.jobs.console import messages, progress, say_notes, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder
@@ -205,18 +199,15 @@ def _fit(
     seeds: int,
     opened: OpenedEncoder,
 ) -> list[FittedProbe]:
+    device, fitted = device_of(opened.encoder), []
     with progress(f"training probes of {column}") as tick:
 
-        def told(seed: int) -> Progress:
-            return lambda done, total: tick(seed * total + done, seeds * total)
+        def told(done: int, total: int) -> None:
+            tick(len(fitted) * total + done, seeds * total)
 
-        return config.fit(
-            tokens,
-            column,
-            seeds=range(seeds),
-            device=device_of(opened.encoder),
-            progress=told,
-        )
+        for seed in range(seeds):
+            fitted.append(config.fit(tokens, column, seed=seed, device=device, progress=told))
+    return fitted
 
 
 def _card(
@@ -228,7 +219,7 @@ def _card(
 ) -> ProbeCard:
     return ProbeCard(
         task=column,
-        classes=best.classes,
+        classes=best.result.classes,
         head=best.head.config,
         encoder=encoder,
         clips=clips,
@@ -236,7 +227,7 @@ def _card(
         sweep=best.sweep,
         training={**training, "seed": best.result.seed},
         result={
-            **best.result.to_mapping(),
+            **asdict(best.result),
             "recall": [share if math.isfinite(share) else None for share in best.result.recall],
         },
     )

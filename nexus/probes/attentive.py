@@ -14,8 +14,7 @@ parameters each: 12 GB). Gradients and activations are those of one head and one
 import copy
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -30,7 +29,7 @@ from torch.nn import functional as F
 from nexus.checkpoints.probe_folder import SweepRow
 from nexus.config import Config
 from nexus.errors import NexusError
-from nexus.features.encoding import PRECISIONS, Progress
+from nexus.features.encoding import Progress, autocast
 from nexus.features.tokens import TokenSource, split_rows
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 from nexus.probes.columns import ClassTask, class_task
@@ -49,7 +48,6 @@ class FittedProbe:
     """The head that the validation split chose, its test result, and the whole sweep."""
 
     head: AttentiveHead
-    classes: tuple[str, ...]
     result: ProbeResult
     sweep: tuple[SweepRow, ...]
 
@@ -95,26 +93,24 @@ class AttentiveProbe(Config):
         seeds: Sequence[int] = (0,),
         device: str | torch.device = "cpu",
     ) -> list[ProbeResult]:
-        """The test results of `fit`."""
-        return [one.result for one in self.fit(features, column, seeds=seeds, device=device)]
+        """The test results of `fit`, once a seed."""
+        return [self.fit(features, column, seed=seed, device=device).result for seed in seeds]
 
     def fit(
         self,
         tokens: TokenSource,
         column: str,
         *,
-        seeds: Sequence[int] = (0,),
+        seed: int = 0,
         device: str | torch.device = "cpu",
-        progress: Callable[[int], Progress] | None = None,
-    ) -> list[FittedProbe]:
-        """Train and score a probe on tokens, once a seed.
-
-        A seed sets the heads' initial weights and the order of the batches; the splits are the
-        same.
+        progress: Progress | None = None,
+    ) -> FittedProbe:
+        """Train and score a probe on tokens.
 
         Args:
             tokens: a feature table of tokens, or another source of them.
-            progress: for a seed, what is called with (epochs done, epochs in all).
+            seed: sets the heads' initial weights and the order of the batches, not the splits.
+            progress: called with (epochs done, epochs in all).
 
         Raises:
             DataError: the column is missing or cannot be learned from; see `class_task`.
@@ -123,25 +119,10 @@ class AttentiveProbe(Config):
         """
         if not self.learning_rates or not self.weight_decays:
             raise ValueError("the sweep needs at least one learning rate and one weight decay")
-        dim = tokens.dim  # asked first: tables of vectors have none
+        dim, device = tokens.dim, torch.device(device)
         task = class_task(tokens.rows, column, split_seed=self.split_seed)
-        fitted = []
-        for seed in seeds:
-            candidates = make_candidates(dim, len(task.classes), self, seed)
-            told = None if progress is None else progress(seed)
-            fitted.append(self._fit(candidates, tokens, task, seed, torch.device(device), told))
-        return fitted
-
-    def _fit(
-        self,
-        candidates: Sequence[Candidate],
-        tokens: TokenSource,
-        task: ClassTask,
-        seed: int,
-        device: torch.device,
-        progress: Progress | None,
-    ) -> FittedProbe:
-        generator, parts = Generator().manual_seed(seed), task.parts
+        parts, generator = task.parts, Generator().manual_seed(seed)
+        candidates = make_candidates(dim, len(task.classes), self, seed)
         train_candidates(
             candidates, tokens, task.labels, parts.train.rows, self, generator, device, progress
         )
@@ -166,7 +147,7 @@ class AttentiveProbe(Config):
             seed=seed,
             notes=parts.notes,
         )
-        return FittedProbe(winner.head.cpu(), task.classes, result, tuple(sweep))
+        return FittedProbe(winner.head.cpu(), result, tuple(sweep))
 
 
 PUBLISHED = AttentiveProbe(
@@ -255,7 +236,7 @@ def train_step(
     """One step of a head on a batch, part by part; its gradients are gone afterwards."""
     size = _rows_at_once(tokens)
     for part, wanted in zip(tokens.split(size), targets.split(size), strict=True):
-        with _precision(config, tokens.device):
+        with autocast(config.precision, tokens.device):
             loss = F.cross_entropy(head(part), wanted)
         (loss * (len(part) / len(tokens))).backward()
     if config.clip_norm is not None:
@@ -283,7 +264,7 @@ def logits_of(
     found: list[list[Tensor]] = [[] for _ in heads]
     for batch in tokens.batches(split_rows(rows, config.batch_size)):
         batch = batch.to(device)
-        with _precision(config, device):
+        with autocast(config.precision, device):
             for kept, head in zip(found, heads, strict=True):
                 kept += [head(part).float().cpu() for part in batch.split(_rows_at_once(batch))]
     return [torch.cat(parts) for parts in found]
@@ -291,11 +272,6 @@ def logits_of(
 
 def _rows_at_once(tokens: Float[Tensor, "rows tokens dim"]) -> int:
     return max(1, TOKENS_AT_ONCE // tokens.shape[1])
-
-
-def _precision(config: AttentiveProbe, device: torch.device) -> AbstractContextManager:
-    dtype = PRECISIONS[config.precision]
-    return torch.autocast(device.type, dtype, enabled=dtype is not None)
 
 
 def _tried(candidate: Candidate, logits: Tensor, task: ClassTask) -> SweepRow:

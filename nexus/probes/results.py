@@ -1,8 +1,7 @@
 """What a probe reports, and how results become rows of a table."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -44,11 +43,7 @@ class ProbeResult:
     classes: tuple[str, ...] = ()
     recall: tuple[float, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
-    notes: tuple[str, ...] = field(default=())
-
-    def to_mapping(self) -> dict[str, Any]:
-        """Plain JSON-ready values."""
-        return asdict(self)
+    notes: tuple[str, ...] = ()
 
 
 Results = Mapping[tuple[str, str], Sequence[ProbeResult]]
@@ -123,7 +118,7 @@ def class_result(
 def probe_row(
     arm: str,
     role: Role,
-    results: Mapping[int, ProbeResult | Sequence[ProbeResult]],
+    results: Mapping[int, Sequence[ProbeResult]],
     *,
     train_seconds: float | None = None,
 ) -> ProbeRow:
@@ -136,29 +131,23 @@ def probe_row(
     Raises:
         ValueError: no results, or results of different tasks, probes or metrics.
     """
-    groups = {
-        seed: [found] if isinstance(found, ProbeResult) else list(found)
-        for seed, found in results.items()
-    }
-    every = [result for group in groups.values() for result in group]
-    if not every or not all(groups.values()):
+    every = [result for group in results.values() for result in group]
+    if not every or not all(results.values()):
         raise ValueError("a probe row needs at least one result for each pretraining seed")
     kinds = {(result.task, result.probe, result.metric) for result in every}
     if len(kinds) > 1:
         raise ValueError(f"one row holds one task, probe and metric, got {sorted(kinds)}")
     first = every[0]
-    values = [sum(r.value for r in group) / len(group) for group in groups.values()]
+    values = [sum(r.value for r in group) / len(group) for group in results.values()]
     if len(values) > 1:
         mean, (low, high) = mean_interval(values)
         if first.metric == "accuracy":
             low, high = max(0.0, low), min(1.0, high)
-    elif first.metric == "accuracy":
-        mean = values[0]
-        low, high = wilson_interval(mean * first.n_test, first.n_test)
     else:
         mean = values[0]
-        low = sum(result.ci95[0] for result in every) / len(every)
-        high = sum(result.ci95[1] for result in every) / len(every)
+        low, high = np.mean([result.ci95 for result in every], axis=0).tolist()
+        if first.metric == "accuracy":
+            low, high = wilson_interval(mean * first.n_test, first.n_test)
     return ProbeRow(
         arm=arm,
         role=role,
@@ -166,7 +155,7 @@ def probe_row(
         probe=first.probe,
         metric=first.metric,
         values=tuple(values),
-        seeds=tuple(groups),
+        seeds=tuple(results),
         mean=mean,
         ci95=(low, high),
         chance=first.chance,

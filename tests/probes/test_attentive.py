@@ -106,8 +106,8 @@ def test_the_head_that_is_handed_over_is_the_one_that_was_scored() -> None:
     tokens, labels = marked_tokens(120)
     table = make_table(tokens, labels, three_splits(60, 30, 30))
     config = AttentiveProbe(epochs=2, depth=2, learning_rates=(1e-5, 3e-3))
-    [fitted] = config.fit(table, "class")
-    assert fitted.result.probe == "attentive, 2 blocks" and fitted.classes == ("c0", "c1")
+    fitted = config.fit(table, "class")
+    assert fitted.result.probe == "attentive, 2 blocks" and fitted.result.classes == ("c0", "c1")
     assert [(one.learning_rate, one.weight_decay) for one in fitted.sweep] == [
         (1e-5, 0.01), (1e-5, 0.1), (3e-3, 0.01), (3e-3, 0.1),
     ]  # fmt: skip
@@ -125,7 +125,7 @@ def test_half_precision_learns_the_same() -> None:
     tokens = make_table(features[:, None], labels, three_splits(120, 40, 40))
     config = AttentiveProbe(epochs=5, precision="bf16", learning_rates=(3e-3,))
     fine, coarse = (
-        config.with_changes(precision=precision).fit(tokens, "class")[0]
+        config.with_changes(precision=precision).fit(tokens, "class")
         for precision in ("fp32", "bf16")
     )
     assert coarse.result.value == pytest.approx(fine.result.value, abs=0.06)
@@ -137,7 +137,7 @@ def test_a_head_that_diverges_is_not_chosen_and_does_not_touch_the_others() -> N
     tokens = make_table(features[:, None], labels, three_splits(80, 40, 40))
     config = AttentiveProbe(epochs=2, weight_decays=(0.0,), clip_norm=None, warmup=0.0)
     alone, mixed = (
-        config.with_changes(learning_rates=rates).fit(tokens, "class")[0]
+        config.with_changes(learning_rates=rates).fit(tokens, "class")
         for rates in ((1e-3,), (1e30, 1e-3))
     )
     assert mixed.sweep[0].loss is None
@@ -178,9 +178,9 @@ def test_a_sweep_in_parts_scores_as_a_whole_one(monkeypatch: pytest.MonkeyPatch)
     tokens, labels = marked_tokens(60)
     source = make_table(tokens, labels, three_splits(36, 12, 12))
     config = AttentiveProbe(epochs=2, depth=2, learning_rates=(1e-3,), batch_size=12)
-    whole = config.fit(source, "class")[0].sweep
+    whole = config.fit(source, "class").sweep
     monkeypatch.setattr(attentive, "TOKENS_AT_ONCE", 12 * 5)
-    parts = config.fit(source, "class")[0].sweep
+    parts = config.fit(source, "class").sweep
     assert [one.loss for one in parts] == pytest.approx([one.loss for one in whole], abs=1e-3)
 
 

@@ -33,7 +33,7 @@ RESULT = ProbeResult(
 
 
 def test_one_pretraining_seed_has_the_test_sets_interval() -> None:
-    row = probe_row("vjepa", "trained", {7: RESULT}, train_seconds=12.5)
+    row = probe_row("vjepa", "trained", {7: [RESULT]}, train_seconds=12.5)
     assert (row.values, row.seeds, row.mean) == ((0.7,), (7,), 0.7)
     assert row.ci95 == pytest.approx(wilson_interval(70, 100))
     assert row.train_seconds == 12.5
@@ -46,7 +46,9 @@ def test_probe_seeds_are_averaged_before_pretraining_seeds_are_compared() -> Non
     assert row.ci95 == pytest.approx(wilson_interval(70, 100))
 
     row = probe_row(
-        "vjepa", "trained", {0: group, 1: replace(RESULT, value=0.5), 2: replace(RESULT, value=0.6)}
+        "vjepa",
+        "trained",
+        {0: group, 1: [replace(RESULT, value=0.5)], 2: [replace(RESULT, value=0.6)]},
     )
     assert row.values == pytest.approx((0.7, 0.5, 0.6))
     expected = stats.t.interval(0.95, 2, 0.6, stats.sem([0.7, 0.5, 0.6]))
@@ -55,18 +57,18 @@ def test_probe_seeds_are_averaged_before_pretraining_seeds_are_compared() -> Non
 
 
 def test_an_accuracys_interval_stays_within_its_range_but_an_r_squareds_need_not() -> None:
-    seeds = {0: replace(RESULT, value=0.99), 1: replace(RESULT, value=0.5)}
+    seeds = {0: [replace(RESULT, value=0.99)], 1: [replace(RESULT, value=0.5)]}
     assert probe_row("vjepa", "trained", seeds).ci95 == (0.0, 1.0)
-    regressions = {seed: replace(result, metric="r2") for seed, result in seeds.items()}
+    regressions = {seed: [replace(result, metric="r2")] for seed, [result] in seeds.items()}
     low, high = probe_row("vjepa", "trained", regressions).ci95
     assert low < 0 and high > 1
     single = replace(RESULT, metric="r2", ci95=(-0.1, 0.3))
-    assert probe_row("vjepa", "trained", {0: single}).ci95 == (-0.1, 0.3)
+    assert probe_row("vjepa", "trained", {0: [single]}).ci95 == (-0.1, 0.3)
 
 
 def test_results_of_different_kinds_do_not_mix() -> None:
     with pytest.raises(ValueError, match="one row holds one task"):
-        probe_row("vjepa", "trained", {0: RESULT, 1: replace(RESULT, probe="knn")})
+        probe_row("vjepa", "trained", {0: [RESULT], 1: [replace(RESULT, probe="knn")]})
     with pytest.raises(ValueError, match="at least one result"):
         probe_row("vjepa", "trained", {})
     with pytest.raises(ValueError, match="at least one result"):
@@ -77,11 +79,14 @@ def test_the_file_keeps_other_rows_and_replaces_its_own(tmp_path: Path) -> None:
     path = tmp_path / "results" / "probes.json"
     write_probe_rows(
         path,
-        [probe_row("vjepa", "trained", {0: RESULT}), probe_row("random", "untrained", {0: RESULT})],
+        [
+            probe_row("vjepa", "trained", {0: [RESULT]}),
+            probe_row("random", "untrained", {0: [RESULT]}),
+        ],
         notes=["a"],
     )
     better = replace(RESULT, value=0.9)
-    write_probe_rows(path, [probe_row("vjepa", "trained", {0: better})], notes=["a", "b"])
+    write_probe_rows(path, [probe_row("vjepa", "trained", {0: [better]})], notes=["a", "b"])
     held = json.loads(path.read_text())
     assert [row["arm"] for row in held["rows"]] == ["vjepa", "random"]
     assert [row["mean"] for row in held["rows"]] == [0.9, 0.7]
@@ -99,7 +104,7 @@ def test_a_file_that_is_no_probe_table_is_not_overwritten(tmp_path: Path, text: 
     path = tmp_path / "probes.json"
     path.write_text(text)
     with pytest.raises(DataError, match="not a probe table"):
-        write_probe_rows(path, [probe_row("vjepa", "trained", {0: RESULT})])
+        write_probe_rows(path, [probe_row("vjepa", "trained", {0: [RESULT]})])
     assert path.read_text() == text
 
 
