@@ -258,7 +258,7 @@ class ClipLoader:
             self._slots = self._maker.slots = SharedSlots(ahead + _HELD, nbytes)
         self._workers = Workers(self._maker, self._requests(), self._num_workers, self._prefetch)
         stream = ((made, self._pixels(made)) for made in self._workers)
-        return _one_ahead(stream) if self._pin else stream
+        return one_ahead(stream) if self._pin else stream
 
     def _requests(self) -> Iterator[_Request]:
         """What workers are to make, from the next batch on; drawn when a worker is free."""
@@ -315,7 +315,7 @@ class ClipLoader:
         self.close()
 
 
-def _one_ahead(stream: Iterator[Any]) -> Generator[Any]:
+def one_ahead(stream: Iterator[Any]) -> Generator[Any]:
     """The same stream, the next thing fetched in a thread while the last one is used."""
     with ThreadPoolExecutor(1, thread_name_prefix="pin") as thread:
         waiting = thread.submit(next, stream, None)

@@ -77,7 +77,6 @@ def embed(
     *,
     overlap: float = 0.0,
     config: FeatureConfig | None = None,
-    num_workers: int = 1,
     still: bool = False,
     head: AttentiveHead | None = None,
     progress: Progress | None = None,
@@ -89,7 +88,6 @@ def embed(
         out: an `.arrow` file, which `load_table` maps, or a `.parquet` one for other tools; written
             as it goes, for any amount of video.
         overlap: share of a window that the next one covers again.
-        num_workers: threads that decode while the encoder works; 0 decodes in between.
         still: the records are pictures, each shown as often as a window has frames.
         head: the probe that pools, under `attentive` pooling; on the encoder's device.
         progress: called with (videos begun, videos in all).
@@ -109,7 +107,7 @@ def embed(
         source, lambda clips: encode(encoder, clips, config, head), config.pooling, config.layers
     )
     reader = WindowReader(source, overlap, still)
-    windows = reader.batches(config.batch_size, num_workers, progress)
+    windows = reader.batches(config.batch_size, progress)
     with frozen(encoder):
         write_tables(
             out, work.tables(windows, "window", reader.problems), reader.problems, work.known

@@ -8,7 +8,6 @@ rounded to it.
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +20,11 @@ from torch import Tensor
 from nexus.data.catalog import Problem
 from nexus.data.clip_source import ClipSource
 from nexus.data.dataset import ClipDataset
+from nexus.data.loader import one_ahead
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig, Progress, encode_tokens, frozen
 from nexus.features.extract import cache_file, extract, identity_of
 from nexus.features.table import FeatureTable, clip_rows, nothing_read
-from nexus.features.window_reader import ahead
 from nexus.models.contract import Encoder
 
 SPARE = 0.9
@@ -57,7 +56,7 @@ class LiveTokens:
         Raises:
             DataError: a clip that could be read before no longer can.
         """
-        for video in ahead((partial(self._read, rows) for rows in parts), 1):
+        for video in one_ahead(map(self._read, parts)):
             with frozen(self.encoder):
                 tokens = [
                     torch.cat(encode_tokens(self.encoder, part, self.config)[0], dim=1).half()
@@ -157,8 +156,8 @@ def live_tokens(
     dataset = source.dataset()
     read: list[tuple[int, int, float, float]] = []
     problems: dict[tuple[str, str], Problem] = {}
-    jobs = (partial(dataset.sample, n, seed=0, epoch=0) for n in range(len(dataset)))
-    for number, clip in enumerate(ahead(jobs, 1)):
+    clips = (dataset.sample(n, seed=0, epoch=0) for n in range(len(dataset)))
+    for number, clip in enumerate(one_ahead(clips)):
         if isinstance(clip, Problem):
             problems.setdefault((clip.path, clip.kind), clip)
         else:

@@ -1,12 +1,8 @@
 """Decoded windows of a catalog's videos, a few at a time, and what could not be decoded."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +15,7 @@ from nexus.data.batch import Batch
 from nexus.data.catalog import Problem
 from nexus.data.clip_source import ClipSource
 from nexus.data.dataset import problem_of
-from nexus.data.loader import LoadedBatch
+from nexus.data.loader import LoadedBatch, one_ahead
 from nexus.data.video_reader import VideoReader
 from nexus.data.views import CenterView
 from nexus.errors import DataError
@@ -28,8 +24,6 @@ from nexus.features.windows import Windows, slide
 
 CHUNK_BYTES = 128_000_000
 """Pictures of the windows' size that one reading thread decodes at a time."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,11 +56,9 @@ class WindowReader:
     """Start, end and reason of those that cannot be decoded, by record."""
     unusable: list[Problem] = field(default_factory=list)
 
-    def batches(
-        self, size: int, workers: int, progress: Progress | None = None
-    ) -> Iterator[LoadedBatch]:
+    def batches(self, size: int, progress: Progress | None = None) -> Iterator[LoadedBatch]:
         """`windows`, `size` at a time; `progress` is called with (videos begun, videos in all)."""
-        windows = self.windows(workers)
+        windows = self.windows()
         while some := list(islice(windows, size)):
             records = [window.record for window in some]
             if progress is not None:
@@ -78,9 +70,12 @@ class WindowReader:
                 ends=torch.tensor([window.end for window in some], dtype=torch.float64),
             )
 
-    def windows(self, workers: int) -> Iterator[Window]:
-        """All windows that can be decoded, in the order of the catalog and of time."""
-        for windows in ahead(self._jobs(), workers):
+    def windows(self) -> Iterator[Window]:
+        """All windows that can be decoded, in the order of the catalog and of time.
+
+        The next few are decoded in a thread while the last ones are used.
+        """
+        for windows in one_ahead(self._chunks()):
             yield from windows
 
     def problems(self) -> tuple[Problem, ...]:
@@ -99,7 +94,7 @@ class WindowReader:
             fatal=len(lost) == planned,
         )
 
-    def _jobs(self) -> Iterator[Callable[[], list[Window]]]:
+    def _chunks(self) -> Iterator[list[Window]]:
         reader, spec = self.source.reader(), self.source.spec
         step = max(1, self.chunk_bytes // (spec.size[0] * spec.size[1] * 3 * spec.num_frames))
         for index, record in enumerate(self.source.catalog.records):
@@ -113,7 +108,7 @@ class WindowReader:
                 windows = Windows(windows.indices, windows.times, windows.starts)
             self.planned[index], self.missing[index] = len(windows), []
             for first in range(0, len(windows), step):
-                yield partial(self._read, reader, index, windows.part(first, first + step))
+                yield self._read(reader, index, windows.part(first, first + step))
 
     def _read(self, reader: VideoReader, index: int, part: Windows) -> list[Window]:
         spec = self.source.spec
@@ -134,23 +129,3 @@ class WindowReader:
             Window(index, times, float(end), pictures[:, row])
             for times, end, row in zip(part.times, part.ends, rows, strict=True)
         ]
-
-
-def ahead(jobs: Iterable[Callable[[], T]], workers: int) -> Iterator[T]:
-    """Results in the order of the jobs, which run in threads, at most `workers` + 1 ahead."""
-    if workers < 1:
-        for job in jobs:
-            yield job()
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[T]] = deque()
-        try:
-            for job in jobs:
-                waiting.append(pool.submit(job))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -204,14 +204,12 @@ class VideoClassifier:
         overlap: float = 0.0,
         *,
         decoder: Decoder | None = None,
-        num_workers: int = 1,
         progress: Progress | None = None,
     ) -> Labelled:
         """Label each window of each video; a window is one clip of the probe's.
 
         Args:
             overlap: share of a window that the next one covers again, 0 to below 1.
-            num_workers: threads that decode while the encoder works.
             progress: called with (videos begun, videos in all).
 
         Raises:
@@ -222,7 +220,7 @@ class VideoClassifier:
         reader = WindowReader(source, overlap)
         windows: list[_Part] = []
         with frozen(self.encoder), frozen(self.head):
-            for loaded in reader.batches(self.config.batch_size, num_workers, progress):
+            for loaded in reader.batches(self.config.batch_size, progress):
                 windows += _parts(loaded, self._probabilities(self._tokens(loaded.batch.clips)))
         return self._labelled(catalog, windows, reader.problems())
 

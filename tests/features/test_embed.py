@@ -1,6 +1,7 @@
 """Sliding-window features: the right pixels at the right times, failures named, any file type."""
 
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,19 +16,19 @@ from nexus.data.augment import to_gray
 from nexus.data.batch import normalise
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
+from nexus.data.loader import one_ahead
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig
 from nexus.features.extract import embed
 from nexus.features.table_files import load_table
-from nexus.features.window_reader import WindowReader, ahead
+from nexus.features.window_reader import WindowReader
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 
 CLIP = ClipSpec(num_frames=4, size=16)
 
 
 @pytest.mark.parametrize("ending", ["arrow", "parquet"])
-@pytest.mark.parametrize("workers", [0, 2])
-def test_each_row_is_its_windows_feature(tmp_path: Path, ending: str, workers: int) -> None:
+def test_each_row_is_its_windows_feature(tmp_path: Path, ending: str) -> None:
     catalog, decoder = memory_world(tmp_path, [10, 5], labels=["a", "b"])
     encoder = tiny_encoder()
     seen: list[tuple[int, int]] = []
@@ -38,7 +39,6 @@ def test_each_row_is_its_windows_feature(tmp_path: Path, ending: str, workers: i
         out,
         overlap=0.5,
         config=FeatureConfig(batch_size=3),
-        num_workers=workers,
         progress=lambda *at: seen.append(at),
     )
     table = load_table(out)
@@ -119,9 +119,9 @@ FIVE_WINDOWS = 5 * 4 * 16 * 16 * 3
 def test_long_videos_are_decoded_in_pieces(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [103])
     source = ClipSource(CLIP, catalog, decoder)
-    whole = list(WindowReader(source).windows(0))
+    whole = list(WindowReader(source).windows())
     assert len(decoder.requests) == 1
-    parts = list(WindowReader(source, chunk_bytes=FIVE_WINDOWS).windows(0))
+    parts = list(WindowReader(source, chunk_bytes=FIVE_WINDOWS).windows())
     assert len(decoder.requests) == 1 + 6 and max(n for _, n in decoder.requests[1:]) <= 20
     for part, window in zip(parts, whole, strict=True):
         assert (part.times[0], part.end) == (window.times[0], window.end)
@@ -138,7 +138,7 @@ def test_pictures_are_made_small_one_by_one_with_the_bits_of_whole_windows(
     spec = CLIP.with_changes(size=(16, 24), channels=channels)
     source = ClipSource(spec, replace(catalog, records=(record,)), MemoryDecoder([record]))
     reader = WindowReader(source, overlap=0.5)
-    found = list(reader.windows(0))
+    found = list(reader.windows())
     frames = torch.from_numpy(picture_frames(0, record))
     assert len(found) == 5
     for window, first in zip(found, [0, 2, 4, 6, 7], strict=True):
@@ -157,7 +157,7 @@ def test_large_pictures_are_counted_at_the_size_that_is_kept(tmp_path: Path) -> 
     kept: list[tuple[int, ...]] = []
     catalog, _ = memory_world(tmp_path, [80], size=64)
     source = ClipSource(CLIP, catalog, Watched(catalog.records))
-    assert len(list(WindowReader(source, chunk_bytes=FIVE_WINDOWS).windows(0))) == 20
+    assert len(list(WindowReader(source, chunk_bytes=FIVE_WINDOWS).windows())) == 20
     assert kept == [(20, 16, 16, 3)] * 4
 
 
@@ -179,39 +179,38 @@ def test_a_wrong_ending_is_refused_before_anything_is_decoded(tmp_path: Path) ->
     assert decoder.requests == []
 
 
-def test_jobs_keep_their_order_and_do_not_run_far_ahead() -> None:
+def test_what_is_made_ahead_keeps_its_order_and_does_not_run_far_ahead() -> None:
     started: list[int] = []
     gate = threading.Event()
 
-    def job(number: int):
-        def run() -> int:
+    def numbers() -> Iterator[int]:
+        for number in range(20):
             started.append(number)
             if number == 0:
                 gate.wait(10)
-            return number
+            yield number
 
-        return run
-
-    results = ahead((job(number) for number in range(20)), workers=3)
+    results = one_ahead(numbers())
     gate.set()
     assert next(results) == 0
-    assert len(started) <= 5
+    assert len(started) <= 2
     assert list(results) == list(range(1, 20))
 
 
-def test_an_error_in_a_job_arrives_at_the_caller() -> None:
-    def fail() -> int:
+def test_an_error_ahead_arrives_at_the_caller() -> None:
+    def fail() -> Iterator[int]:
+        yield 1
         raise RuntimeError("broken job")
 
     with pytest.raises(RuntimeError, match="broken job"):
-        list(ahead([lambda: 1, fail, lambda: 2], workers=2))
+        list(one_ahead(fail()))
 
 
 def test_batches_hold_all_windows_in_order(tmp_path: Path) -> None:
     catalog, decoder = memory_world(tmp_path, [28])
     source = ClipSource(CLIP, catalog, decoder)
-    windows = list(WindowReader(source).windows(0))
-    batches = list(WindowReader(source).batches(3, 0))
+    windows = list(WindowReader(source).windows())
+    batches = list(WindowReader(source).batches(3))
     assert [len(loaded.batch) for loaded in batches] == [3, 3, 1]
     assert torch.equal(
         torch.cat([loaded.batch.clips for loaded in batches]),
@@ -221,6 +220,5 @@ def test_batches_hold_all_windows_in_order(tmp_path: Path) -> None:
         [0.4 * number for number in range(7)]
     )
     assert (
-        list(WindowReader(replace(source, catalog=replace(catalog, records=()))).batches(3, 0))
-        == []
+        list(WindowReader(replace(source, catalog=replace(catalog, records=()))).batches(3)) == []
     )

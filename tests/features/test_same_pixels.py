@@ -70,7 +70,7 @@ def everywhere(recipe: Recipe, catalog: Catalog, folder: Path) -> dict[str, torc
     source = recipe.evaluation_source(catalog)
     feed = Feed(recipe, catalog, problems_file=folder / "problems.json", say=print)
     (probed,) = source.batches(1)
-    (window,) = WindowReader(source).windows(0)
+    (window,) = WindowReader(source).windows()
     return {
         "training": feed.take().batch.clips[0].clone(),
         "training, kept": feed.take().batch.clips[0].clone(),
