@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nexus.jobs.probe_place import keep_probe
     from nexus.jobs.probe_training import train_probe
     from nexus.jobs.probing import probe
-    from nexus.jobs.reporting import report
+    from nexus.reports.page import write_report as report
 
     __version__: str
 

@@ -25,16 +25,17 @@ HOMES = {
     "pretrain": "nexus.jobs.pretraining",
     "probe": "nexus.jobs.probing",
     "processor": "nexus.jobs.opening",
-    "report": "nexus.jobs.reporting",
+    "report": "nexus.reports.page:write_report",
     "train_probe": "nexus.jobs.probe_training",
 }
-"""Where each job stands."""
+"""Where each job stands, and its name there if that is another."""
 
 
 def __getattr__(name: str) -> Any:
     if name in HOMES:
         # Not an import statement: the floors of the house do not run through this door.
-        return getattr(importlib.import_module(HOMES[name]), name)
+        module, _, own = HOMES[name].partition(":")
+        return getattr(importlib.import_module(module), own or name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

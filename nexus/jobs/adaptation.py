@@ -17,25 +17,23 @@ from typing import Any
 
 from nexus.atomic import write_text
 from nexus.config import merge, parse_overrides
-from nexus.data.catalog import Catalog
 from nexus.errors import DataError, NexusError, TrainingError
-from nexus.features.pictures import write_pictures
-from nexus.jobs.arms import BASELINE, Arm, Failure, Outcome, last_row
-from nexus.jobs.console import messages, progress, say_each
-from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
-from nexus.jobs.pretraining import RunResult
-from nexus.jobs.probing import measure_arms
+from nexus.jobs.arms import BASELINE, Arm, Outcome
+from nexus.jobs.console import messages, say_each
+from nexus.jobs.opening import open_encoder, read_videos
+from nexus.jobs.pretraining import RunResult, diagnose
 from nexus.jobs.starting import read_start, start_of
+from nexus.jobs.sweep import Sweep
 from nexus.probes.columns import label_columns
 from nexus.probes.results import probe_rows
-from nexus.probes.suite import Measured, build_probes, measure_encoder
+from nexus.probes.suite import Measured, build_probes
 from nexus.reports import adaptation as wording
 from nexus.reports.page import write_report
+from nexus.reports.verdict import diagnosis
 from nexus.runs.folder import RunDirectory, changed_keys, is_finished
-from nexus.runs.results import write_probe_rows
-from nexus.runs.schema import Adaptation, InitInfo, ProbeRow, ProblemRow
+from nexus.runs.read import read_run
+from nexus.runs.schema import Adaptation, InitInfo, ProblemRow
 from nexus.training.feed import describe_data, training_part
-from nexus.training.loop import train
 from nexus.training.recipe import Recipe, load_recipe, read_run_recipe
 from nexus.training.reference import grid
 from nexus.training.start import Start
@@ -90,29 +88,9 @@ def adapt(
             recipe.
     """
     build_probes([probe])
-    changes = parse_overrides(overrides)
-    if seed is not None:
-        changes = merge(changes, {"training": {"seed": seed}})
-    sweep = prepare(data, Path(out), init, labels, label, changes, probe, command)
-    endings = []
-    for arm in sweep.arms(lrs, momenta):
-        if not sweep.train(arm):
-            return RunResult(sweep.folder(arm), None, "interrupted", "unknown", "")
-        endings.append(sweep.measure(arm))
-    return sweep.finish(endings)
-
-
-def prepare(
-    data: str | Path | Sequence[str | Path],
-    out: Path,
-    init: str | Path,
-    labels: str | Path | None,
-    label: str | Sequence[str] | None,
-    changes: Mapping[str, Any],
-    probe: str,
-    command: str,
-) -> "Sweep":
-    """Read weights, videos and labels: whatever can be wrong is found before any training."""
+    out, seeded = Path(out), [] if seed is None else [f"training.seed={seed}"]
+    changes = parse_overrides([*overrides, *seeded])
+    # Whatever can be wrong with weights, videos and labels is found before any training.
     baseline = out / "runs" / Arm().folder
     start, weights = start_of(init, baseline, resume=(baseline / "run.json").exists())
     assert weights is not None, "there are weights to start from"
@@ -128,28 +106,31 @@ def prepare(
             f"nexus pretrain DATA --recipe {RECIPE} --init {init}"
         )
     say_each(dict.fromkeys([*catalog.problems, *labelled.problems]))
-    return Sweep(out, start, weights, catalog, labelled, columns, changes, probe, command)
+    sweep = Sweep(out, catalog, labelled, columns, [probe], command)
+    trials = Trials(sweep, start, weights, changes)
+    outcomes = []
+    for arm in trials.arms(lrs, momenta):
+        if not trials.train(arm):
+            return RunResult(trials.folder(arm), None, "interrupted", "unknown", "")
+        outcomes.append(trials.measure(arm))
+    return trials.finish(outcomes)
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """The runs of a sweep in one folder."""
+class Trials:
+    """The weights as they are and the grid of settings, in one folder."""
 
-    out: Path
+    sweep: Sweep
     given: Start | None
     """The weights, unless the baseline has them already."""
     weights: Mapping[str, Any]
     """The settings of their model."""
-    catalog: Catalog
-    labelled: Catalog
-    columns: Sequence[str]
     changes: Mapping[str, Any]
-    probe: str
-    command: str
+    """What the recipe is changed by in all runs."""
 
     def folder(self, arm: Arm) -> Path:
         """Where the run of an arm is."""
-        return self.out / "runs" / arm.folder
+        return self.sweep.folder(arm.folder)
 
     def recipe(self, arm: Arm) -> Recipe:
         """The recipe of an arm."""
@@ -172,30 +153,25 @@ class Sweep:
             TrainingError: the arm that is there was trained on other videos or with another recipe.
         """
         folder, recipe = self.folder(arm), self.recipe(arm)
-        there = (folder / "run.json").exists()
-        if there:
+        if (folder / "run.json").exists():
             RunDirectory(folder).reopen(recipe)  # raises if it was made with other settings
             self.check_videos(folder)
-        if is_finished(folder) or (self.failure(arm) and not _more_patient(folder, recipe)):
-            return True
-        messages().print(f"{arm.name}:", markup=False)
+            if is_finished(folder) or (self.failure(arm) and not _more_patient(folder, recipe)):
+                return True
         start = self.given if arm.is_baseline else self.kept
         try:
-            done = train(
-                recipe, self.catalog, folder, resume=there, start=start, command=self.command
-            )
+            return self.sweep.train(arm.name, folder, recipe, start)
         except TrainingError as error:
             if self.failure(arm) != str(error):  # it never began, for instance
                 raise
             return True
-        return done.status == "finished"
 
     def failure(self, arm: Arm) -> str:
         """Why the training of an arm failed for good; empty if it did not."""
-        folder = self.folder(arm)
-        if arm.is_baseline or not (folder / "run.json").exists():
+        run = RunDirectory(self.folder(arm))
+        if arm.is_baseline or not run.info_file.exists():
             return ""
-        info = RunDirectory(folder).read_info()
+        info = run.read_info()
         kind, _, reason = (info.error or "").partition(": ")
         return reason if info.status == "failed" and kind == TrainingError.__name__ else ""
 
@@ -206,7 +182,7 @@ class Sweep:
             TrainingError: it was trained on others.
         """
         before = RunDirectory(folder).read_info().data
-        now = describe_data(training_part(self.catalog, self.recipe(Arm()).data.split))
+        now = describe_data(training_part(self.sweep.catalog, self.recipe(Arm()).data.split))
         if before.fingerprint == now.fingerprint:
             return
         changed = changed_keys(before.model_dump(), now.model_dump())
@@ -232,7 +208,7 @@ class Sweep:
         assert init is not None, "the baseline starts from the weights"
         return init
 
-    def measure(self, arm: Arm) -> Outcome | Failure:
+    def measure(self, arm: Arm) -> Outcome:
         """Probe a run that has come to its end.
 
         Raises:
@@ -241,90 +217,54 @@ class Sweep:
         folder, reason = self.folder(arm), self.failure(arm)
         if not reason:
             try:
-                return Outcome(arm, folder, self.probed(arm))
+                measured = self.sweep.measure(arm.name, folder, self.recipe(arm))
             except DataError:
                 raise
             except NexusError as error:  # the features are not finite
                 if arm.is_baseline:
                     raise
                 reason = str(error)
+            else:
+                if not measured.results:
+                    raise DataError(f"no label column can be learned: {'; '.join(measured.notes)}")
+                if arm.is_baseline:  # the other runs are measured on the same files
+                    say_each(measured.problems)
+                return Outcome(arm, folder, measured)
         messages().print(f"{arm.name} failed and is not compared: {reason}", markup=False)
-        return Failure(arm, folder, reason)
+        return Outcome(arm, folder, Measured({}, ()), reason)
 
-    def probed(self, arm: Arm) -> Measured:
-        """The probes of a run; see `measure`."""
-        opened = self.subject(arm)
-        with progress(f"probing {arm.name}") as tick:
-            measured = measure_encoder(
-                opened.encoder,
-                opened.reading(self.labelled),
-                self.columns,
-                kinds=[self.probe],
-                cache_dir=opened.results / "features",
-                progress=tick,
-            )
-        if not measured.results:
-            raise DataError(f"no label column can be learned: {'; '.join(measured.notes)}")
-        if arm.is_baseline:  # the other runs are measured on the same files
-            say_each(measured.problems)
-        return measured
-
-    def subject(self, arm: Arm) -> OpenedEncoder:
-        """The encoder of a run that is judged."""
-        return open_encoder(self.folder(arm), recipe=self.recipe(arm))
-
-    def finish(self, endings: Sequence[Outcome | Failure]) -> RunResult:
+    def finish(self, outcomes: Sequence[Outcome]) -> RunResult:
         """Pick a run, write what was found and the page of the picked one."""
-        outcomes = [ending for ending in endings if isinstance(ending, Outcome)]
-        best = max(outcomes, key=lambda outcome: outcome.score)
-        results = best.folder / "results"
-        opened = self.subject(best.arm)
-        source = opened.reading(self.labelled)
-        pictures = write_pictures(opened.model, opened.encoder, source, results)
-        arms = measure_arms(
-            opened, self.labelled, self.columns, [self.probe], seeds=3, strict=False
+        first, best = outcomes[0], max(outcomes, key=lambda outcome: outcome.score)
+        sweep, recipe = self.sweep, self.recipe(best.arm)
+        opened = open_encoder(best.folder, recipe=recipe)
+        untouched = {recipe.training.seed: first.measured.results}
+        start = [] if best is first else probe_rows(BASELINE, "start", untouched)
+        pictures, more = diagnose(
+            opened, sweep.labelled, sweep.columns, sweep.kinds, seeds=3, beside=start
         )
-        rows, more = arms.rows, arms.notes
-        untouched = [] if best.arm.is_baseline else self.untouched(outcomes[0])
-        own = [row for row in rows if row.role == "trained"]
-        rows = [*own, *untouched, *rows[len(own) :]]
-        write_probe_rows(results / "probes.json", rows, notes=more)
-        found = self.result(endings, outcomes[0].measured, best, more)
-        for path in (self.out / RESULT, results / RESULT):
+        found = self.result(outcomes, best, more)
+        for path in (sweep.out / RESULT, opened.results / RESULT):
             found.save(path)
         table = wording.markdown(found)
-        write_text(self.out / "table.md", table)
+        write_text(sweep.out / "table.md", table)
         page = write_report(best.folder)
-        write_text(self.out / "report.html", page.read_text(encoding="utf-8"))
-        health = last_row(best.folder).get("health", "unknown")
-        notes = [f"note: {note}" for note in found.notes]
-        told = [f"Run: {best.folder}", table.strip(), *pictures, "\n".join(notes)]
-        return RunResult(
-            best.folder, page, "finished", str(health), "\n\n".join(filter(None, told))
-        )
+        write_text(sweep.out / "report.html", page.read_text(encoding="utf-8"))
+        health = diagnosis(read_run(best.folder).journal)[0] or "unknown"
+        notes = "\n".join(f"note: {note}" for note in found.notes)
+        told = filter(None, [f"Run: {best.folder}", table.strip(), *pictures, notes])
+        return RunResult(best.folder, page, "finished", health, "\n\n".join(told))
 
-    def untouched(self, baseline: Outcome) -> list[ProbeRow]:
-        """What the weights are worth as they were, on the test split."""
-        seed = self.recipe(baseline.arm).training.seed
-        return probe_rows(BASELINE, "start", {seed: baseline.measured.results})
-
-    def result(
-        self,
-        endings: Sequence[Outcome | Failure],
-        first: Measured,
-        best: Outcome,
-        more: Sequence[str],
-    ) -> Adaptation:
+    def result(self, outcomes: Sequence[Outcome], best: Outcome, more: Sequence[str]) -> Adaptation:
         """All runs, and which one was picked; `more` are notes about its probes."""
-        metrics = {task: found[0].metric for (task, _), found in first.results.items()}
-        probes = dict.fromkeys(probe for _, probe in first.results)
+        first = outcomes[0].measured
         problems = self.problems(first)
         notes = [*first.notes, *more, *self.seen_before(), *_left_out(problems)]
         return Adaptation(
             init=self.origin(),
-            probe=", ".join(probes),
-            metrics=metrics,
-            rows=tuple(ending.row() for ending in endings),
+            probe=", ".join(dict.fromkeys(probe for _, probe in first.results)),
+            metrics={task: found[0].metric for (task, _), found in first.results.items()},
+            rows=tuple(outcome.row() for outcome in outcomes),
             chosen=best.arm.name,
             notes=tuple(dict.fromkeys(notes)),
             problems=tuple(problems),
@@ -332,7 +272,7 @@ class Sweep:
 
     def problems(self, measured: Measured) -> list[ProblemRow]:
         """What is wrong with files, of videos and labels, each once; and where it was noticed."""
-        known = dict.fromkeys([*self.catalog.problems, *self.labelled.problems])
+        known = dict.fromkeys([*self.sweep.catalog.problems, *self.sweep.labelled.problems])
         late = [problem for problem in measured.problems if problem not in known]
         return [
             ProblemRow(**problem.to_mapping(), stage=stage)
@@ -343,8 +283,10 @@ class Sweep:
     def seen_before(self) -> list[str]:
         """Whether files that probes are judged on were also trained on, without their labels."""
         split = self.recipe(Arm()).data.split
-        trained = {record.path.resolve() for record in training_part(self.catalog, split).records}
-        judged = [record for record in self.labelled.records if record.split != "train"]
+        trained = {
+            record.path.resolve() for record in training_part(self.sweep.catalog, split).records
+        }
+        judged = [record for record in self.sweep.labelled.records if record.split != "train"]
         shared = sum(record.path.resolve() in trained for record in judged)
         if not shared:
             return []

@@ -1,13 +1,13 @@
 """The runs of an adaptation sweep: what each one tries, and how it ended."""
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from statistics import fmean
 
 from nexus.probes.suite import Measured
-from nexus.runs.folder import RunDirectory
-from nexus.runs.journal import Journal
+from nexus.reports.verdict import diagnosis
+from nexus.runs.read import read_run
 from nexus.runs.schema import AdaptationRow
 
 BASELINE = "no adaptation"
@@ -38,67 +38,39 @@ class Arm:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run and its probes."""
+    """A run and its probes; or why it `failed`: it was not trained to its end, or its features are
+    no numbers."""
 
     arm: Arm
     folder: Path
     measured: Measured
+    failed: str = ""
 
     @property
     def validation(self) -> dict[str, float]:
         """The validation score of each task, the mean over the probe's seeds."""
         return {
-            task: sum(each.validation for each in found) / len(found)
+            task: fmean(each.validation for each in found)
             for (task, _), found in self.measured.results.items()
         }
 
     @property
     def score(self) -> float:
         """What runs are compared by: the mean over the tasks."""
-        return sum(self.validation.values()) / len(self.validation)
+        return -math.inf if self.failed else fmean(self.validation.values())
 
     def row(self) -> AdaptationRow:
         """Its line in the table."""
-        return _row(self.arm, self.folder, validation=self.validation, score=self.score)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A run that could not be trained to its end, or whose features are no numbers."""
-
-    arm: Arm
-    folder: Path
-    reason: str
-
-    def row(self) -> AdaptationRow:
-        """Its line in the table."""
-        return _row(self.arm, self.folder, failed=self.reason)
-
-
-def last_row(folder: Path) -> Mapping[str, Any]:
-    """The last line of a run's journal; empty where there is none."""
-    run = RunDirectory(folder)
-    rows = Journal.read(run.journal_file).rows if run.journal_file.exists() else ()
-    return rows[-1] if rows else {}
-
-
-def _row(
-    arm: Arm,
-    folder: Path,
-    *,
-    validation: Mapping[str, float] | None = None,
-    score: float | None = None,
-    failed: str = "",
-) -> AdaptationRow:
-    last = last_row(folder)
-    return AdaptationRow(
-        arm=arm.name,
-        lr=arm.lr,
-        ema_momentum=arm.momentum,
-        validation=validation or {},
-        score=score,
-        loss=last.get("loss"),
-        health=str(last.get("health", "")),
-        train_seconds=RunDirectory(folder).read_info().train_seconds if last else None,
-        failed=failed,
-    )
+        run = read_run(self.folder)
+        last = run.journal.rows[-1] if run.journal.rows else {}
+        return AdaptationRow(
+            arm=self.arm.name,
+            lr=self.arm.lr,
+            ema_momentum=self.arm.momentum,
+            validation=self.validation,
+            score=None if self.failed else self.score,
+            loss=last.get("loss"),
+            health=diagnosis(run.journal)[0],
+            train_seconds=run.info.train_seconds if last else None,
+            failed=self.failed,
+        )

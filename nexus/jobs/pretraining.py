@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nexus.config import merge, parse_overrides
+from nexus.config import parse_overrides
 from nexus.data.catalog import Catalog
 from nexus.features.pictures import write_pictures
 from nexus.jobs.console import progress, say_problems
-from nexus.jobs.opening import open_encoder, read_videos
+from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
 from nexus.jobs.probing import measure_arms
 from nexus.jobs.starting import start_of
 from nexus.probes.columns import label_columns
@@ -18,9 +18,10 @@ from nexus.reports.tables import markdown_table
 from nexus.runs.folder import RunDirectory
 from nexus.runs.read import read_run
 from nexus.runs.results import write_probe_rows
+from nexus.runs.schema import ProbeRow
 from nexus.toy.world import ToyConfig, write_toy_world
 from nexus.training.loop import train
-from nexus.training.recipe import Recipe, load_recipe
+from nexus.training.recipe import load_recipe
 
 TOY = "toy"
 TOY_TASKS = ("direction", "speed", "contact", "occlusion", "shape")
@@ -72,10 +73,8 @@ def pretrain(
         CheckpointError: `init` cannot be read.
         TrainingError: `out` holds a run already, or training cannot go on.
     """
-    out = Path(out)
-    changes = parse_overrides(overrides)
-    if seed is not None:
-        changes = merge(changes, {"training": {"seed": seed}})
+    out, seeded = Path(out), [] if seed is None else [f"training.seed={seed}"]
+    changes = parse_overrides([*overrides, *seeded])
     start, weights = start_of(init, out, resume=resume)
     settings = load_recipe(recipe, changes, weights=weights)
     if data == TOY:
@@ -89,9 +88,10 @@ def pretrain(
     told = [f"Health: {result.health.status}: {result.health.reason}."]
     page = None
     if report and result.status == "finished":
-        notes = _diagnose(out, settings, catalog, columns, strict=wanted is not None)
+        opened = open_encoder(out, recipe=settings)
+        pictures, notes = diagnose(opened, catalog, columns, strict=wanted is not None)
         page = write_report(out)
-        told += [*notes, *_table(out)]
+        told += [*pictures, *notes, *_table(out)]
     return RunResult(out, page, result.status, result.health.status, "\n\n".join(told))
 
 
@@ -139,17 +139,29 @@ def toy_world(folder: Path, config: ToyConfig, *, seed: int) -> Path:
     return listing
 
 
-def _diagnose(
-    out: Path, settings: Recipe, catalog: Catalog, columns: Sequence[str], *, strict: bool
-) -> list[str]:
-    """Feature pictures and, where there are labels, probes; returns notes for the user."""
-    opened = open_encoder(out, recipe=settings)
-    notes = write_pictures(opened.model, opened.encoder, opened.reading(catalog), opened.results)
-    if columns:
-        arms = measure_arms(opened, catalog, columns, ("linear", "knn"), seeds=1, strict=strict)
-        write_probe_rows(opened.results / "probes.json", arms.rows, notes=arms.notes)
-        notes += arms.notes
-    return notes
+def diagnose(
+    opened: OpenedEncoder,
+    catalog: Catalog,
+    columns: Sequence[str],
+    kinds: Sequence[str] = ("linear", "knn"),
+    *,
+    seeds: int = 1,
+    strict: bool = False,
+    beside: Sequence[ProbeRow] = (),
+) -> tuple[list[str], list[str]]:
+    """Draw a run's features and, where there are labels, probe them; notes on either for the user.
+
+    `beside` are rows of the weights that it started from.
+    """
+    source = opened.reading(catalog)
+    pictures = write_pictures(opened.model, opened.encoder, source, opened.results)
+    if not columns:
+        return pictures, []
+    arms = measure_arms(opened, catalog, columns, kinds, seeds=seeds, strict=strict)
+    own = [row for row in arms.rows if row.role == "trained"]
+    rows = [*own, *beside, *arms.rows[len(own) :]]
+    write_probe_rows(opened.results / "probes.json", rows, notes=arms.notes)
+    return pictures, arms.notes
 
 
 def _table(out: Path) -> list[str]:

@@ -18,21 +18,19 @@ from typing import Any
 
 from nexus.atomic import write_json, write_text
 from nexus.config import merge
-from nexus.data.catalog import Catalog
 from nexus.errors import ConfigError
-from nexus.jobs.console import messages
-from nexus.jobs.opening import open_encoder, read_videos
+from nexus.jobs.opening import read_videos
 from nexus.jobs.pretraining import TOY_TASKS, toy_world
+from nexus.jobs.sweep import Sweep
 from nexus.models.ssl import PixelConfig
 from nexus.probes.results import PIXELS_ARM, RANDOM_ARM, ProbeResult, pixel_rows, probe_rows
-from nexus.probes.suite import Measured, measure_encoder, measure_pixels
+from nexus.probes.suite import Measured, measure_pixels
 from nexus.reports.page import write_study_report
 from nexus.reports.tables import markdown_table
-from nexus.runs.folder import RunDirectory, is_finished
+from nexus.runs.folder import RunDirectory
 from nexus.runs.schema import ProbeRow, ProbeTable, Role
 from nexus.toy.world import ToyConfig
 from nexus.training.environment import describe_environment
-from nexus.training.loop import train
 from nexus.training.recipe import Recipe, load_recipe
 
 RECIPE = "small"
@@ -100,8 +98,10 @@ def run(
     out = Path(out)
     chosen = choose_arms(arms)
     world = world or ToyConfig.from_mapping({})
-    listing = toy_world(out / "videos", world, seed=WORLD_SEED)
-    study = Study(out, read_videos(listing), range(seeds), steps, weights, tasks)
+    catalog = read_videos(toy_world(out / "videos", world, seed=WORLD_SEED))
+    command = f"nexus study toy --out {shlex.quote(str(out))}"
+    sweep = Sweep(out, catalog, catalog, tasks, PROBES, command)
+    study = Study(sweep, range(seeds), steps, weights)
     rows, notes = [], []
     for name in chosen:
         found, told = study.arm(name)
@@ -144,33 +144,27 @@ def arm_recipe(name: str, *, seed: int, steps: int | None, weight: float | None 
     return Recipe.from_mapping(base)
 
 
+@dataclass
 class Study:
-    """The runs of a study in one folder."""
+    """The arms of the study in one folder."""
 
-    def __init__(
-        self,
-        out: Path,
-        catalog: Catalog,
-        seeds: Sequence[int],
-        steps: int | None,
-        weights: Sequence[float],
-        tasks: Sequence[str],
-    ) -> None:
-        self.out, self.catalog, self.seeds, self.steps = out, catalog, seeds, steps
-        self.weights, self.tasks = weights, tasks
+    sweep: Sweep
+    seeds: Sequence[int]
+    steps: int | None
+    weights: Sequence[float]
 
     def recipe(self, name: str, seed: int, weight: float | None) -> Recipe:
         """The recipe of one run; decoded frames are kept on disk for the other runs."""
         recipe = arm_recipe(name, seed=seed, steps=self.steps, weight=weight)
-        cache = {"data": {"cache": {"kind": "disk", "folder": str(self.out / "frames")}}}
+        cache = {"data": {"cache": {"kind": "disk", "folder": str(self.sweep.out / "frames")}}}
         return Recipe.from_mapping(merge(recipe.to_mapping(), cache))
 
     def arm(self, name: str) -> tuple[list[ProbeRow], list[str]]:
         """Probe rows of one arm over all seeds, and notes."""
         if name == PIXELS_ARM:
-            source = self.recipe(name, 0, None).evaluation_source(self.catalog)
-            kept = self.out / "features"
-            measured = measure_pixels(source, self.tasks, kinds=PROBES, cache_dir=kept)
+            source = self.recipe(name, 0, None).evaluation_source(self.sweep.catalog)
+            kept = self.sweep.out / "features"
+            measured = measure_pixels(source, self.sweep.columns, kinds=PROBES, cache_dir=kept)
             return pixel_rows(measured.results, 0), []
         weight, notes = self.choose_weight(name)
         by_seed, seconds = {}, []
@@ -198,35 +192,23 @@ class Study:
 
     def measure(self, name: str, seed: int, weight: float | None) -> tuple[Measured, float]:
         """Train one run of an arm unless it is there, and probe it; also its training seconds."""
-        settings = self.recipe(name, seed, weight)
-        label = name.replace(",", "").replace(" ", "-")
-        label += "" if weight is None else f"-w{weight:g}"
-        folder = self.out / "runs" / f"{label}-seed{seed}"
-        if not is_finished(folder):
-            messages().print(f"{name}, seed {seed}, weight {weight}", markup=False)
-            resume = (folder / "run.json").exists()
-            command = f"nexus study toy --out {shlex.quote(str(self.out))}"
-            done = train(settings, self.catalog, folder, resume=resume, command=command)
-            if done.status == "interrupted":
-                raise KeyboardInterrupt
-        opened, kept = open_encoder(folder, recipe=settings), folder / "features"
-        measured = measure_encoder(
-            opened.encoder,
-            opened.reading(self.catalog),
-            self.tasks,
-            kinds=PROBES,
-            cache_dir=kept,
-        )
-        return measured, RunDirectory(folder).read_info().train_seconds or 0.0
+        recipe = self.recipe(name, seed, weight)
+        tried = "" if weight is None else f"-w{weight:g}"
+        folder = self.sweep.folder(f"{name.replace(',', '').replace(' ', '-')}{tried}-seed{seed}")
+        title = f"{name}, seed {seed}, weight {weight}"
+        if not self.sweep.train(title, folder, recipe):
+            raise KeyboardInterrupt
+        spent = RunDirectory(folder).read_info().train_seconds or 0.0
+        return self.sweep.measure(title, folder, recipe), spent
 
     def write(self, table: ProbeTable, world: ToyConfig) -> Path:
         """Write `table.md`, `study.json` and `study.html`."""
-        environment = describe_environment()
-        command = ["nexus", "study", "toy", "--out", str(self.out), "--seeds", str(len(self.seeds))]
+        out, environment = self.sweep.out, describe_environment()
+        command = f"{self.sweep.command} --seeds {len(self.seeds)}"
         if self.steps is not None:
-            command += ["--steps", str(self.steps)]
+            command += f" --steps {self.steps}"
         facts = {
-            "command": shlex.join(command),
+            "command": command,
             "date": date.today().isoformat(),
             "machine": f"{environment.get('cpu', platform.processor())}, "
             f"{environment.get('cores')} cores",
@@ -235,22 +217,16 @@ class Study:
             "world_seed": WORLD_SEED,
             "steps": self.steps or load_recipe(RECIPE).training.steps,
         }
-        write_json(self.out / "study.json", facts)
-        write_study_report(
-            table,
-            self.out / "study.html",
-            title="The toy study",
-            command=facts["command"],
-            machine=facts["machine"],
-            date=facts["date"],
-        )
+        write_json(out / "study.json", facts)
+        named = {key: facts[key] for key in ("command", "machine", "date")}
+        write_study_report(table, out / "study.html", title="The toy study", **named)
         told = [
-            f"`{facts['command']}`, {facts['steps']} steps, {facts['machine']}, {facts['date']}.",
+            f"`{command}`, {facts['steps']} steps, {facts['machine']}, {facts['date']}.",
             markdown_table(table.rows, probe="linear"),
             *(f"- {note}" for note in table.notes),
         ]
-        write_text(self.out / "table.md", "\n\n".join(told) + "\n")
-        return self.out / "table.md"
+        write_text(out / "table.md", "\n\n".join(told) + "\n")
+        return out / "table.md"
 
 
 def result(measured: Measured, task: str, probe: str) -> ProbeResult:

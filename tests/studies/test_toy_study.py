@@ -7,6 +7,7 @@ import pytest
 
 from nexus.cli.main import run
 from nexus.errors import ConfigError
+from nexus.jobs import sweep
 from nexus.studies import toy
 from nexus.toy.world import ToyConfig
 
@@ -56,7 +57,7 @@ def test_a_finished_study_is_read_not_run_again(study, monkeypatch):
     def train(*_args, **_options):
         raise AssertionError("nothing is left to train")
 
-    monkeypatch.setattr(toy, "train", train)
+    monkeypatch.setattr(sweep, "train", train)
     toy.run(study, seeds=2, steps=1, world=WORLD, **SMALL)
     assert (study / "table.md").read_text() == before
 
@@ -76,7 +77,8 @@ def test_arms_differ_in_the_objective_alone():
 def test_the_weight_does_not_see_the_test_split(study, monkeypatch):
     # Poisoned test accuracies must not change the choice.
     catalog = toy.read_videos(study / "videos/labels.csv")
-    honest = toy.Study(study, catalog, range(2), 1, **SMALL)
+    runs = sweep.Sweep(study, catalog, catalog, SMALL["tasks"], toy.PROBES, "")
+    honest = toy.Study(runs, range(2), 1, SMALL["weights"])
     chosen, _ = honest.choose_weight("vjepa")
     measure = honest.measure
 
