@@ -25,8 +25,7 @@ def check(
     data: Annotated[
         str,
         typer.Argument(
-            help="A folder (searched through and through), a .csv or .jsonl list, or one video.",
-            show_default=False,
+            help="A folder (searched through and through), a .csv or .jsonl list, or one video."
         ),
     ],
     min_frames: Annotated[

@@ -14,8 +14,7 @@ def convert(
         str,
         typer.Argument(
             help="A published .pt file, a vjepa2 folder of transformers, a run or checkpoint, or a "
-            "hub id org/name.",
-            show_default=False,
+            "hub id org/name."
         ),
     ],
     settings: Annotated[
@@ -23,15 +22,14 @@ def convert(
         typer.Argument(
             metavar="KEY=VALUE",
             help="Settings of the model that its file does not tell, for example num_heads=4.",
-            show_default=False,
         ),
     ] = None,
     *,
     to: Annotated[
         Literal["hf", "meta", "nexus", "onnx", "torch-export"],
-        typer.Option(help="The format to write.", show_default=False),
+        typer.Option(help="The format to write."),
     ],
-    out: Annotated[Path, typer.Option(help="The folder to write.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
     which: Encoder = "target",
     num_frames: Annotated[
         int | None,

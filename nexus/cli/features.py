@@ -11,15 +11,10 @@ from nexus.cli import options, terminal
 def embed(
     source: options.Weights,
     data: Annotated[
-        str,
-        typer.Argument(
-            help="A folder of videos, a list, one video, or one picture.", show_default=False
-        ),
+        str, typer.Argument(help="A folder of videos, a list, one video, or one picture.")
     ],
     *,
-    out: Annotated[
-        Path, typer.Option(help="The file to write: .arrow or .parquet.", show_default=False)
-    ],
+    out: Annotated[Path, typer.Option(help="The file to write: .arrow or .parquet.")],
     num_frames: options.Frames = None,
     fps: options.Fps = None,
     size: options.Size = None,

@@ -23,13 +23,9 @@ def label(
             metavar="PROBE",
             help="A probe's folder, one of Meta's .pt probe files, or a folder or hub id of "
             "transformers' with a classifier.",
-            show_default=False,
         ),
     ],
-    data: Annotated[
-        str,
-        typer.Argument(metavar="VIDEOS", help="The videos to label.", show_default=False),
-    ],
+    data: Annotated[str, typer.Argument(metavar="VIDEOS", help="The videos to label.")],
     *,
     encoder: Annotated[
         str | None,
@@ -40,8 +36,7 @@ def label(
         ),
     ] = None,
     any_encoder: Annotated[
-        bool,
-        typer.Option("--any-encoder", help="Use weights that the probe was not trained on."),
+        bool, typer.Option("--any-encoder", help="Use weights that the probe was not trained on.")
     ] = False,
     out: Annotated[
         Path | None,
@@ -67,19 +62,14 @@ def label(
         str | None,
         typer.Option(
             help="Class names in order, for a probe that does not bring them: .json or a name a "
-            "line.",
-            show_default=False,
+            "line."
         ),
     ] = None,
     index: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Which of several probes in one of Meta's files.", show_default=False
-        ),
+        int | None, typer.Option(min=0, help="Which of several probes in one of Meta's files.")
     ] = None,
     save: Annotated[
-        Path | None,
-        typer.Option(help="Also keep the probe as a folder of ours.", show_default=False),
+        Path | None, typer.Option(help="Also keep the probe as a folder of ours.")
     ] = None,
     force: options.Force = False,
     layers: options.Layers = None,

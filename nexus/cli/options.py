@@ -16,15 +16,12 @@ Weights = Annotated[
         metavar="WEIGHTS",
         help="A run's or checkpoint's folder, a published .pt file, a folder of transformers', or "
         "a hub id.",
-        show_default=False,
     ),
 ]
 Labelled = Annotated[
     str | None,
     typer.Argument(
-        metavar="DATA",
-        help="A list with labels; default: the data that a run was trained on.",
-        show_default=False,
+        metavar="DATA", help="A list with labels; default: the data that a run was trained on."
     ),
 ]
 Encoder = Annotated[

@@ -69,8 +69,7 @@ def train_probe(
     data: options.Labelled = None,
     *,
     label: Annotated[
-        str | None,
-        typer.Option(help="The column to learn; default: every column of classes."),
+        str | None, typer.Option(help="The column to learn; default: every column of classes.")
     ] = None,
     which: options.Encoder = "target",
     layers: options.Layers = None,
@@ -84,7 +83,6 @@ def train_probe(
             "--set",
             metavar="KEY=VALUE",
             help="A setting of the sweep, such as epochs=5 or batch_size=16.",
-            show_default=False,
         ),
     ] = None,
     save: Annotated[

@@ -12,7 +12,7 @@ from nexus.version import nexus_version
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)],
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
     out: Annotated[
         Path | None, typer.Option(help="The page to write; default: RUN/report.html.")
     ] = None,

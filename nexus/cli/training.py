@@ -38,8 +38,7 @@ def pretrain(
     data: Annotated[
         str,
         typer.Argument(
-            help="A folder of videos, a .csv or .jsonl list, or the word [bold]toy[/bold].",
-            show_default=False,
+            help="A folder of videos, a .csv or .jsonl list, or the word [bold]toy[/bold]."
         ),
     ],
     overrides: Annotated[
@@ -47,13 +46,10 @@ def pretrain(
         typer.Argument(
             metavar="KEY=VALUE",
             help="Changes to the recipe, for example training.steps=20000 model.img_size=64.",
-            show_default=False,
         ),
     ] = None,
     *,
-    out: Annotated[
-        Path, typer.Option(help="Folder of the run; made if need be.", show_default=False)
-    ],
+    out: Annotated[Path, typer.Option(help="Folder of the run; made if need be.")],
     recipe: Annotated[
         str, typer.Option(help="Name of a recipe that comes with nexus, or a .yaml file.")
     ] = "small",
@@ -110,16 +106,12 @@ def pretrain(
 
 
 def adapt(
-    data: Annotated[
-        str,
-        typer.Argument(help="A folder of videos or a .csv or .jsonl list.", show_default=False),
-    ],
+    data: Annotated[str, typer.Argument(help="A folder of videos or a .csv or .jsonl list.")],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE",
             help="Changes to recipe adapt, for example training.steps=500 model.num_frames=16.",
-            show_default=False,
         ),
     ] = None,
     *,
@@ -127,11 +119,10 @@ def adapt(
         str,
         typer.Option(
             help="Weights to start from: a file of published weights, a run's folder, or a model's "
-            "name on the Hugging Face hub.",
-            show_default=False,
+            "name on the Hugging Face hub."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the sweep.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder of the sweep.")],
     labels: Annotated[
         str | None,
         typer.Option(

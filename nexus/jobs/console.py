@@ -1,6 +1,7 @@
 """What the jobs tell the person who waits, on standard error."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -35,16 +36,9 @@ def say_notes(notes: Iterable[str | None]) -> None:
             messages().print(f"note: {note}", markup=False)
 
 
-class progress:  # noqa: N801 - read as a verb in `with progress(...)`
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error while something runs; calling it with (done, total) moves it."""
-
-    def __init__(self, what: str) -> None:
-        self.bar = Progress(console=messages(), transient=True)
-        self.task = self.bar.add_task(what, total=None)
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        self.bar.start()
-        return lambda done, total: self.bar.update(self.task, completed=done, total=total)
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+    with Progress(console=messages(), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -15,12 +15,12 @@ from nexus.checkpoints.official import OFFICIAL_FILE, save_official
 from nexus.checkpoints.source import own_encoder
 from nexus.checkpoints.weights import checked_patterns, save_weights
 from nexus.errors import CheckpointError
-from nexus.jobs.model_card import Conversion, model_card
+from nexus.jobs.model_card import model_card
 from nexus.models.contract import Role
 from nexus.version import nexus_version
 
-FORMATS = ("hf", "meta", "nexus", "onnx", "torch-export")
 ROLES: dict[str, Role] = {"target": "target", "context": "context"}
+FORMATS = ("hf", "meta", "nexus", "onnx", "torch-export")
 CARD_FILE = "README.md"
 ONNX_FILE, PROGRAM_FILE = "encoder.onnx", "encoder.pt2"
 OWN_FILES = {
@@ -109,8 +109,10 @@ def convert(
     one_encoder = which if graph or to == "hf" else ""
     with atomic_folder(out) as folder:
         notes = _write(folder, loaded, to, clip, str(source))
-        told = Conversion(str(source), to, one_encoder, clip, notes)
-        write_text(folder / CARD_FILE, model_card(loaded, told))
+        card = model_card(
+            loaded, source=str(source), to=to, which=one_encoder, clip=clip, notes=notes
+        )
+        write_text(folder / CARD_FILE, card)
     return Converted(out, loaded, tuple(notes))
 
 

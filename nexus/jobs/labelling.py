@@ -6,21 +6,12 @@ from typing import Any
 
 from nexus.checkpoints.hub import locate
 from nexus.checkpoints.huggingface import is_huggingface
-from nexus.checkpoints.probe_folder import (
-    EncoderIdentity,
-    ProbeCard,
-    load_probe_folder,
-)
-from nexus.checkpoints.probe_import import (
-    ImportedProbe,
-    import_huggingface,
-    import_meta,
-    is_probe_folder,
-)
+from nexus.checkpoints.probe_folder import EncoderIdentity, ProbeCard, load_probe_folder
+from nexus.checkpoints.probe_import import import_huggingface, import_meta, is_probe_folder
 from nexus.checkpoints.weights import tensor_digest
 from nexus.errors import CheckpointError
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
-from nexus.jobs.console import messages, progress, say_notes, say_problems
+from nexus.jobs.console import progress, say_each, say_notes, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
 from nexus.models.heads import AttentiveHead
 from nexus.probes.classifier import Labelled, VideoClassifier, check_label_file
@@ -115,9 +106,7 @@ def label(
             labelled = classifier.windows(catalog, overlap, progress=tick)
         else:
             labelled = classifier.videos(catalog, progress=tick)
-    for problem in labelled.problems:
-        verb = "left out" if problem.fatal else "note:"
-        messages().print(f"{verb} {problem.path}: {problem.reason}", markup=False)
+    say_each(labelled.problems)
     if out is not None:
         labelled.save(out, top)
     return labelled
@@ -181,7 +170,18 @@ def _imported(
         opened = _opened(encoder, "target", device)
         depth, frames = opened.encoder.depth, opened.trained.num_frames
         found = import_meta(path, depth, frames, classes=classes, index=index)
-    return found.head, imported_card(found, probe, opened), opened, found.notes
+    head, own = found.head, opened.clips.spec
+    card = ProbeCard(
+        task=found.task,
+        classes=found.classes,
+        head=head.config,
+        encoder=EncoderIdentity(source=opened.source, dim=head.config.dim, layers=found.layers),
+        clips=found.clips.with_changes(
+            size=own.size, channels=own.channels, short_side=own.short_side
+        ),
+    )
+    check_encoder(probe, card, opened)
+    return head, card, opened, found.notes
 
 
 def _refuse_index(probe: str | Path, index: int | None) -> None:
@@ -190,27 +190,6 @@ def _refuse_index(probe: str | Path, index: int | None) -> None:
             f"{probe} holds one probe; an index ({index}) is for Meta's files of several: leave it "
             "out"
         )
-
-
-def imported_card(found: ImportedProbe, probe: str | Path, opened: OpenedEncoder) -> ProbeCard:
-    """The card of a published probe on an encoder.
-
-    Raises:
-        CheckpointError: the encoder has another width.
-    """
-    head, own = found.head.config, opened.clips.spec
-    identity = EncoderIdentity(source=opened.source, dim=head.dim, layers=found.layers)
-    card = ProbeCard(
-        task=found.task,
-        classes=found.classes,
-        head=head,
-        encoder=identity,
-        clips=found.clips.with_changes(
-            size=own.size, channels=own.channels, short_side=own.short_side
-        ),
-    )
-    check_encoder(probe, card, opened)
-    return card
 
 
 def _opened(encoder: str | Path | OpenedEncoder, which: str, device: str) -> OpenedEncoder:

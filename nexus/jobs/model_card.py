@@ -3,7 +3,6 @@
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +25,33 @@ _ENVIRONMENT = jinja2.Environment(
 )
 
 
-@dataclass(frozen=True)
-class Conversion:
-    """What a card tells beside the weights themselves."""
+def model_card(
+    loaded: Loaded,
+    *,
+    source: str,
+    to: str,
+    which: str,
+    clip: tuple[int, int, int] | None,
+    notes: Sequence[str] = (),
+) -> str:
+    """The README.md, Markdown with the hub's front matter.
 
-    source: str
-    to: str
-    which: str
-    """The encoder that was written, where the format has one."""
-    clip: tuple[int, int, int] | None
-    """Frames, rows and columns, where the format is for clips of one size."""
-    notes: Sequence[str] = ()
-
-
-def model_card(loaded: Loaded, conversion: Conversion) -> str:
-    """The README.md, Markdown with the hub's front matter."""
-    run = _run_of(loaded)
+    Args:
+        source: as the user named it.
+        to: the format.
+        which: the encoder that was written, where the format has one.
+        clip: frames, rows and columns, where the format is for clips of one size.
+        notes: of the conversion.
+    """
+    folder = find_run(loaded.path) if loaded.kind == "nexus" else None
+    run = read_run(folder) if folder else None
+    probes = run.probes.rows if run and run.probes else ()
     return _ENVIRONMENT.get_template("model_card.md.j2").render(
-        source=conversion.source,
-        to=conversion.to,
-        which=conversion.which,
-        clip=conversion.clip,
-        notes=[*loaded.notes, *conversion.notes],
+        source=source,
+        to=to,
+        which=which,
+        clip=clip,
+        notes=[*loaded.notes, *notes],
         licence=licence_of(loaded.path),
         layout=TITLES[loaded.kind],
         revision=loaded.revision,
@@ -57,9 +61,7 @@ def model_card(loaded: Loaded, conversion: Conversion) -> str:
         date=time.strftime("%Y-%m-%d"),
         run=run,
         training=_training(run) if run else {},
-        metrics=markdown_table(run.probes.rows).strip()
-        if run and run.probes and run.probes.rows
-        else "",
+        metrics=markdown_table(probes).strip() if probes else "",
     )
 
 
@@ -85,11 +87,6 @@ def _training(run: RunFiles) -> dict[str, Any]:
         "seed": info.seed,
         "command": _code(info.command) if info.command else None,
     }
-
-
-def _run_of(loaded: Loaded) -> RunFiles | None:
-    folder = find_run(loaded.path) if loaded.kind == "nexus" else None
-    return read_run(folder) if folder else None
 
 
 def _code(text: str) -> str:

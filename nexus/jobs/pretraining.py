@@ -18,7 +18,7 @@ from nexus.reports.tables import markdown_table
 from nexus.runs.folder import RunDirectory
 from nexus.runs.read import read_run
 from nexus.runs.results import write_probe_rows
-from nexus.runs.schema import ProbeRow
+from nexus.runs.schema import ProbeRow, RunInfo
 from nexus.toy.world import ToyConfig, write_toy_world
 from nexus.training.loop import train
 from nexus.training.recipe import load_recipe
@@ -106,7 +106,8 @@ def demo(out: str | Path = "demo", *, seed: int = 0) -> RunResult:
     out = Path(out)
     run = out / "run"
     started = (run / "run.json").exists()
-    if started and _is_done(run, seed):
+    info = RunDirectory(run).read_info() if started else RunInfo()
+    if info.status == "finished" and info.seed == seed:
         told = f"{out} holds a finished demo; remove it to run the demo anew."
         health = str(read_run(run).journal.rows[-1]["health"])
         page = write_report(run, out / "report.html")
@@ -119,11 +120,6 @@ def demo(out: str | Path = "demo", *, seed: int = 0) -> RunResult:
     if done.report is None:
         return done
     return replace(done, report=write_report(run, out / "report.html"))
-
-
-def _is_done(run: Path, seed: int) -> bool:
-    info = RunDirectory(run).read_info()
-    return info.status == "finished" and info.seed == seed
 
 
 def toy_world(folder: Path, config: ToyConfig, *, seed: int) -> Path:

@@ -7,11 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nexus.checkpoints.probe_folder import (
-    EncoderIdentity,
-    ProbeCard,
-    save_probe,
-)
+from nexus.checkpoints.probe_folder import EncoderIdentity, ProbeCard, save_probe
 from nexus.checkpoints.weights import tensor_digest
 from nexus.config import parse_overrides
 from nexus.data.catalog import Catalog
@@ -20,7 +16,7 @@ from nexus.digest import digest
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.features.tokens import JoinedTokens, TokenSource, token_source
-from nexus.jobs.console import messages, progress, say_notes, say_problems
+from nexus.jobs.console import messages, progress, say_each, say_notes, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder
 from nexus.jobs.probe_place import check_free, check_writable, keep_rows
 from nexus.probes.attentive import PUBLISHED, AttentiveProbe, FittedProbe
@@ -96,10 +92,17 @@ def train_probe(
     say_problems(catalog)
     say_notes((*opened.notes, opened.off_distribution(), *unlearned))
 
-    folders, wanted = {}, {}
-    identity, spec = _identity(opened, layers), opened.clips.spec
+    folders, wanted, spec = {}, {}, opened.clips.spec
+    identity = EncoderIdentity(
+        source=str(Path(opened.source).absolute() if opened.is_local else opened.source),
+        which=opened.which,
+        digest=tensor_digest(opened.encoder.state_dict()),
+        dim=opened.encoder.embed_dim,
+        layers=layers,
+    )
+    home = opened.results if save is None else Path(expanded(save))
     for column in columns:
-        folders[column] = _folder(opened, column, save, several=len(columns) > 1)
+        folders[column] = home / column if save is None or len(columns) > 1 else home
         wanted[column] = {
             "encoder": {"digest": identity.digest, "layers": identity.layers},
             "clips": spec.to_mapping(),
@@ -128,10 +131,9 @@ def train_probe(
             features,
             cache_dir=opened.results / "features" if keep_tokens else None,
             progress=tick,
-            say=lambda text: messages().print(f"note: {text}", markup=False),
+            say=lambda text: say_notes([text]),
         )
-    for problem in tokens.problems:
-        messages().print(f"left out {problem.path}: {problem.reason}", markup=False)
+    say_each(tokens.problems)
     if spec.join and spec.clips_per_video > 1:
         tokens = JoinedTokens(tokens, spec.clips_per_video)
         for key in tokens.left_out:
@@ -139,8 +141,8 @@ def train_probe(
 
     trained = []
     for column in _still_learned(tokens, columns, config, strict=label is not None):
-        fitted = _fit(tokens, column, config, seeds, opened)
         folder = folders[column]
+        fitted = _fit(tokens, column, config, seeds, opened)
         best = max(fitted, key=lambda one: one.result.validation)
         training = {**wanted[column]["training"], "data": catalog.source}
         card = _card(best, column, training, identity, spec)
@@ -161,12 +163,6 @@ def data_digest(catalog: Catalog, column: str) -> str:
     return digest("".join(json.dumps(row) for row in rows))
 
 
-def _folder(opened: OpenedEncoder, column: str, save: str | Path | None, *, several: bool) -> Path:
-    if save is None:
-        return opened.results / column
-    return Path(expanded(save)) / column if several else Path(expanded(save))
-
-
 def _still_learned(
     tokens: TokenSource, columns: Sequence[str], config: AttentiveProbe, *, strict: bool
 ) -> list[str]:
@@ -184,7 +180,7 @@ def _still_learned(
             if strict:
                 raise
             failed = error
-            messages().print(f"note: {column}: not learned ({brief(error)})", markup=False)
+            say_notes([f"{column}: not learned ({brief(error)})"])
         else:
             learned.append(column)
     if failed is not None and not learned:
@@ -230,14 +226,4 @@ def _card(
             **asdict(best.result),
             "recall": [share if math.isfinite(share) else None for share in best.result.recall],
         },
-    )
-
-
-def _identity(opened: OpenedEncoder, layers: tuple[int, ...]) -> EncoderIdentity:
-    return EncoderIdentity(
-        source=str(Path(opened.source).absolute() if opened.is_local else opened.source),
-        which=opened.which,
-        digest=tensor_digest(opened.encoder.state_dict()),
-        dim=opened.encoder.embed_dim,
-        layers=layers,
     )
