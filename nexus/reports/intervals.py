@@ -8,7 +8,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from nexus.reports import canvas
 from nexus.reports.plots import Picture
-from nexus.reports.tables import Column, grid_of, interval, is_share, metric_title, scaled, shown
+from nexus.reports.tables import grid_of, interval, is_share, metric_title, scaled, shown
 from nexus.runs.schema import ProbeRow
 
 _COLOURS = (canvas.BLUE, canvas.ORANGE, canvas.GREEN, canvas.PURPLE)
@@ -29,7 +29,14 @@ def draw_intervals(axis: Axes, rows: Sequence[ProbeRow]) -> None:
     grid = grid_of(rows)
     probes = list(dict.fromkeys(column.probe for column in grid.columns))
     for number, column in enumerate(grid.columns):
-        _chance(axis, column, first=number == 0)
+        if number == 0 and column.chance is not None:
+            axis.axvline(
+                scaled(column.chance, column.metric),
+                color=canvas.GREY,
+                linewidth=1.2,
+                linestyle=(0, (4, 3)),
+                label="chance" if is_share(column.metric) else "knowing nothing",
+            )
         place = probes.index(column.probe)
         colour, marker = _COLOURS[place % 4], _MARKERS[place % 4]
         shift = 0.0 if len(probes) == 1 else (place / (len(probes) - 1) - 0.5) * 0.42
@@ -82,18 +89,6 @@ def _picture(rows: Sequence[ProbeRow], name: str) -> Picture:
             for row in rows
         )
         return Picture(task, canvas.to_svg(figure, name, alt), alt)
-
-
-def _chance(axis: Axes, column: Column, first: bool) -> None:
-    if column.chance is None or not first:
-        return
-    axis.axvline(
-        scaled(column.chance, column.metric),
-        color=canvas.GREY,
-        linewidth=1.2,
-        linestyle=(0, (4, 3)),
-        label="chance" if is_share(column.metric) else "knowing nothing",
-    )
 
 
 def _short(text: str, limit: int = 30) -> str:

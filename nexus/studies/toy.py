@@ -23,7 +23,7 @@ from nexus.jobs.opening import read_videos
 from nexus.jobs.pretraining import TOY_TASKS, toy_world
 from nexus.jobs.sweep import Sweep
 from nexus.models.ssl import PixelConfig
-from nexus.probes.results import PIXELS_ARM, RANDOM_ARM, ProbeResult, pixel_rows, probe_rows
+from nexus.probes.results import PIXELS_ARM, RANDOM_ARM, pixel_rows, probe_rows
 from nexus.probes.suite import Measured, measure_pixels
 from nexus.reports.page import write_study_report
 from nexus.reports.tables import markdown_table
@@ -131,17 +131,15 @@ def arm_recipe(name: str, *, seed: int, steps: int | None, weight: float | None 
     if changes.get("model", {}).get("kind") == "pixels":
         shared = PixelConfig.model_fields
         base["model"] = {key: base["model"][key] for key in base["model"] if key in shared}
-    layers: list[Mapping[str, Any]] = [{"training": {"seed": seed}, "name": f"toy study: {name}"}]
+    own: dict[str, Any] = {"name": f"toy study: {name}", "training": {"seed": seed}}
     if steps is not None:
         # The warm-up stays the same share of the run.
         share = base["optim"]["warmup_steps"] / base["training"]["steps"]
-        layers.append({"training": {"steps": steps}})
-        layers.append({"optim": {"warmup_steps": max(1, round(share * steps))}})
+        own["training"]["steps"] = steps
+        own["optim"] = {"warmup_steps": max(1, round(share * steps))}
     if weight is not None:
-        layers.append({"model": {"regularizer_weight": weight}})
-    for layer in (*layers, changes):
-        base = merge(base, layer)
-    return Recipe.from_mapping(base)
+        own["model"] = {"regularizer_weight": weight}
+    return Recipe.from_mapping(merge(merge(base, own), changes))
 
 
 @dataclass
@@ -182,7 +180,7 @@ class Study:
         scores = {}
         for weight in self.weights:
             measured, _ = self.measure(name, self.seeds[0], weight)
-            scores[weight] = result(measured, *CHOICE).validation
+            scores[weight] = measured.results[CHOICE][0].validation
         best = max(scores, key=lambda weight: scores[weight])
         tried = ", ".join(f"{weight:g}: {100 * score:.1f}" for weight, score in scores.items())
         return best, [
@@ -227,9 +225,3 @@ class Study:
         ]
         write_text(out / "table.md", "\n\n".join(told) + "\n")
         return out / "table.md"
-
-
-def result(measured: Measured, task: str, probe: str) -> ProbeResult:
-    """The single result of a task and probe."""
-    (found,) = measured.results[task, probe]
-    return found
