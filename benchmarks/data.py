@@ -289,7 +289,7 @@ def decode_by_hand(job: Job) -> None:
 
 def fill(loader: ClipLoader) -> None:
     """Run the first epoch: every video is decoded and kept."""
-    for batch in islice(loader, int(loader.batches_per_epoch) + 1):
+    for batch in islice(loader, loader.order.size // loader.order.batch_size + 1):
         assert not batch.failures, batch.failures[0]
     loader.load_state_dict({**loader.state_dict(), "next": 0})
 

@@ -12,7 +12,7 @@ import numpy as np
 from nexus.data.clips import ClipTooShortError, FrameTimes
 from nexus.data.index import InspectionIndex, signature
 from nexus.data.inspection import Facts, Inspection
-from nexus.data.inspection_pool import InspectionPool
+from nexus.data.inspection_pool import inspect_all
 from nexus.data.labels import Label, Segment, label_text
 from nexus.data.pyav import PyAVDecoder
 from nexus.data.sources import Entry, find_entries
@@ -251,7 +251,7 @@ def _inspect_files(
     if progress is not None:
         progress(len(results), len(paths))
     try:
-        InspectionPool(workers).inspect_all([p for p in paths if p not in results], done)
+        inspect_all([path for path in paths if path not in results], done, workers)
     finally:
         index.save()
     return results

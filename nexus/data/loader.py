@@ -9,30 +9,34 @@ needs no special case, and the number of the next batch is all there is to resum
 """
 
 import dataclasses
-import logging
 import math
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
 import numpy as np
 import torch
 from jaxtyping import Float64, Int64, UInt8
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from nexus.data.batch import Batch
 from nexus.data.catalog import Problem
 from nexus.data.clip_spec import ClipSpec
 from nexus.data.dataset import ClipDataset, Sample
 from nexus.data.order import Order
+from nexus.data.processes import CAN_FORK, cause_of_death, leave_signals_to_parent
 from nexus.data.slots import SharedSlots
-from nexus.data.workers import CAN_FORK, WorkerDiedError, Workers
 from nexus.errors import DataError
 
-_log = logging.getLogger(__name__)
-_ATTEMPTS = 3  # how often workers may die in a row without delivering a batch
 _HELD = 3  # batches that the training process looks at while workers fill the other slots
+_NOTHING = -1  # what a worker reads between two clips
 
 
 @dataclass(frozen=True)
@@ -81,14 +85,18 @@ class _Made:
     failures: tuple[Problem, ...]
 
 
-class _Maker:
-    """Makes any batch from its number alone: all that a worker needs to know."""
+class _Maker(Dataset[_Made]):
+    """Makes any batch from its number alone: all that a worker needs to know.
+
+    `reading`, shared with the workers, has a row for each: its process, and the clip it is at.
+    """
 
     def __init__(self, dataset: ClipDataset, order: Order) -> None:
         self.dataset, self.order = dataset, order
         self.slots: SharedSlots | None = None
+        self.reading = torch.empty(0, 2, dtype=torch.int64)
 
-    def __call__(self, request: _Request) -> _Made:
+    def __getitem__(self, request: _Request) -> _Made:
         clips = self.order.clips(request.number)
         room, slot = self.shape(request.clip, len(clips)), request.slot
         if slot is None or self.slots is None:
@@ -100,6 +108,7 @@ class _Maker:
         ends: list[float] = []
         failures: list[Problem] = []
         for epoch, clip in clips:
+            self.note(clip)
             result = self.dataset.sample(
                 clip,
                 seed=self.order.seed,
@@ -113,6 +122,7 @@ class _Maker:
                 ends.append(result.end)
             else:
                 failures.append(result)
+        self.note(_NOTHING)
         shape = self.shape(request.clip, len(indices))
         return _Made(
             request=request,
@@ -124,6 +134,10 @@ class _Maker:
             failures=tuple(failures),
         )
 
+    def note(self, clip: int) -> None:
+        if (worker := get_worker_info()) is not None:
+            self.reading[worker.id] = torch.tensor([os.getpid(), clip])
+
     def shape(self, clip: ClipSpec, clips: int) -> tuple[int, ...]:
         # As pictures are decoded and resized, channels last: copying them is then a plain memcpy.
         return clips, clip.num_frames, *clip.size, clip.channels
@@ -133,9 +147,9 @@ class ClipLoader:
     """Batches of clips, an iterator that goes on where it stopped.
 
     Order and content are a pure function of the arguments in `seed`'s line below and the batch
-    number; the number of workers, dying workers, failing files and caches change neither. Leaving
-    a `for` loop and starting another continues the stream; after the end of the last of `epochs`
-    it starts over.
+    number; the number of workers, failing files and caches change neither. Leaving a `for` loop and
+    starting another continues the stream; after the end of the last of `epochs` it starts over. If
+    a worker dies, the next batch is a DataError that names the file it was at.
 
     Args:
         dataset: where clips come from.
@@ -185,13 +199,8 @@ class ClipLoader:
         self._maker = _Maker(dataset, self.order)
         self._slots: SharedSlots | None = None
         self._next = 0
-        self._workers: Workers | None = None
+        self._workers: list[BaseProcess] = []
         self._stream: Generator[tuple[_Made, Tensor]] | None = None
-
-    @property
-    def batches_per_epoch(self) -> float:
-        """Batches an epoch, over all ranks; a fraction where an epoch ends within a batch."""
-        return self.order.size / (self.order.batch_size * self.order.world_size)
 
     def __iter__(self) -> Self:
         if self._next == self.order.batches:
@@ -205,7 +214,7 @@ class ClipLoader:
         if self._num_workers:
             made, pixels = self._from_workers()
         else:
-            made = self._maker(_Request(self._next, self._clip_at(self._next)))
+            made = self._maker[_Request(self._next, self._clip_at(self._next))]
             pixels = self._pixels(made)
         self._next += 1
         return LoadedBatch(
@@ -228,27 +237,31 @@ class ClipLoader:
     def _from_workers(self) -> tuple[_Made, Tensor]:
         if self._slots and self._bytes(self._clip_at(self._next)) > self._slots.nbytes:
             self.close()  # clips have grown: start again with more room
-        for attempt in range(_ATTEMPTS):
-            try:
-                if self._stream is None:
-                    self._stream = self._start_workers()
-                return next(self._stream)
-            except WorkerDiedError as death:
-                self.close()
-                _log.warning("%s; starting new ones (attempt %d)", death, attempt + 1)
-            except BaseException:  # the stream is broken off, in the middle of a batch perhaps
+        try:
+            if self._stream is None:
+                self._stream = self._start_workers()
+            return next(self._stream)
+        except BaseException as error:  # the stream is broken off, in the middle of a batch perhaps
+            dead = [worker for worker in self._workers if not worker.is_alive()]
+            if not dead or not isinstance(error, RuntimeError):
                 self.close()
                 raise
-        per_video = self.dataset.spec.clips_per_video
-        files = {
+            death = self._told(dead)
+        self.close()  # here, where nothing refers to the stream any more: its workers end
+        raise death
+
+    def _told(self, dead: list[BaseProcess]) -> DataError:
+        causes = ", ".join(sorted({cause_of_death(worker.exitcode) for worker in dead}))
+        pids, per_video = {worker.pid for worker in dead}, self.dataset.spec.clips_per_video
+        files = [
             str(self.dataset.catalog.records[clip // per_video].path)
-            for _, clip in self.order.clips(self._next)
-        }
-        raise DataError(
-            f"the worker processes died {_ATTEMPTS} times while making batch {self._next} or the "
-            "ones after it: out of memory (use fewer workers), or one of these files crashes the "
-            f"decoder: {', '.join(sorted(files))}. Once that is mended, --resume goes on from the "
-            "last checkpoint, bit for bit"
+            for pid, clip in self._maker.reading.tolist()
+            if pid in pids and clip != _NOTHING
+        ]
+        return DataError(
+            f"a worker process died ({causes}) while it read {', '.join(files) or 'no file'}: out "
+            "of memory (use fewer workers), or the file crashes the decoder. Once that is mended, "
+            "--resume goes on from the last checkpoint, bit for bit"
         )
 
     def _start_workers(self) -> Generator[tuple[_Made, Tensor]]:
@@ -256,8 +269,25 @@ class ClipLoader:
             ahead = self._num_workers * self._prefetch
             nbytes = self._bytes(self._clip_at(self._next))
             self._slots = self._maker.slots = SharedSlots(ahead + _HELD, nbytes)
-        self._workers = Workers(self._maker, self._requests(), self._num_workers, self._prefetch)
-        stream = ((made, self._pixels(made)) for made in self._workers)
+        self._maker.reading = torch.full((self._num_workers, 2), _NOTHING).share_memory_()
+        loader = DataLoader(
+            self._maker,
+            batch_size=None,
+            sampler=self._requests(),
+            num_workers=self._num_workers,
+            prefetch_factor=self._prefetch,
+            multiprocessing_context="fork" if CAN_FORK else None,
+            worker_init_fn=leave_signals_to_parent,
+            generator=torch.Generator(),  # the global one is left as it is
+        )
+        others = multiprocessing.active_children()
+        on_death = signal.getsignal(signal.SIGCHLD) if CAN_FORK else None
+        batches = iter(loader)
+        if on_death is not None and threading.current_thread() is threading.main_thread():
+            # torch would raise a death in whatever line happens to run, in a training step perhaps.
+            signal.signal(signal.SIGCHLD, on_death)
+        self._workers = [one for one in multiprocessing.active_children() if one not in others]
+        stream = ((made, self._pixels(made)) for made in batches)
         return one_ahead(stream) if self._pin else stream
 
     def _requests(self) -> Iterator[_Request]:
@@ -304,9 +334,8 @@ class ClipLoader:
         """Stop the workers; the stream can be continued, with new ones."""
         if self._stream is not None:
             self._stream.close()
-        if self._workers is not None:
-            self._workers.close()
-        self._workers = self._stream = self._slots = self._maker.slots = None
+        self._stream = self._slots = self._maker.slots = None
+        self._workers = []
 
     def __enter__(self) -> Self:
         return self

@@ -19,7 +19,7 @@ from PIL import Image
 
 from nexus.data.catalog import Catalog, scan
 from nexus.data.decode import decoder_for, frames_at
-from nexus.data.inspection_pool import InspectionPool
+from nexus.data.inspection_pool import inspect_all
 from nexus.data.pyav import PyAVDecoder
 from nexus.errors import DataError
 
@@ -219,13 +219,12 @@ def test_directories_of_pictures(clips):
 
 def test_the_index_spares_a_second_check(clips, tmp_path, monkeypatch):
     checked = []
-    check = InspectionPool.inspect_all
 
-    def counting(self, paths, done):
+    def counting(paths, done, workers):
         checked.append([path.name for path in paths])
-        check(self, paths, done)
+        inspect_all(paths, done, workers)
 
-    monkeypatch.setattr(InspectionPool, "inspect_all", counting)
+    monkeypatch.setattr("nexus.data.catalog.inspect_all", counting)
     (clips / "bad.mp4").write_text("text")
     where = tmp_path / "index"
     first = scan(clips, index_dir=where, workers=0)
