@@ -17,12 +17,10 @@ Source: transformers 5.23, `models/vjepa2`.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -34,8 +32,11 @@ from nexus.checkpoints.source import (
     at_the_start,
     both_roles,
     checked_config,
+    fused,
     own_encoder,
     part_of,
+    renamed,
+    swapped,
     with_part,
 )
 from nexus.errors import CheckpointError
@@ -88,16 +89,17 @@ FIXED = {"layer_norm_eps": 1e-6, "qkv_bias": True, "hidden_act": "gelu"}
 
 ENCODER_NAMES = {
     "embeddings.patch_embeddings.proj.": "embed.proj.",
+    "layer.": "stack.blocks.",
     "layernorm.": "norm.",
 }
 PREDICTOR_NAMES = {
     "embeddings.predictor_embeddings.": "embed.",
     "embeddings.mask_tokens": "mask_tokens",
+    "layer.": "stack.blocks.",
     "layernorm.": "norm.",
     "proj.": "proj.",
 }
-LAYER, BLOCK = re.compile(r"layer\.(\d+)\.(.+)"), re.compile(r"stack\.blocks\.(\d+)\.(.+)")
-SPLIT = ("query", "key", "value")
+SPLIT, FUSED = (".attention.query.", ".attention.key.", ".attention.value."), ".attention.qkv."
 
 
 def is_huggingface(folder: Path) -> bool:
@@ -236,54 +238,29 @@ def _obstacles(config: VJEPAConfig) -> list[str]:
 
 def _part_in(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
     """Encoder or predictor under our names; unknown ones as `: name`."""
-    found: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        start = next((start for start in names if name.startswith(start)), None)
-        layer = LAYER.fullmatch(name)
-        if start is not None:
-            found[names[start] + name[len(start) :]] = tensor
-        elif layer is not None:
-            _block_in(found, tensors, name, layer[1], layer[2])
-        else:
-            found[f": {name}"] = tensor
+    whole = fused(tensors, SPLIT, FUSED)
+    odd = {name: t for name, t in whole.items() if any(part in name for part in SPLIT)}
+    known = {name: tensor for name, tensor in whole.items() if name not in odd}
+    found = {
+        name if name.startswith(": ") else name.replace(".attention.", ".attn."): tensor
+        for name, tensor in (renamed(known, names) | renamed(odd, {})).items()
+    }
     if "mask_tokens" in found:
         found["mask_tokens"] = found["mask_tokens"].flatten(1)
     return found
 
 
-def _block_in(
-    found: dict[str, Tensor], tensors: Mapping[str, Tensor], name: str, number: str, rest: str
-) -> None:
-    block = f"stack.blocks.{number}."
-    third = re.fullmatch(rf"attention\.({'|'.join(SPLIT)})\.(weight|bias)", rest)
-    if third is None:
-        found[block + re.sub(r"^attention\.", "attn.", rest)] = tensors[name]
-        return
-    parts = [f"layer.{number}.attention.{part}.{third[2]}" for part in SPLIT]
-    if all(part in tensors for part in parts):
-        found[f"{block}attn.qkv.{third[2]}"] = torch.cat([tensors[part] for part in parts])
-    else:
-        found[f": {name}"] = tensors[name]
-
-
 def _part_out(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
-    ours = {start: theirs for theirs, start in names.items()}
     found: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        tensor = tensor.detach().cpu()
-        block = BLOCK.fullmatch(name)
-        if name == "mask_tokens":
-            found[ours[name]] = tensor[:, None, None].contiguous()
-        elif block is None:
-            start = next(start for start in ours if name.startswith(start))
-            found[ours[start] + name[len(start) :]] = tensor.contiguous()
-        elif block[2].startswith("attn.qkv."):
+    for ours, tensor in renamed(tensors, swapped(names)).items():
+        name, tensor = ours.replace(".attn.", ".attention."), tensor.detach().cpu()
+        if FUSED in name:
             for part, third in zip(SPLIT, tensor.chunk(3), strict=True):
-                kind = block[2].rpartition(".")[2]
-                found[f"layer.{block[1]}.attention.{part}.{kind}"] = third.clone()
+                found[name.replace(FUSED, part)] = third.clone()
+        elif name == "embeddings.mask_tokens":
+            found[name] = tensor[:, None, None].contiguous()
         else:
-            rest = re.sub(r"^attn\.", "attention.", block[2])
-            found[f"layer.{block[1]}.{rest}"] = tensor.contiguous()
+            found[name] = tensor.contiguous()
     return found
 
 

@@ -42,6 +42,8 @@ from nexus.checkpoints.source import (
     counted,
     own_encoder,
     part_of,
+    renamed,
+    swapped,
     with_part,
 )
 from nexus.errors import CheckpointError
@@ -173,7 +175,8 @@ def weights_of(file: OfficialFile, given: Mapping[str, Any]) -> SourceWeights:
         for name in tensors
         if name in STRAYS
     ]
-    encoders = {part: _encoder_in(tensors, generation) for part, tensors in file.encoders.items()}
+    names = ENCODER_NAMES | NORM_NAMES[generation]
+    encoders = {p: renamed(_without_strays(found), names) for p, found in file.encoders.items()}
     predictor = _predictor_in(file.path, own_predictor)
     if file.settings is not None:
         own = {key: value for key, value in file.settings.items() if key != ACTION_KEY}
@@ -266,20 +269,8 @@ def _bare(path: Path, part: str, state: Any) -> dict[str, Tensor]:
     return bare
 
 
-def _renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
-    """Tensors by our names; one that has none here stays as `: name`, and is no stray."""
-    renamed = {}
-    for name, tensor in tensors.items():
-        start = next((start for start in names if name.startswith(start)), None)
-        if start is not None:
-            renamed[names[start] + name[len(start) :]] = tensor
-        elif name not in STRAYS:
-            renamed[f": {name}"] = tensor
-    return renamed
-
-
-def _encoder_in(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
-    return _renamed(tensors, ENCODER_NAMES | NORM_NAMES[kind])
+def _without_strays(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if name not in STRAYS}
 
 
 def _last_level_in(encoder: dict[str, Tensor], config: VJEPAConfig) -> dict[str, Tensor]:
@@ -293,7 +284,7 @@ def _last_level_in(encoder: dict[str, Tensor], config: VJEPAConfig) -> dict[str,
 def _predictor_in(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     tokens = part_of(tensors, "mask_tokens")
     others = {name: t for name, t in tensors.items() if not name.startswith("mask_tokens.")}
-    predictor = _renamed(others, PREDICTOR_NAMES)
+    predictor = renamed(_without_strays(others), PREDICTOR_NAMES)
     if tokens:
         count = counted(map(int, tokens), f"{path}: mask tokens of the predictor")
         rows = [tokens[str(number)].reshape(-1) for number in range(count)]
@@ -341,15 +332,11 @@ def _encoder_out(encoder: VideoEncoder, kind: str) -> dict[str, Tensor]:
     if kind == "vjepa2_1":
         last = f"level_norms.{len(encoder.config.feature_levels) - 1}."
         tensors = {re.sub(r"^norm\.", last, name): tensor for name, tensor in tensors.items()}
-    return _renamed(tensors, _swapped(ENCODER_NAMES | NORM_NAMES[kind]))
+    return renamed(tensors, swapped(ENCODER_NAMES | NORM_NAMES[kind]))
 
 
 def _predictor_out(predictor: MaskedPredictor) -> dict[str, Tensor]:
     tensors = {name: tensor.detach() for name, tensor in predictor.state_dict().items()}
     tokens = tensors.pop("mask_tokens")
     named = {f"mask_tokens.{k}": token.reshape(1, 1, -1).clone() for k, token in enumerate(tokens)}
-    return named | _renamed(tensors, _swapped(PREDICTOR_NAMES))
-
-
-def _swapped(names: Mapping[str, str]) -> dict[str, str]:
-    return {ours: published for published, ours in names.items()}
+    return named | renamed(tensors, swapped(PREDICTOR_NAMES))

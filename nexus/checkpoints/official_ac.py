@@ -13,7 +13,7 @@ where the file is read, in `nexus.checkpoints.official`.
 Source: the `predictor` of `vjepa2-ac-vitg.pt`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,20 @@ import torch
 from torch import Tensor
 
 from nexus.checkpoints.architecture import blocks_in, ratio_of, shape_of
+from nexus.checkpoints.source import renamed, swapped
 from nexus.checkpoints.weights import compare
 from nexus.errors import CheckpointError, ConfigError
 from nexus.models.worlds.action_predictor import ActionPredictor, ActionPredictorConfig
 
 OURS = {
-    "predictor_embed": "embed",
-    "action_encoder": "action_embed",
-    "state_encoder": "state_embed",
-    "extrinsics_encoder": "extrinsics_embed",
-    "predictor_blocks": "blocks",
-    "predictor_norm": "norm",
-    "predictor_proj": "proj",
+    "predictor_embed.": "embed.",
+    "action_encoder.": "action_embed.",
+    "state_encoder.": "state_embed.",
+    "extrinsics_encoder.": "extrinsics_embed.",
+    "predictor_blocks.": "blocks.",
+    "predictor_norm.": "norm.",
+    "predictor_proj.": "proj.",
 }
-PUBLISHED = {ours: published for published, ours in OURS.items()}
 
 
 def action_predictor(
@@ -98,7 +98,7 @@ def to_meta(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         CheckpointError: a name that no `ActionPredictor` has.
     """
-    return _renamed(state, PUBLISHED, "an ActionPredictor")
+    return _renamed(state, swapped(OURS), "an ActionPredictor")
 
 
 def ac_config(state: Mapping[str, Tensor], **overrides: Any) -> ActionPredictorConfig:
@@ -134,20 +134,11 @@ def ac_config(state: Mapping[str, Tensor], **overrides: Any) -> ActionPredictorC
 def _renamed(
     state: Mapping[str, Tensor], names: Mapping[str, str], owner: str
 ) -> dict[str, Tensor]:
-    renamed, unknown = {}, []
-    for name, tensor in state.items():
-        head, dot, rest = name.partition(".")
-        if head in names:
-            renamed[names[head] + dot + rest] = tensor
-        else:
-            unknown.append(name)
-    if unknown:
+    found = renamed(state, names)
+    if unknown := [name.removeprefix(": ") for name in found if name.startswith(": ")]:
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         raise CheckpointError(
-            f"{owner} has no {_first(unknown)}; its tensors begin with {', '.join(names)}"
+            f"{owner} has no {', '.join(unknown[:5])}{more}; its tensors begin with "
+            f"{', '.join(names)}"
         )
-    return renamed
-
-
-def _first(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return found

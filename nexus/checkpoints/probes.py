@@ -11,13 +11,13 @@ Meta's files hold a list of probes, one for each setting of their sweep; Hugging
 one beside the encoder, with queries, keys and values in tensors of their own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from nexus.checkpoints.pickled import read_pickled
+from nexus.checkpoints.source import fused
 from nexus.checkpoints.weights import compare
 from nexus.errors import CheckpointError
 from nexus.models.heads import META_EPS, AttentiveHead, AttentiveHeadConfig
@@ -27,24 +27,21 @@ HUGGINGFACE_PARTS = ("pooler.", "classifier.")
 PUBLISHED_HEADS = 16
 """Attention heads of Meta's probes, which their files do not say."""
 
-_META = (
-    ("pooler.queries", "pooler.query_tokens"),
-    ("pooler.cross.", "pooler.cross_attention_block.xattn."),
-    ("pooler.norm", "pooler.cross_attention_block.norm"),
-    ("pooler.mlp.", "pooler.cross_attention_block.mlp."),
-)
-# Order matters: the pooler's own norms come before those of its blocks.
-_HUGGINGFACE = (
-    ("pooler.queries", "pooler.query_tokens"),
-    ("pooler.cross.", "pooler.cross_attention_layer.cross_attn."),
-    ("pooler.norm", "pooler.cross_attention_layer.layer_norm"),
-    ("pooler.mlp.", "pooler.cross_attention_layer.mlp."),
-    ("pooler.blocks.", "pooler.self_attention_layers."),
-    (".norm", ".layer_norm"),
-    (".attn.proj.", ".self_attn.out_proj."),
-    (".attn.qkv.", ".self_attn.qkv."),
-    ("linear.", "classifier."),
-)
+_META = {
+    "pooler.query_tokens": "pooler.queries",
+    "pooler.cross_attention_block.xattn.": "pooler.cross.",
+    "pooler.cross_attention_block.": "pooler.",
+}
+_HUGGINGFACE = {
+    "pooler.query_tokens": "pooler.queries",
+    "pooler.cross_attention_layer.cross_attn.": "pooler.cross.",
+    "pooler.cross_attention_layer.": "pooler.",
+    "pooler.self_attention_layers.": "pooler.blocks.",
+    ".layer_norm": ".norm",
+    ".self_attn.out_proj.": ".attn.proj.",
+    ".self_attn.qkv.": ".attn.qkv.",
+    "classifier.": "linear.",
+}
 _FUSED = {
     ".self_attn.qkv.": (".self_attn.q_proj.", ".self_attn.k_proj.", ".self_attn.v_proj."),
     ".cross_attn.kv.": (".cross_attn.k_proj.", ".cross_attn.v_proj."),
@@ -55,12 +52,7 @@ _FUSED = {
 def from_meta(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Meta's names, with or without `module.` before them, to ours."""
     bare = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-    return {_rename(name, _META, 1): tensor for name, tensor in bare.items()}
-
-
-def to_meta(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our names to Meta's."""
-    return {_rename(name, _META, 0): tensor for name, tensor in tensors.items()}
+    return {_renamed(name, _META): tensor for name, tensor in bare.items()}
 
 
 def from_huggingface(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -72,34 +64,22 @@ def from_huggingface(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         CheckpointError: a query, key or value is missing.
     """
     own = {k: v for k, v in tensors.items() if k.startswith(HUGGINGFACE_PARTS)}
-    for fused, parts in _FUSED.items():
-        for name in [name for name in own if parts[0] in name]:
-            names = [name.replace(parts[0], part) for part in parts]
-            if missing := [part for part in names if part not in own]:
-                raise CheckpointError(
-                    f"the probe has {name} but not {', '.join(missing)}; expected all of "
-                    f"{', '.join(names)}"
-                )
-            joined = torch.cat([own.pop(part) for part in names])
-            own[name.replace(parts[0], fused)] = joined
-    return {_rename(name, _HUGGINGFACE, 1): tensor for name, tensor in own.items()}
+    for whole, parts in _FUSED.items():
+        own = fused(own, parts, whole)
+        if odd := next((name for name in own for part in parts if part in name), None):
+            here = next(part for part in parts if part in odd)
+            names = [odd.replace(here, part) for part in parts]
+            raise CheckpointError(
+                f"the probe has {odd} but not {', '.join(n for n in names if n not in own)}; "
+                f"expected all of {', '.join(names)}"
+            )
+    return {_renamed(name, _HUGGINGFACE): tensor for name, tensor in own.items()}
 
 
-def to_huggingface(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our names to those of `VJEPA2ForVideoClassification`."""
-    renamed = {_rename(name, _HUGGINGFACE, 0): tensor for name, tensor in tensors.items()}
-    for fused, parts in _FUSED.items():
-        for name in [name for name in renamed if fused in name]:
-            pieces = renamed.pop(name).chunk(len(parts))
-            for part, piece in zip(parts, pieces, strict=True):
-                renamed[name.replace(fused, part)] = piece.clone()
-    return renamed
-
-
-def _rename(name: str, pairs: Sequence[tuple[str, str]], source: int) -> str:
-    """A name with the pieces of one vocabulary replaced by those of the other."""
-    for pair in pairs:
-        name = name.replace(pair[source], pair[1 - source])
+def _renamed(name: str, pieces: Mapping[str, str]) -> str:
+    """A name with its pieces in our words."""
+    for theirs, ours in pieces.items():
+        name = name.replace(theirs, ours)
     return name
 
 

@@ -1,6 +1,6 @@
 """What a reader of published or exported weights hands over, whatever the file looked like."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -121,6 +121,31 @@ def with_part(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def both_roles(encoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """One encoder in both roles."""
     return {k: tensor for role in ROLES for k, tensor in with_part(role, encoder).items()}
+
+
+def renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
+    """Tensors whose names begin with a key of `names` begin with its value; others are `: name`."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        start = next((start for start in names if name.startswith(start)), None)
+        found[f": {name}" if start is None else names[start] + name[len(start) :]] = tensor
+    return found
+
+
+def swapped(names: Mapping[str, str]) -> dict[str, str]:
+    """A table of names for the way back."""
+    return {ours: theirs for theirs, ours in names.items()}
+
+
+def fused(tensors: Mapping[str, Tensor], parts: Sequence[str], whole: str) -> dict[str, Tensor]:
+    """Tensors whose names differ in `parts` alone, joined under `whole`; incomplete ones stay."""
+    found = dict(tensors)
+    for name in [name for name in tensors if parts[0] in name]:
+        names = [name.replace(parts[0], part) for part in parts]
+        if all(part in found for part in names):
+            joined = torch.cat([found.pop(part) for part in names])
+            found[name.replace(parts[0], whole)] = joined
+    return found
 
 
 def at_the_start() -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from oracles.probe_names import to_meta
 from oracles.tiny import stir
 from safetensors.torch import save_file
 
@@ -15,7 +16,6 @@ from nexus.checkpoints.probe_import import (
     published_clips,
     read_classes,
 )
-from nexus.checkpoints.probes import to_huggingface, to_meta
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import CheckpointError, DataError
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
@@ -112,9 +112,6 @@ def test_a_transformers_folder_gives_its_classifier(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = model.classifier(model.pooler(TOKENS))
         torch.testing.assert_close(probe.head(TOKENS), expected, rtol=1e-5, atol=1e-6)
-    assert set(to_huggingface(probe.head.state_dict())) < set(
-        read_huggingface_tensors(tmp_path / "ssv2")
-    )
     with pytest.raises(CheckpointError, match="has 3 classes, 2 names were given"):
         import_huggingface(tmp_path / "ssv2", classes=["a", "b"])
     model.save_pretrained(tmp_path / "shards", max_shard_size="10KB")

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from oracles.probe_names import to_meta
 from PIL import Image
 from tiny_weights import QUICK, make_model
 
 import nexus
 from nexus.checkpoints.huggingface import save_huggingface
 from nexus.checkpoints.official import save_official
-from nexus.checkpoints.probes import to_meta
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 from nexus.toy.world import ToyConfig, write_toy_world
 
