@@ -91,9 +91,6 @@ class MemoryDecoder:
         record = self.records[str(path)][1]
         return np.arange(record.num_frames) / record.fps
 
-    def lost(self, path: str | Path) -> ndarray:
-        return np.zeros(0)
-
     def frames(
         self, path: str | Path, indices: ndarray, view: PictureView | None = None
     ) -> ndarray:

@@ -40,7 +40,7 @@ from nexus.checkpoints.source import (
     with_part,
 )
 from nexus.errors import CheckpointError
-from nexus.models.contract import Role
+from nexus.models.contract import EncoderRole
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
 
 CONFIG_FILE, MODEL_FILE = "config.json", "model.safetensors"
@@ -140,7 +140,7 @@ class TransformersLayout:
         return SourceWeights("huggingface", path, config, found, head, tuple(notes))
 
 
-def save_huggingface(folder: str | Path, model: VJEPAModel, which: Role = "target") -> None:
+def save_huggingface(folder: str | Path, model: VJEPAModel, which: EncoderRole = "target") -> None:
     """Write config.json and model.safetensors, which `AutoModel.from_pretrained` opens.
 
     Both are written beside the files of that name, if there are any, before either is replaced.
@@ -209,7 +209,7 @@ def config_to(config: VJEPAConfig) -> dict[str, Any]:
     }
 
 
-def tensors_to(model: VJEPAModel, which: Role = "target") -> dict[str, Tensor]:
+def tensors_to(model: VJEPAModel, which: EncoderRole = "target") -> dict[str, Tensor]:
     """The model's tensors under transformers' names."""
     encoder = own_encoder(model.evaluation_encoder(which)).state_dict()
     return with_part("encoder", _part_out(encoder, ENCODER_NAMES)) | with_part(

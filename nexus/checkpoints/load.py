@@ -13,7 +13,7 @@ from nexus.checkpoints.hub import Place, locate
 from nexus.checkpoints.source import SourceKind, SourceWeights, checked_config, read_source
 from nexus.checkpoints.weights import KeyReport, checked_patterns, compare
 from nexus.errors import CheckpointError
-from nexus.models.contract import Encoder, Role
+from nexus.models.contract import Encoder, EncoderRole
 from nexus.models.ssl import VJEPAConfig, VJEPAModel, build_model
 from nexus.models.worlds.action_predictor import ActionPredictor
 
@@ -33,7 +33,7 @@ class Loaded:
     """A model in eval mode, and the account of how its tensors were found."""
 
     model: VJEPAModel
-    role: Role
+    role: EncoderRole
     kind: SourceKind
     report: KeyReport
     path: Path
@@ -78,7 +78,7 @@ class Loaded:
 def load(
     source: str | Path,
     *,
-    role: Role = "target",
+    role: EncoderRole = "target",
     config: Mapping[str, Any] | None = None,
     in_chans: int | None = None,
     predictor: Literal["file", "fresh"] = "file",

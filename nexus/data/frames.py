@@ -104,10 +104,6 @@ class FrameFolder:
         """
         return np.arange(len(self._images(path)), dtype=np.float64) / self.fps
 
-    def lost(self, path: str | Path) -> np.ndarray:
-        """None: a picture that cannot be read is an error when it is asked for."""
-        return np.zeros(0)
-
     def frames(
         self, path: str | Path, indices: np.ndarray, view: PictureView | None = None
     ) -> np.ndarray:

@@ -25,14 +25,6 @@ class Decoder(Protocol):
         """
         ...
 
-    def lost(self, path: str | Path) -> np.ndarray:
-        """float64 (n,): when frames were to be shown that the file announces but does not hold.
-
-        Raises:
-            DataError: the file cannot be read as video.
-        """
-        ...
-
     def frames(
         self, path: str | Path, indices: np.ndarray, view: PictureView | None = None
     ) -> np.ndarray:

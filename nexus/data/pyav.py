@@ -67,14 +67,6 @@ class PyAVDecoder:
         """
         return self.timeline(path).seconds
 
-    def lost(self, path: str | Path) -> np.ndarray:
-        """float64 (n,): when damaged frames were to be shown, seconds after the first frame.
-
-        Raises:
-            DataError: the file cannot be opened, holds no video, or nothing in it decodes.
-        """
-        return self.timeline(path).lost
-
     def frames(
         self, path: str | Path, indices: np.ndarray, view: PictureView | None = None
     ) -> np.ndarray:

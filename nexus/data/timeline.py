@@ -62,7 +62,6 @@ class Timeline:
     Args:
         pts: int64, strictly increasing, ticks.
         keyframes: int64, increasing, ticks; where decoding can start (may lie before `pts[0]`).
-        damaged: int64, increasing, ticks; frames that the file announces but that cannot decode.
         tick: seconds a tick.
         tail: ticks that the last frame stays on screen.
         by_order: the container's timestamps cannot be matched to frames; a frame is found by
@@ -71,7 +70,6 @@ class Timeline:
 
     pts: np.ndarray
     keyframes: np.ndarray
-    damaged: np.ndarray
     tick: Fraction
     tail: int
     by_order: bool = False
@@ -83,11 +81,6 @@ class Timeline:
     def seconds(self) -> np.ndarray:
         """float64 (frames,): when each frame appears, seconds after the first."""
         return (self.pts - self.pts[0]) * float(self.tick)
-
-    @property
-    def lost(self) -> np.ndarray:
-        """float64 (n,): when each damaged frame was to appear, seconds after the first frame."""
-        return (self.damaged - self.pts[0]) * float(self.tick)
 
     @property
     def duration(self) -> float:
@@ -156,12 +149,10 @@ def timeline_from_packets(scan: PacketScan, tick: Fraction, *, stores_pts: bool)
     if not stores_pts and not np.array_equal(scan.pts, scan.dts):
         return None
     keyframes = np.sort(scan.pts[scan.decodable() & scan.keyframe])
-    lost = scan.pts[~scan.decodable() & ~scan.discard & ~scan.hidden]
     last = int(np.argmax(np.where(shown, scan.pts, MISSING)))
     return Timeline(
         pts=pts,
         keyframes=keyframes,
-        damaged=np.sort(lost[lost > pts[0]]),
         tick=tick,
         tail=_tail(pts, int(scan.duration[last]), tick),
     )
@@ -188,8 +179,7 @@ def timeline_from_frames(
 
 
 def _by_order(pts: np.ndarray, tick: Fraction, tail: int) -> Timeline:
-    nothing = np.zeros(0, dtype=np.int64)
-    return Timeline(pts, nothing, nothing, tick, tail, by_order=True)
+    return Timeline(pts, np.zeros(0, dtype=np.int64), tick, tail, by_order=True)
 
 
 def _tail(pts: np.ndarray, stated: int, tick: Fraction) -> int:

@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from nexus.data.cache import CacheConfig, CacheEntry, FrameCache
-from nexus.data.catalog import Catalog
+from nexus.data.catalog import Catalog, VideoRecord
 from nexus.data.clips import FrameTimes
-from nexus.data.decode import decoder_for
+from nexus.data.frames import FrameFolder
 from nexus.data.pictures import PictureView, collect
 from nexus.data.protocol import Decoder
 from nexus.data.pyav import PyAVDecoder
@@ -47,6 +47,10 @@ class VideoReader:
             entries = [self._cache_entry(index) for index in range(len(catalog.records))]
             self.cache = FrameCache(cache, entries, f"{self.decoder.name} {short_side}")
 
+    def decoder_of(self, record: VideoRecord) -> Decoder:
+        """What reads a record: the decoder for a file, a `FrameFolder` for pictures."""
+        return FrameFolder(record.fps) if record.kind == "frames" else self.decoder
+
     def times(self, index: int) -> FrameTimes:
         """When the frames of a record's video come on screen.
 
@@ -56,7 +60,7 @@ class VideoReader:
         if index in self._known_times:
             return self._known_times[index]
         record = self.catalog.records[index]
-        stamps = decoder_for(record, self.decoder).timestamps(record.path)
+        stamps = self.decoder_of(record).timestamps(record.path)
         whole = record.start is None and record.end is None
         if whole and len(stamps) != record.num_frames:
             raise DataError(
@@ -89,7 +93,7 @@ class VideoReader:
         record = self.catalog.records[index]
         if self._short_side is not None:
             view = ReducedView(self._short_side, view)
-        return decoder_for(record, self.decoder).frames(record.path, numbers, view)
+        return self.decoder_of(record).frames(record.path, numbers, view)
 
     def _decode_all(
         self, index: int, chunk_bytes: int = CHUNK_BYTES

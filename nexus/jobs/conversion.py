@@ -16,10 +16,10 @@ from nexus.checkpoints.source import own_encoder
 from nexus.checkpoints.weights import checked_patterns, save_weights
 from nexus.errors import CheckpointError
 from nexus.jobs.model_card import model_card
-from nexus.models.contract import Role
+from nexus.models.contract import EncoderRole
 from nexus.version import nexus_version
 
-ROLES: dict[str, Role] = {"target": "target", "context": "context"}
+ROLES: dict[str, EncoderRole] = {"target": "target", "context": "context"}
 FORMATS = ("hf", "meta", "nexus", "onnx", "torch-export")
 CARD_FILE = "README.md"
 ONNX_FILE, PROGRAM_FILE = "encoder.onnx", "encoder.pt2"

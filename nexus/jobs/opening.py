@@ -20,7 +20,7 @@ from nexus.data.index import user_index_dir
 from nexus.data.processor import ClipProcessor
 from nexus.errors import DataError, VideoShapeError
 from nexus.jobs.console import progress
-from nexus.models.contract import Encoder, Role, SeenClips, SelfSupervisedModel, checked_role
+from nexus.models.contract import Encoder, EncoderRole, SeenClips, SelfSupervisedModel, checked_role
 from nexus.registry import Choice
 from nexus.runs.folder import data_of, expanded, find_run, run_folder
 from nexus.training.environment import choose_device
@@ -36,7 +36,7 @@ class OpenedEncoder:
     """The whole that it is a part of."""
     source: str
     """As the user named it, `~` written out."""
-    which: Role
+    which: EncoderRole
     clips: ClipSource
     """Its catalog is empty."""
     trained: SeenClips

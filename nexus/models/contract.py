@@ -24,7 +24,7 @@ from nexus.nn.grid import Grid, TokenLayout
 
 __all__ = ["Mask", "Prediction"]
 
-Role = Literal["target", "context"]
+EncoderRole = Literal["target", "context"]
 """Which encoder of a model: the one that gives the targets, or the one that sees the context. A
 model that has only one gives that one in both roles."""
 
@@ -176,7 +176,7 @@ class SelfSupervisedModel(Module, Protocol):
         """Called after each optimizer step; the momentum of the target's average, if any."""
         ...
 
-    def evaluation_encoder(self, role: Role = "target") -> Encoder:
+    def evaluation_encoder(self, role: EncoderRole = "target") -> Encoder:
         """The encoder whose features are used afterwards."""
         ...
 
@@ -208,13 +208,13 @@ class PredictsFeatures(Module, Protocol):
         ...
 
 
-def checked_role(role: str) -> Role:
+def checked_role(role: str) -> EncoderRole:
     """A role that a user names.
 
     Raises:
         ConfigError: there is none of this name.
     """
-    if role not in get_args(Role):
+    if role not in get_args(EncoderRole):
         raise ConfigError(f"got {role!r}; a model's encoder is 'target' or 'context'")
     return role  # pyright: ignore[reportReturnType]
 

@@ -7,26 +7,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nexus.config import Config
-from nexus.nn.blocks import LAYER_NORM_EPS, init_weights
+from nexus.nn.blocks import init_weights
 from nexus.nn.pooling import AttentivePooler
 
 Positive = pydantic.PositiveInt
 META_EPS, HUGGINGFACE_EPS = 1e-5, 1e-6
 """Epsilon of the layer norms in the published probes, by who publishes them."""
-
-
-class LinearHead(nn.Module):
-    """Mean over the tokens, layer norm, one linear layer."""
-
-    def __init__(self, dim: int, num_classes: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
-        self.linear = nn.Linear(dim, num_classes)
-        init_weights(self.linear)
-
-    def forward(self, tokens: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch classes"]:
-        """Class scores (logits)."""
-        return self.linear(self.norm(tokens.mean(dim=1)))
 
 
 class AttentiveHeadConfig(Config):

@@ -95,12 +95,14 @@ def onednn_linear(
 ) -> Float[Tensor, "*rest outputs"]:
     """`values @ weight.T + bias` by oneDNN, differentiable once; elsewhere `F.linear`.
 
-    Elsewhere is: on GPUs, for other types than fp32, under autocast or `torch.func`, and in code
-    that is compiled or exported.
+    Elsewhere is: on GPUs, for other types than fp32, under autocast, and in code that is compiled
+    or exported.
     """
-    if _applies(values, weight):
-        return _OneDnnProduct.apply(values, weight, bias)  # pyright: ignore[reportReturnType]
-    return F.linear(values, weight, bias)
+    if not _applies(values, weight):
+        return F.linear(values, weight, bias)
+    if not torch.is_grad_enabled():
+        return _product(values, weight, bias)
+    return _OneDnnProduct.apply(values, weight, bias)  # pyright: ignore[reportReturnType]
 
 
 def _applies(values: Tensor, weight: Tensor) -> bool:
@@ -111,7 +113,6 @@ def _applies(values: Tensor, weight: Tensor) -> bool:
         and values.device.type == "cpu"
         and values.numel() > 0
         and not torch.is_autocast_enabled("cpu")
-        and not torch._C._are_functorch_transforms_active()
     )
 
 
@@ -120,10 +121,15 @@ def _product(values: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
 
 
 class _OneDnnProduct(torch.autograd.Function):
+    generate_vmap_rule = True  # for `torch.func`
+
     @staticmethod
-    def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(values, weight)
+    def forward(values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # pyright: ignore
         return _product(values, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:2])
 
     @staticmethod
     @once_differentiable

@@ -71,9 +71,6 @@ class FakeDecoder:
         record = self.records[str(path)]
         return self.stamps.get(str(path), np.arange(record.num_frames) / record.fps)
 
-    def lost(self, path) -> np.ndarray:
-        return np.zeros(0)
-
     def frames(self, path, indices: np.ndarray, view: PictureView | None = None) -> np.ndarray:
         record = self.records[str(path)]
         stamps = self.timestamps(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from by_time import frames_at
 from odd_videos import (
     draw_number,
     write_audio,
@@ -18,9 +19,9 @@ from odd_videos import (
 from PIL import Image
 
 from nexus.data.catalog import Catalog, scan
-from nexus.data.decode import decoder_for, frames_at
 from nexus.data.inspection_pool import inspect_all
 from nexus.data.pyav import PyAVDecoder
+from nexus.data.video_reader import VideoReader
 from nexus.errors import DataError
 
 
@@ -199,9 +200,10 @@ def test_directories_of_pictures(clips):
     record = records["frames"]
     assert (record.kind, record.num_frames, record.fps, record.codec) == ("frames", 3, 5, "png")
     assert record.duration == pytest.approx(0.6)
-    frames = frames_at(decoder_for(record, PyAVDecoder()), record.path, np.array([0.2]))
+    frames = frames_at(VideoReader(catalog).decoder_of(record), record.path, np.array([0.2]))
     np.testing.assert_array_equal(frames[0], draw_number(1))
-    assert decoder_for(records["a.mp4"], decoder := PyAVDecoder()) is decoder
+    reader = VideoReader(catalog)
+    assert reader.decoder_of(records["a.mp4"]) is reader.decoder
     problems = {Path(problem.path).name: problem for problem in catalog.problems}
     assert (problems["mixed"].kind, problems["mixed"].fatal) == ("odd", True)
     assert "1.png is 60x40, but 0.png is 72x48" in problems["mixed"].reason

@@ -6,6 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from by_time import frames_at
 from coded_videos import CASES, COUNT, decode_everything
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,6 @@ from odd_videos import (
 from watching import Corner
 
 from nexus.data.container import frames_from_here, open_video
-from nexus.data.decode import frames_at
 from nexus.data.inspection import inspect
 from nexus.data.pyav import PyAVDecoder
 from nexus.errors import DataError

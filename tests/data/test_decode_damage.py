@@ -5,8 +5,8 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from by_time import frames_at
 from odd_videos import (
-    draw_number,
     packet_places,
     read_number,
     write_clip,
@@ -14,12 +14,9 @@ from odd_videos import (
     write_damaged,
     write_truncated,
 )
-from PIL import Image
 from watching import Corner
 
 from nexus.data.container import open_video
-from nexus.data.decode import frames_at
-from nexus.data.frames import FrameFolder
 from nexus.data.inspection import inspect
 from nexus.data.pyav import MissedError, PyAVDecoder, _seek
 from nexus.errors import DataError
@@ -90,8 +87,6 @@ def test_a_broadcast_with_a_lost_packet(tmp_path):
     numbers = np.rint(times * 30).astype(int)
     assert (pts - first) // 3000 not in numbers and len(times) < 60
     assert [read_number(f) for f in decoder.frames(path, np.arange(len(times)))] == numbers.tolist()
-    with pytest.raises(DataError, match=r"lossy\.ts: .*damaged"):
-        frames_at(decoder, path, np.array([(pts - first) / 90000]))
 
 
 @pytest.mark.parametrize("codec", ["mpeg2video", "mpeg4"])
@@ -184,22 +179,3 @@ def test_a_file_that_lost_its_streams_is_said_to_be_cut_short(tmp_path):
     cut.write_bytes(content[: len(content) * 2 // 3])
     with pytest.raises(DataError, match=r"cut\.mp4: no video stream; the file may have been cut"):
         PyAVDecoder().timestamps(cut)
-
-
-def test_a_time_at_which_a_frame_is_lost_shows_no_other(tmp_path):
-    class Patchy(FrameFolder):
-        """Pictures at 0, 0.1 and 0.3 s; the one at 0.2 s is lost."""
-
-        def timestamps(self, path):
-            return np.array([0.0, 0.1, 0.3])
-
-        def lost(self, path):
-            return np.array([0.2])
-
-    for number in range(3):
-        Image.fromarray(draw_number(number)).save(tmp_path / f"f{number}.png")
-    shown = frames_at(Patchy(), tmp_path, np.array([0.0, 0.199, 0.1, 0.3 - 5e-7, 0.4]))
-    assert [read_number(frame) for frame in shown] == [0, 1, 1, 2, 2]
-    for time in (0.2 - 5e-7, 0.2, 0.25, 0.299):
-        with pytest.raises(DataError, match=rf"the frame at {time:.3f} s is damaged"):
-            frames_at(Patchy(), tmp_path, np.array([0.0, time]))

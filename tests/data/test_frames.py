@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from by_time import frames_at
 from odd_videos import draw_number, read_number
 from PIL import Image
 from watching import Corner
 
 from nexus.data.catalog import scan
-from nexus.data.decode import frames_at
 from nexus.data.frames import FrameFolder, is_sequence, list_images
 from nexus.errors import DataError
 

@@ -7,10 +7,9 @@ import pytest
 from PIL import Image
 from watching import Corner
 
-from nexus.data.decode import decoder_for
 from nexus.data.frames import FrameFolder
-from nexus.data.pyav import PyAVDecoder
 from nexus.data.stills import find_stills, is_still
+from nexus.data.video_reader import VideoReader
 from nexus.errors import DataError
 
 
@@ -60,7 +59,8 @@ def test_which_sources_are_pictures(folder: Path) -> None:
 def test_the_picture_is_shown_as_often_as_it_is_asked_for(folder: Path) -> None:
     decoder = FrameFolder(1.0)
     assert decoder.timestamps(folder / "b.png").tolist() == [0.0]
-    assert decoder_for(find_stills(folder).records[0], PyAVDecoder()).name == decoder.name
+    catalog = find_stills(folder)
+    assert VideoReader(catalog).decoder_of(catalog.records[0]).name == decoder.name
     frames = decoder.frames(folder / "inner/a.JPG", np.zeros(3, int))
     assert frames.shape == (3, 5, 6, 3) and np.ptp(frames, axis=0).max() == 0
     assert abs(int(frames.mean()) - 40) <= 1

@@ -36,31 +36,29 @@ def packets(text: str, **arrays) -> PacketScan:
 
 def timeline(pts, keyframes=(0,), **fields) -> Timeline:
     arrays = [np.array(values, dtype=np.int64) for values in (pts, keyframes)]
-    damaged = np.array(fields.pop("damaged", []), dtype=np.int64)
-    return Timeline(*arrays, damaged, fields.pop("tick", TICK), fields.pop("tail", 1), **fields)
+    return Timeline(*arrays, fields.pop("tick", TICK), fields.pop("tail", 1), **fields)
 
 
 @pytest.mark.parametrize(
-    ("text", "pts", "keyframes", "damaged"),
+    ("text", "pts", "keyframes"),
     [
-        ("I0 P4 B2 B1 B3 I8 P9", [0, 1, 2, 3, 4, 8, 9], [0, 8], []),
+        ("I0 P4 B2 B1 B3 I8 P9", [0, 1, 2, 3, 4, 8, 9], [0, 8]),
         # Frames shown before the first keyframe lack their references; so do those in front of it.
-        ("P1 P2 I3 P4", [3, 4], [3], []),
-        ("I3 B1 B2 P4", [3, 4], [3], []),
+        ("P1 P2 I3 P4", [3, 4], [3]),
+        ("I3 B1 B2 P4", [3, 4], [3]),
         # After damage nothing decodes up to the next keyframe, nor what that one's group shows
         # earlier; without damage, frames shown before a later keyframe are fine.
-        ("I0 P1 P2! P3 I6 B4 B5 P7", [0, 1, 6, 7], [0, 6], [2, 3, 4, 5]),
-        ("I0 P1 I6 B4 B5 P7", [0, 1, 4, 5, 6, 7], [0, 6], []),
+        ("I0 P1 P2! P3 I6 B4 B5 P7", [0, 1, 6, 7], [0, 6]),
+        ("I0 P1 I6 B4 B5 P7", [0, 1, 4, 5, 6, 7], [0, 6]),
         # A hidden keyframe is still where decoding starts.
-        ("I0- P1- P2 P3", [2, 3], [0], []),
+        ("I0- P1- P2 P3", [2, 3], [0]),
     ],
 )
-def test_what_packets_announce(text, pts, keyframes, damaged):
+def test_what_packets_announce(text, pts, keyframes):
     found = timeline_from_packets(packets(text), TICK, stores_pts=True)
     assert found is not None and not found.by_order
     assert found.pts.tolist() == pts
     assert found.keyframes.tolist() == keyframes
-    assert found.damaged.tolist() == damaged
 
 
 def test_packets_that_cannot_be_trusted():
@@ -88,9 +86,8 @@ def test_a_timeline_of_decoded_frames_takes_the_stamps_that_make_sense():
     np.testing.assert_allclose(by_rate.seconds, [0, 1 / 24, 2 / 24])
 
 
-def test_lost_frames_are_told_in_seconds():
-    line = timeline([5, 15, 45, 55], keyframes=[5, 45], damaged=[25, 35], tail=10)
-    np.testing.assert_allclose(line.lost, [0.02, 0.03])
+def test_frames_are_told_in_seconds():
+    line = timeline([5, 15, 45, 55], keyframes=[5, 45], tail=10)
     np.testing.assert_allclose(line.seconds, [0, 0.01, 0.04, 0.05])
 
 

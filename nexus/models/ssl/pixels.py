@@ -19,8 +19,8 @@ from nexus.models.contract import (
     CanCheckpointGradients,
     CanCompile,
     Encoder,
+    EncoderRole,
     ModelConfig,
-    Role,
     checked,
     checked_role,
 )
@@ -113,7 +113,7 @@ class PixelModel(nn.Module):
         """There is no target encoder: nothing moves. Returns 0."""
         return 0.0
 
-    def evaluation_encoder(self, role: Role = "target") -> Encoder:
+    def evaluation_encoder(self, role: EncoderRole = "target") -> Encoder:
         """The one encoder there is, in either role."""
         checked_role(role)
         return self.context_encoder

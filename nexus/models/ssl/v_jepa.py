@@ -30,8 +30,8 @@ from nexus.models.contract import (
     CanCheckpointGradients,
     CanCompile,
     Encoder,
+    EncoderRole,
     ModelConfig,
-    Role,
     checked,
     checked_role,
 )
@@ -202,7 +202,7 @@ class VJEPAModel(nn.Module):
         self._settle()
         return momentum
 
-    def evaluation_encoder(self, role: Role = "target") -> Encoder:
+    def evaluation_encoder(self, role: EncoderRole = "target") -> Encoder:
         """The encoder whose features are used afterwards.
 
         Raises:
