@@ -10,35 +10,21 @@ Source: the published configurations of V-JEPA 2 and 2.1 (arXiv 2506.09985, 2603
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from nexus.errors import CheckpointError
+from nexus.models.presets import PRESETS
 
-
-@dataclass(frozen=True)
-class PublishedSize:
-    """Blocks and attention heads of a published encoder."""
-
-    depth: int
-    heads: int
-
-
-ENCODERS = {
-    768: PublishedSize(12, 12),
-    1024: PublishedSize(24, 16),
-    1280: PublishedSize(32, 16),
-    1408: PublishedSize(40, 22),
-    1664: PublishedSize(48, 26),
-}
-"""Published encoders by their width: Base, Large, Huge, giant, gigantic."""
+PUBLISHED = [size for name, size in PRESETS.items() if name.startswith("vit_")]
+ENCODERS = {size.encoder_dim: size for size in PUBLISHED}
+"""Published encoders by their width."""
 
 HEAD_WIDTH = 64
 """Of the heads of every other encoder."""
 
-PREDICTOR_DIM, PREDICTOR_HEADS = 384, 12
+PREDICTOR_DIM, PREDICTOR_HEADS = PUBLISHED[0].predictor_dim, PUBLISHED[0].predictor_heads
 """The predictor that all published encoders have."""
 
 PREDICTOR_HEAD_WIDTH = 32
@@ -50,8 +36,6 @@ LEVELS = {12: (2, 5, 8, 11), 24: (5, 11, 17, 23), 40: (9, 19, 29, 39), 48: (11, 
 """2.1: the blocks that have a norm of their own, by the encoder's depth."""
 
 ROPE_STRETCH = 16
-
-MLP_RATIOS = (4.0, 48 / 11, 64 / 13)
 
 RECIPE = {
     "mask": "multiblock",
@@ -100,7 +84,9 @@ def published_settings(
 def _encoder(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
     dim, chans, tubelet, patch, _ = shape_of(tensors, "embed.proj.weight", 5)
     size = ENCODERS.get(dim)
-    depth = given.get("num_spatial_layers") or (size.depth if size else blocks_in(tensors))
+    depth = given.get("num_spatial_layers") or (
+        size.num_spatial_layers if size else blocks_in(tensors)
+    )
     settings = {
         "encoder_dim": dim,
         "in_chans": chans,
@@ -108,7 +94,7 @@ def _encoder(tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[st
         "patch_size": patch,
         "num_spatial_layers": depth,
         "num_temporal_layers": 0,
-        "num_heads": size.heads if size else max(1, dim // HEAD_WIDTH),
+        "num_heads": size.num_heads if size else max(1, dim // HEAD_WIDTH),
     }
     return {**settings, **_mlp(tensors, dim)}
 
@@ -165,7 +151,8 @@ def _mlp(tensors: Mapping[str, Tensor], dim: int) -> dict[str, Any]:
     hidden, _ = shape_of(tensors, "stack.blocks.0.mlp.fc1.weight", 2)
     if "stack.blocks.0.mlp.fc3.weight" not in tensors:
         return {"mlp_ratio": ratio_of(hidden, dim)}
-    gated = [known for known in MLP_RATIOS if -(-(2 * int(dim * known) // 3) // 8) * 8 == hidden]
+    known = (size.mlp_ratio for size in PUBLISHED if size.mlp_ratio)
+    gated = [ratio for ratio in known if -(-(2 * int(dim * ratio) // 3) // 8) * 8 == hidden]
     return {"mlp": "swiglu", "mlp_ratio": gated[0] if gated else 1.5 * hidden / dim}
 
 

@@ -50,40 +50,23 @@ PREDICTOR_MASK_TOKEN = 1
 """The mask token that transformers' predictor uses, whatever was trained."""
 
 KEYS = {
-    "crop_size": "img_size",
-    "frames_per_clip": "num_frames",
-    "in_chans": "in_chans",
-    "patch_size": "patch_size",
-    "tubelet_size": "tubelet_size",
-    "hidden_size": "encoder_dim",
-    "num_attention_heads": "num_heads",
-    "num_hidden_layers": "num_spatial_layers",
-    "mlp_ratio": "mlp_ratio",
-    "drop_path_rate": "drop_path",
-    "pred_hidden_size": "predictor_dim",
-    "pred_num_attention_heads": "predictor_heads",
-    "pred_num_hidden_layers": "num_predictor_layers",
-    "pred_mlp_ratio": "predictor_mlp_ratio",
-    "pred_num_mask_tokens": "num_mask_tokens",
+    "crop_size": ("img_size", 256),
+    "frames_per_clip": ("num_frames", 64),
+    "in_chans": ("in_chans", 3),
+    "patch_size": ("patch_size", 16),
+    "tubelet_size": ("tubelet_size", 2),
+    "hidden_size": ("encoder_dim", 1024),
+    "num_attention_heads": ("num_heads", 16),
+    "num_hidden_layers": ("num_spatial_layers", 24),
+    "mlp_ratio": ("mlp_ratio", 4.0),
+    "drop_path_rate": ("drop_path", 0.0),
+    "pred_hidden_size": ("predictor_dim", 384),
+    "pred_num_attention_heads": ("predictor_heads", 12),
+    "pred_num_hidden_layers": ("num_predictor_layers", 12),
+    "pred_mlp_ratio": ("predictor_mlp_ratio", 4.0),
+    "pred_num_mask_tokens": ("num_mask_tokens", 10),
 }
-DEFAULTS = {
-    "patch_size": 16,
-    "crop_size": 256,
-    "frames_per_clip": 64,
-    "tubelet_size": 2,
-    "hidden_size": 1024,
-    "in_chans": 3,
-    "num_attention_heads": 16,
-    "num_hidden_layers": 24,
-    "drop_path_rate": 0.0,
-    "mlp_ratio": 4.0,
-    "pred_hidden_size": 384,
-    "pred_num_attention_heads": 12,
-    "pred_num_hidden_layers": 12,
-    "pred_num_mask_tokens": 10,
-    "pred_mlp_ratio": 4.0,
-}
-"""What transformers takes for keys that a config.json leaves out."""
+"""Ours, and what transformers takes where a config.json leaves the key out."""
 FIXED = {"layer_norm_eps": 1e-6, "qkv_bias": True, "hidden_act": "gelu"}
 """Settings that the models here do not have; other values cannot be read."""
 
@@ -175,7 +158,7 @@ def settings_from(config: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in FIXED.items():
         if config.get(key, value) != value:
             raise CheckpointError(f"{key} is {config[key]!r}; only {value!r} can be read")
-    settings = {ours: config.get(theirs, DEFAULTS[theirs]) for theirs, ours in KEYS.items()}
+    settings = {ours: config.get(theirs, default) for theirs, (ours, default) in KEYS.items()}
     patch = settings["patch_size"]
     if isinstance(patch, list | tuple):
         if len(set(patch)) != 1:
@@ -202,7 +185,7 @@ def config_to(config: VJEPAConfig) -> dict[str, Any]:
         "architectures": ["VJEPA2Model"],
         "model_type": MODEL_TYPE,
         "dtype": "float32",
-        **{theirs: ours[name] for theirs, name in KEYS.items()},
+        **{theirs: ours[name] for theirs, (name, _) in KEYS.items()},
         "num_hidden_layers": config.depth,
         **FIXED,
         "pred_zero_init_mask_tokens": config.mask_token_std == 0,

@@ -6,7 +6,6 @@ clip.
 """
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -61,17 +60,13 @@ def clips_of(video: Tensor | Batch) -> Tensor:
 
 def normalise(
     video: UInt8[Tensor, "batch channels time height width"],
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
 ) -> Float[Tensor, "batch channels time height width"]:
     """Turn uint8 pixels into contiguous float32, `(pixel / 255 - mean) / std` per channel.
 
-    `mean` and `std` are in units of the 0..1 pixel range; by default ImageNet's, for RGB, or their
-    gray counterparts, for one channel.
+    `mean` and `std` are ImageNet's, for RGB, or their gray counterparts, for one channel.
 
     Raises:
-        VideoShapeError: not a five-dimensional uint8 video, or statistics that do not fit its
-            channels.
+        VideoShapeError: not a five-dimensional uint8 video of one or three channels.
     """
     if video.dtype != torch.uint8 or video.ndim != 5:
         raise VideoShapeError(
@@ -80,13 +75,9 @@ def normalise(
         )
     channels = video.shape[1]
     known = {3: (IMAGENET_MEAN, IMAGENET_STD), 1: (GRAY_MEAN, GRAY_STD)}
-    mean = known.get(channels, ((), ()))[0] if mean is None else mean
-    std = known.get(channels, ((), ()))[1] if std is None else std
-    if len(mean) != channels or len(std) != channels:
-        raise VideoShapeError(
-            f"normalise got a video of {channels} channels with {len(mean)} means and {len(std)} "
-            "deviations; expected one of each per channel"
-        )
+    if channels not in known:
+        raise VideoShapeError(f"normalise got a video of {channels} channels; expected 3 or 1")
+    mean, std = known[channels]
     # Plain numbers rather than small tensors: those would make a GPU wait for their copies.
     pixels = torch.empty(video.shape, dtype=torch.float32, device=video.device)
     for channel in range(channels):

@@ -41,12 +41,7 @@ class Problem:
 
     def to_mapping(self) -> dict[str, Any]:
         """JSON-ready values."""
-        return {
-            "path": self.path,
-            "kind": self.kind,
-            "reason": self.reason,
-            "fatal": self.fatal,
-        }
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class OpenVideo:
 
 
 @contextmanager
-def open_video(path: str | Path, *, threads: int = 1) -> Iterator[OpenVideo]:
+def open_video(path: str | Path) -> Iterator[OpenVideo]:
     """Open a video file; the stream is the default one, cover pictures are not video.
 
     Raises:
@@ -79,8 +79,8 @@ def open_video(path: str | Path, *, threads: int = 1) -> Iterator[OpenVideo]:
         if not set(container.format.name.split(",")).isdisjoint(_PLAYLISTS):
             raise DataError(f"{path}: a list of other files ({container.format.name}), not a video")
         stream = _choose_stream(path, container)
-        stream.codec_context.thread_count = threads
-        stream.thread_type = "SLICE" if threads == 1 else "AUTO"
+        stream.codec_context.thread_count = 1
+        stream.thread_type = "SLICE"
         yield OpenVideo(path, container, stream)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 
 from nexus.atomic import write_text
@@ -56,9 +57,6 @@ class InspectionIndex:
         if self.path is not None and self.path.exists():
             self._load(self.path)
 
-    def __len__(self) -> int:
-        return len(self._results)
-
     def get(self, path: Path, now: Signature | None) -> Inspection | None:
         """The remembered result, if the file still has the signature `now`."""
         then, inspection = self._results.get(str(path), (None, None))
@@ -79,7 +77,7 @@ class InspectionIndex:
         if self.path is None or not self._changed:
             return
         files = {
-            path: {"size": size, "mtime_ns": changed, **inspection.to_mapping()}
+            path: {"size": size, "mtime_ns": changed, **asdict(inspection)}
             for path, ((size, changed), inspection) in self._results.items()
         }
         # ASCII escapes keep file names that are not valid Unicode.

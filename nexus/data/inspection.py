@@ -2,7 +2,7 @@
 
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -50,13 +50,9 @@ class Inspection:
     facts: Facts | None
     findings: tuple[Finding, ...] = ()
 
-    def to_mapping(self) -> dict[str, Any]:
-        """JSON-ready values; `from_mapping` reads them back."""
-        return asdict(self)
-
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """Read what `to_mapping` wrote.
+        """Read what `dataclasses.asdict` gave.
 
         Raises:
             KeyError: a part is missing.

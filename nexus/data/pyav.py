@@ -42,22 +42,17 @@ class MissedError(Exception):
 
 
 class PyAVDecoder:
-    """Decodes video files with PyAV.
-
-    Args:
-        threads: FFmpeg threads for one file; loaders parallelise over workers instead.
-    """
+    """Decodes video files with PyAV, on one thread: loaders parallelise over workers."""
 
     name = "pyav"
 
-    def __init__(self, threads: int = 1):
-        self.threads = threads
+    def __init__(self) -> None:
         self._timelines: OrderedDict[tuple[str, int, int], Timeline] = OrderedDict()
         self._counted: dict[tuple[str, int, int], Timeline] = {}
         self._lock = threading.Lock()
 
     def __reduce__(self):
-        return PyAVDecoder, (self.threads,)
+        return PyAVDecoder, ()
 
     def timestamps(self, path: str | Path) -> np.ndarray:
         """float64 (frames,): when each frame is shown, seconds after the first, increasing.
@@ -96,7 +91,7 @@ class PyAVDecoder:
                 return self._decode(path, timeline, numbers, view)
             except MissedError:
                 # The decoder shows other frames than the packets announce: count frames instead.
-                self._counted[key] = timeline_by_decoding(path, threads=self.threads)
+                self._counted[key] = timeline_by_decoding(path)
         due, shown = (
             FrameTimes.from_timestamps(line.seconds, line.fps)
             for line in (timeline, self._counted[key])
@@ -116,7 +111,7 @@ class PyAVDecoder:
             if key in self._timelines:
                 self._timelines.move_to_end(key)
                 return self._timelines[key]
-        timeline = read_timeline(path, threads=self.threads)
+        timeline = read_timeline(path)
         with self._lock:
             self._timelines[key] = timeline
             total = sum(len(known) for known in self._timelines.values())
@@ -129,7 +124,7 @@ class PyAVDecoder:
     ) -> np.ndarray:
         with naming(path):
             wanted, place = np.unique(numbers, return_inverse=True)
-            with open_video(path, threads=self.threads) as video:
+            with open_video(path) as video:
                 if timeline.by_order:
                     found = _by_order(video, wanted)
                 else:
@@ -137,25 +132,25 @@ class PyAVDecoder:
                 return collect(_upright(_some_ahead(found)), place, view)
 
 
-def read_timeline(path: str | Path, *, threads: int = 1) -> Timeline:
+def read_timeline(path: str | Path) -> Timeline:
     """When each frame is shown, from demuxing alone where the container tells it.
 
     Raises:
         DataError: the file cannot be opened, holds no video, or nothing in it decodes.
     """
-    with open_video(path, threads=threads) as video:
+    with open_video(path) as video:
         scan = scan_packets(video)
         timeline = timeline_from_packets(scan, video.tick, stores_pts=video.stores_pts)
-    return timeline or timeline_by_decoding(path, threads=threads)
+    return timeline or timeline_by_decoding(path)
 
 
-def timeline_by_decoding(path: str | Path, *, threads: int = 1) -> Timeline:
+def timeline_by_decoding(path: str | Path) -> Timeline:
     """When each frame is shown, from decoding the whole file.
 
     Raises:
         DataError: the file cannot be opened, holds no video, or nothing in it decodes.
     """
-    with open_video(path, threads=threads) as video:
+    with open_video(path) as video:
         stamps = [(frame.pts, frame.dts, frame.duration or 0) for frame in good_frames(video)]
         if not stamps:
             raise DataError(f"{path}: no frame decodes")

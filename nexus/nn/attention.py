@@ -68,18 +68,14 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Queries attend to another sequence.
+    """Queries attend to another sequence; no projection after the heads (V-JEPA's poolers)."""
 
-    `output_projection`: V-JEPA's published poolers have none after the heads.
-    """
-
-    def __init__(self, dim: int, num_heads: int, *, output_projection: bool = True) -> None:
+    def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
         check_heads(dim, num_heads)
         self.num_heads = num_heads
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)
-        self.proj = nn.Linear(dim, dim) if output_projection else nn.Identity()
 
     def forward(
         self, queries: Float[Tensor, "batch queries dim"], tokens: Float[Tensor, "batch tokens dim"]
@@ -90,8 +86,7 @@ class CrossAttention(nn.Module):
         query = self.q(queries).view(batch, count, self.num_heads, head_dim).transpose(1, 2)
         kv = self.kv(tokens).view(batch, tokens.shape[1], 2, self.num_heads, head_dim)
         key, value = kv.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = attend(query, key, value)
-        return self.proj(mixed.transpose(1, 2).reshape(batch, count, dim))
+        return attend(query, key, value).transpose(1, 2).reshape(batch, count, dim)
 
 
 def check_heads(dim: int, num_heads: int) -> None:

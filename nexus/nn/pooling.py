@@ -48,7 +48,7 @@ class AttentivePooler(nn.Module):
         blocks = [Block(dim, num_heads, mlp_ratio, eps=eps) for _ in range(depth - 1)]
         self.blocks = nn.ModuleList(blocks)
         self.norm1 = nn.LayerNorm(dim, eps=eps)
-        self.cross = CrossAttention(dim, num_heads, output_projection=False)
+        self.cross = CrossAttention(dim, num_heads)
         self.norm2 = nn.LayerNorm(dim, eps=eps)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.reset()

@@ -2,11 +2,8 @@
 
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
-
-EXIT_CODE = 130
-"""What a command returns after it was interrupted and has saved its work (128 + SIGINT)."""
 
 
 class Interrupts:
@@ -27,12 +24,7 @@ class Interrupts:
                 self._before[number] = signal.signal(number, self._answer)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
 

@@ -14,7 +14,7 @@ from nexus.models.ssl.collapse import Diagnosis
 from nexus.runs.folder import RunDirectory, how_to_continue
 from nexus.training.cpu import calibrate, precision_warning, thread_counts
 from nexus.training.environment import describe_environment, kept_settings
-from nexus.training.interrupts import EXIT_CODE, Interrupts
+from nexus.training.interrupts import Interrupts
 from nexus.training.progress import Screen
 from nexus.training.recipe import Recipe
 from nexus.training.start import Start
@@ -37,11 +37,6 @@ class TrainResult:
     health: Diagnosis
     last_row: Mapping[str, Any]
     """The journal's last row; empty when nothing was logged."""
-
-    @property
-    def exit_code(self) -> int:
-        """What a command should return: 0, or 130 after an interruption."""
-        return 0 if self.status == "finished" else EXIT_CODE
 
 
 def train(

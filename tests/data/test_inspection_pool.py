@@ -1,9 +1,11 @@
 """Checks in other processes: a crash, a hang or a process that does not start."""
 
 import faulthandler
+import json
 import os
 import signal
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from nexus.data.inspection import Finding, Inspection, inspect
@@ -60,4 +62,4 @@ def test_nothing_to_check():
 def test_inspections_survive_the_way_through_json(good_clip):
     result = inspect(good_clip)
     assert result.facts is not None and result.facts.num_frames == 40
-    assert Inspection.from_mapping(result.to_mapping()) == result
+    assert Inspection.from_mapping(json.loads(json.dumps(asdict(result)))) == result

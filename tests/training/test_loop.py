@@ -52,7 +52,7 @@ def test_a_run_leaves_everything_that_the_contract_names(tmp_path, world, tiny, 
     recipe = tiny("training.tensorboard=true", "training.keep_checkpoints=2")
     result = train(recipe, world, tmp_path / "run", command="nexus pretrain x", console=quiet)
     out = tmp_path / "run"
-    assert (result.status, result.exit_code, result.steps_done) == ("finished", 0, 6)
+    assert (result.status, result.steps_done) == ("finished", 6)
     assert result.clips_seen == 24 and result.skipped_steps == 0
     rows = journal(out)
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
@@ -359,7 +359,7 @@ def test_an_interrupted_run_saves_says_how_to_go_on_and_goes_on(
     monkeypatch.setattr("nexus.training.loop.Interrupts", Asked)
     command = "nexus pretrain 'my videos' --out run"
     result = train(tiny(), world, tmp_path, command=command, console=quiet)
-    assert (result.status, result.exit_code, result.steps_done) == ("interrupted", 130, 3)
+    assert (result.status, result.steps_done) == ("interrupted", 3)
     assert f"{command} --resume" in quiet.file.getvalue()
     assert info(tmp_path)["status"] == "interrupted"
     assert load_state(result.checkpoint)["step"] == 3

@@ -83,7 +83,7 @@ def work(recipe, catalog, out, resume, blow):
         blow.prepare()
     console = Console(file=io.StringIO())
     result = train(recipe, catalog, out, resume=resume, command="nexus pretrain", console=console)
-    os._exit(result.exit_code)
+    os._exit({"finished": 0, "interrupted": 130}[result.status])
 
 
 # Processes start from a server that has imported torch already.

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from nexus.models.contract import Module
 
 SAMPLED_VALUES = 16
-"""Values of each parameter that `StepWatcher` looks at: a step changes them all."""
+"""Values of each parameter in a `parameter_sample`: a step changes them all."""
 
 
 def momentum_at(
@@ -43,30 +43,13 @@ def update(target: Module, online: Module, momentum: float) -> None:
         mine.copy_(theirs)
 
 
-class StepWatcher:
-    """Notices that an optimizer has stepped, from a sample of the parameters' values.
+@torch.no_grad()
+def parameter_sample(module: Module) -> Tensor:
+    """The first few values of every parameter, one after another: an optimizer's step shows in it.
 
     So a bare training loop needs no extra call for the EMA to follow, gradient accumulation and
     skipped steps cause no update, and evaluation causes none either. (The tensors' version counters
-    would not do: PyTorch's fused optimizers do not raise them.)
-    """
-
-    def __init__(self, module: Module) -> None:
-        self.sample = parameter_sample(module)
-
-    def changed(self, module: Module) -> bool:
-        """Whether the parameters have changed since the last `settle`."""
-        return not torch.equal(parameter_sample(module), self.sample)
-
-    def settle(self, module: Module) -> None:
-        """Take the parameters as they are now as known."""
-        self.sample = parameter_sample(module)
-
-
-@torch.no_grad()
-def parameter_sample(module: Module) -> Tensor:
-    """The first few values of every parameter, one after another.
-
-    Biases are among them: they start at zero, so that the smallest step changes them.
+    would not do: PyTorch's fused optimizers do not raise them.) Biases are among the values: they
+    start at zero, so that the smallest step changes them.
     """
     return torch.cat([p.detach().reshape(-1)[:SAMPLED_VALUES] for p in module.parameters()])

@@ -110,7 +110,7 @@ class VJEPAModel(nn.Module):
         self.renew_predictor()
         self.target_encoder = copy.deepcopy(self.context_encoder).requires_grad_(False)
         self.register_buffer("ema_step", torch.zeros((), dtype=torch.int64))
-        self._watcher = ema.StepWatcher(self.context_encoder)
+        self._settle()
         self.register_load_state_dict_post_hook(_settle_after_loading)
 
     def renew_predictor(self) -> None:
@@ -280,11 +280,11 @@ class VJEPAModel(nn.Module):
 
     @eager
     def _follow_optimizer(self) -> None:
-        if self._watcher.changed(self.context_encoder):
+        if not torch.equal(ema.parameter_sample(self.context_encoder), self._settled):
             self.update_target()
 
     def _settle(self) -> None:
-        self._watcher.settle(self.context_encoder)
+        self._settled = ema.parameter_sample(self.context_encoder)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         # Moving or casting the model changes its parameters, but is not an optimizer step.
