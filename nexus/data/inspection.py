@@ -116,7 +116,7 @@ def _inspect_video(path: Path) -> Inspection:
         duration=usable.duration,
         height=trial.looks.sizes[0][0],
         width=trial.looks.sizes[0][1],
-        codec=trial.announced.codec,
+        codec=trial.codec,
         variable_frame_rate=usable.variable_frame_rate,
         usable_until=usable.duration if len(usable) < len(trial.timeline) else None,
     )
@@ -124,8 +124,7 @@ def _inspect_video(path: Path) -> Inspection:
 
 
 def _findings(trial: Trial, usable: Timeline, missing: str | None) -> Iterator[Finding]:
-    announced, listed = trial.announced, len(trial.timeline or ())
-    decoded = len(usable) - trial.lost
+    listed, decoded = len(trial.timeline or ()), len(usable) - trial.lost
     short = _ends_early(trial, usable, missing)
     if short or missing or len(usable) < listed:
         says = f"the header announces {short}, " if short else ""
@@ -145,8 +144,8 @@ def _findings(trial: Trial, usable: Timeline, missing: str | None) -> Iterator[F
             f"({usable.fps:.2f} a second on average); clips are cut by timestamp",
             False,
         )
-    if not short and announced.frames and trial.found < announced.frames:
-        yield _odd(f"the header announces {announced.frames} frames, {trial.found} decode")
+    if not short and trial.frames and trial.found < trial.frames:
+        yield _odd(f"the header announces {trial.frames} frames, {trial.found} decode")
     if trial.lost:
         yield _odd(
             f"{trial.lost} of {len(usable)} frames do not decode ({trial.trouble}); "
@@ -160,11 +159,11 @@ def _findings(trial: Trial, usable: Timeline, missing: str | None) -> Iterator[F
     if len(trial.looks.sizes) > 1:
         sizes = ", ".join(f"{width}x{height}" for height, width in trial.looks.sizes)
         yield _odd(f"the frame size changes within the video ({sizes}); clips across it fail")
-    if announced.streams > 1:
-        yield _odd(f"{announced.streams} video streams; the default one is used")
-    if abs(announced.pixel_aspect - 1) > 0.01:
+    if trial.streams > 1:
+        yield _odd(f"{trial.streams} video streams; the default one is used")
+    if abs(trial.pixel_aspect - 1) > 0.01:
         yield _odd(
-            f"pixels are not square (aspect {announced.pixel_aspect:.3f}); frames are not stretched"
+            f"pixels are not square (aspect {trial.pixel_aspect:.3f}); frames are not stretched"
         )
     if trial.looks.interlaced:
         yield _odd("interlaced: moving edges may look like combs")
@@ -172,15 +171,14 @@ def _findings(trial: Trial, usable: Timeline, missing: str | None) -> Iterator[F
 
 def _ends_early(trial: Trial, usable: Timeline, missing: str | None) -> str | None:
     """What the header announces, in words, if the frames end well before that."""
-    announced = trial.announced
     absolute_end = float(int(usable.pts[-1]) * usable.tick) + usable.duration - usable.seconds[-1]
-    gap = (announced.seconds or 0.0) - max(usable.duration, absolute_end)
-    if announced.frames is not None and announced.frames > trial.found:
+    gap = (trial.seconds or 0.0) - max(usable.duration, absolute_end)
+    if trial.frames is not None and trial.frames > trial.found:
         # Fewer frames over the full time are dropped frames, not a cut.
-        if missing or announced.seconds is None or gap > 2 / usable.fps:
-            return f"{announced.frames} frames"
+        if missing or trial.seconds is None or gap > 2 / usable.fps:
+            return f"{trial.frames} frames"
     elif gap > max(0.5, 3 / usable.fps):
-        return f"{announced.seconds:.2f} s"
+        return f"{trial.seconds:.2f} s"
     return None
 
 

@@ -91,7 +91,7 @@ class PyAVDecoder:
                 return self._decode(path, timeline, numbers, view)
             except MissedError:
                 # The decoder shows other frames than the packets announce: count frames instead.
-                self._counted[key] = timeline_by_decoding(path)
+                self._counted[key] = _by_decoding(path)
         due, shown = (
             FrameTimes.from_timestamps(line.seconds, line.fps)
             for line in (timeline, self._counted[key])
@@ -111,7 +111,10 @@ class PyAVDecoder:
             if key in self._timelines:
                 self._timelines.move_to_end(key)
                 return self._timelines[key]
-        timeline = read_timeline(path)
+        with open_video(path) as video:
+            scan = scan_packets(video)
+            timeline = timeline_from_packets(scan, video.tick, stores_pts=video.stores_pts)
+        timeline = timeline or _by_decoding(path)
         with self._lock:
             self._timelines[key] = timeline
             total = sum(len(known) for known in self._timelines.values())
@@ -132,24 +135,8 @@ class PyAVDecoder:
                 return collect(_upright(_some_ahead(found)), place, view)
 
 
-def read_timeline(path: str | Path) -> Timeline:
-    """When each frame is shown, from demuxing alone where the container tells it.
-
-    Raises:
-        DataError: the file cannot be opened, holds no video, or nothing in it decodes.
-    """
-    with open_video(path) as video:
-        scan = scan_packets(video)
-        timeline = timeline_from_packets(scan, video.tick, stores_pts=video.stores_pts)
-    return timeline or timeline_by_decoding(path)
-
-
-def timeline_by_decoding(path: str | Path) -> Timeline:
-    """When each frame is shown, from decoding the whole file.
-
-    Raises:
-        DataError: the file cannot be opened, holds no video, or nothing in it decodes.
-    """
+def _by_decoding(path: str | Path) -> Timeline:
+    """When each frame is shown, from decoding the whole file."""
     with open_video(path) as video:
         stamps = [(frame.pts, frame.dts, frame.duration or 0) for frame in good_frames(video)]
         if not stamps:

@@ -45,25 +45,20 @@ class Looks:
 
 
 @dataclass(frozen=True)
-class Announced:
-    """What the file says about itself before anything is decoded (None: it does not say)."""
+class Trial:
+    """The outcome.
+
+    `frames` and `seconds` (None: it does not say), `streams`, `codec` and `pixel_aspect` are what
+    the file says about itself before anything is decoded. `timeline` is what decoders use; only its
+    first `usable` frames decode, `lost` frames among those do not either. `found` packets hold data
+    that can be decoded, by their flags.
+    """
 
     frames: int | None
     seconds: float | None
     streams: int
     codec: str
     pixel_aspect: float
-
-
-@dataclass(frozen=True)
-class Trial:
-    """The outcome.
-
-    `timeline` is what decoders use; only its first `usable` frames decode, `lost` frames among
-    those do not either. `found` packets hold data that can be decoded, by their flags.
-    """
-
-    announced: Announced
     found: int
     looks: Looks
     timeline: Timeline | None
@@ -82,7 +77,16 @@ def try_decoding(path: Path) -> Trial:
     with open_video(path) as video:
         scan = scan_packets(video)
         timeline = timeline_from_packets(scan, video.tick, stores_pts=video.stores_pts)
-        trial = Trial(_announced(video), int(scan.decodable().sum()), Looks(), timeline)
+        trial = Trial(
+            frames=video.stream.frames or None,
+            seconds=_announced_seconds(video),
+            streams=len(video_streams(video.container)),
+            codec=video.stream.codec_context.codec.canonical_name,
+            pixel_aspect=float(video.stream.sample_aspect_ratio or 1),
+            found=int(scan.decodable().sum()),
+            looks=Looks(),
+            timeline=timeline,
+        )
     trouble = scan.error
     if timeline is not None:
         try:
@@ -97,22 +101,15 @@ def try_decoding(path: Path) -> Trial:
     return _count(path, replace(trial, trouble=trouble))
 
 
-def _announced(video: OpenVideo) -> Announced:
+def _announced_seconds(video: OpenVideo) -> float | None:
     stream, container = video.stream, video.container
-    seconds = None
     if stream.duration:
-        seconds = float(stream.duration * video.tick)
-    elif "DURATION" in stream.metadata:
-        seconds = _clock(stream.metadata["DURATION"])
-    elif container.duration and len(container.streams) == 1:
-        seconds = container.duration / av.time_base
-    return Announced(
-        frames=stream.frames or None,
-        seconds=seconds,
-        streams=len(video_streams(container)),
-        codec=stream.codec_context.codec.canonical_name,
-        pixel_aspect=float(stream.sample_aspect_ratio or 1),
-    )
+        return float(stream.duration * video.tick)
+    if "DURATION" in stream.metadata:
+        return _clock(stream.metadata["DURATION"])
+    if container.duration and len(container.streams) == 1:
+        return container.duration / av.time_base
+    return None
 
 
 def _clock(text: str) -> float | None:

@@ -42,18 +42,6 @@ class Stage:
     clip: ClipSpec
 
 
-@dataclass(frozen=True)
-class ClipByBatch:
-    """What clips are by the loader's batch number; a plain value, so workers can hold it."""
-
-    stages: tuple[Stage, ...]
-    batches_per_step: int = 1
-
-    def __call__(self, batch_number: int) -> ClipSpec:
-        """What the clips of the batch with this number, counted from 0, are."""
-        return clip_at(self.stages, batch_number // self.batches_per_step)
-
-
 def stages_of(table: Sequence[Row], clip: ClipSpec) -> tuple[Stage, ...]:
     """The stages that a curriculum's rows describe: `clip` with the frames and the size of each."""
     stages = []
@@ -66,6 +54,11 @@ def stages_of(table: Sequence[Row], clip: ClipSpec) -> tuple[Stage, ...]:
 def clip_at(stages: Sequence[Stage], step: int) -> ClipSpec:
     """What clips are at a step: as in the last stage whose first step has come."""
     return stages[bisect_right([stage.first_step for stage in stages], step) - 1].clip
+
+
+def clip_of_batch(stages: Sequence[Stage], batches_per_step: int, number: int) -> ClipSpec:
+    """What the clips of the loader's batch with this number, counted from 0, are."""
+    return clip_at(stages, number // batches_per_step)
 
 
 def check_table(table: Sequence[Row]) -> None:

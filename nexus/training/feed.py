@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from nexus.data.loader import ClipLoader, LoadedBatch
 from nexus.digest import digest
 from nexus.runs.results import save_problems
 from nexus.runs.schema import DataInfo, ProblemRow
-from nexus.training.curriculum import ClipByBatch
+from nexus.training.curriculum import clip_of_batch
 from nexus.training.failures import FailureLedger
 from nexus.training.recipe import Recipe
 
@@ -92,7 +93,7 @@ class Feed:
             batch_size=training.batch_size,
             seed=training.seed,
             num_workers=data.workers,
-            clip_at=ClipByBatch(recipe.stages, training.accumulation),
+            clip_at=partial(clip_of_batch, recipe.stages, training.accumulation),
             pin_memory=pin_memory,
         )
         self._problems_file, self._say = problems_file, say

@@ -66,23 +66,20 @@ class OptimConfig(Config):
             )
 
 
-def is_decayed(module: Module, leaf: str, parameter: nn.Parameter) -> bool:
-    """Whether weight decay acts on `module.<leaf>`: on weight matrices and kernels only.
-
-    Everything else is left alone: biases, norms and scales (one-dimensional), and bare parameters
-    such as position tables, mask and query tokens (not called `weight`), embeddings.
-    """
-    return parameter.ndim >= 2 and leaf.endswith("weight") and not isinstance(module, nn.Embedding)
-
-
 def parameter_groups(model: Module) -> tuple[list[str], list[str]]:
-    """The names of the trainable parameters (with decay, without), in the model's order."""
+    """The names of the trainable parameters (with decay, without), in the model's order.
+
+    Weight decay acts on weight matrices and kernels only: not on biases, norms and scales
+    (one-dimensional), nor on bare parameters such as position tables, mask and query tokens (not
+    called `weight`), nor on embeddings.
+    """
     with_decay, without = [], []
     for name, parameter in model.named_parameters():
+        owner, _, leaf = name.rpartition(".")
+        embedding = isinstance(model.get_submodule(owner), nn.Embedding)
+        decays = parameter.ndim >= 2 and leaf.endswith("weight") and not embedding
         if parameter.requires_grad:
-            owner, _, leaf = name.rpartition(".")
-            wanted = is_decayed(model.get_submodule(owner), leaf, parameter)
-            (with_decay if wanted else without).append(name)
+            (with_decay if decays else without).append(name)
     return with_decay, without
 
 

@@ -1,11 +1,11 @@
-import pickle
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus.data.clip_spec import ClipSpec
-from nexus.training.curriculum import ClipByBatch, Stage, check_table, clip_at, stages_of
+from nexus.training.curriculum import Stage, check_table, clip_at, clip_of_batch, stages_of
 
 TABLE = ((0, 8), (100, 16, 32), (200, 16, (48, 64)), (300, 24))
 STAGES = stages_of(TABLE, ClipSpec(stride=3, short_side=40, size=(16, 32)))
@@ -49,14 +49,9 @@ def test_against_a_slow_walk_through_the_table(rows, step):
 
 
 def test_all_micro_batches_of_a_step_have_one_shape():
-    shape = ClipByBatch(stages_of(((0, 4), (2, 8, 24)), ClipSpec(size=16)), batches_per_step=3)
+    shape = partial(clip_of_batch, stages_of(((0, 4), (2, 8, 24)), ClipSpec(size=16)), 3)
     first, second = ClipSpec(num_frames=4, size=16), ClipSpec(num_frames=8, size=24)
     assert [shape(number) for number in range(9)] == [first] * 6 + [second] * 3
-
-
-def test_workers_can_hold_it():
-    shape = ClipByBatch(STAGES, 2)
-    assert pickle.loads(pickle.dumps(shape)) == shape
 
 
 @pytest.mark.parametrize(
