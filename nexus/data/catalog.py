@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nexus.data.clips import ClipTooShortError, FrameTimes
-from nexus.data.index import InspectionIndex, signature
+from nexus.data.index import InspectionIndex
 from nexus.data.inspection import Facts, Inspection
 from nexus.data.inspection_pool import inspect_all
 from nexus.data.labels import Label, Segment, label_text
@@ -227,17 +227,12 @@ def _inspect_files(
     progress: Callable[[int, int], None] | None,
 ) -> dict[Path, Inspection]:
     paths = list(dict.fromkeys(entry.path for entry in entries))
-    signatures = {path: signature(path) for path in paths}
-    results: dict[Path, Inspection] = {}
-    for path in paths:
-        known = index.get(path, signatures[path])
-        if known is not None:
-            results[path] = known
+    results = {path: known for path in paths if (known := index.get(path)) is not None}
 
     def done(path: Path, inspection: Inspection, lasting: bool) -> None:
         results[path] = inspection
         if lasting:
-            index.put(path, signatures[path], inspection)
+            index.put(path, inspection)
         if len(results) % _SAVE_EVERY == 0:
             index.save()
         if progress is not None:

@@ -53,19 +53,21 @@ class InspectionIndex:
     def __init__(self, folder: str | Path | None):
         self.path = None if folder is None else Path(folder) / "videos.json"
         self._results: dict[str, tuple[Signature, Inspection]] = {}
+        self._now: dict[str, Signature | None] = {}  # of the files that were asked for
         self._changed = False
         if self.path is not None and self.path.exists():
             self._load(self.path)
 
-    def get(self, path: Path, now: Signature | None) -> Inspection | None:
-        """The remembered result, if the file still has the signature `now`."""
+    def get(self, path: Path) -> Inspection | None:
+        """The remembered result, if the file is as it was then."""
+        now = self._now[str(path)] = signature(path)
         then, inspection = self._results.get(str(path), (None, None))
         return inspection if now is not None and now == then else None
 
-    def put(self, path: Path, now: Signature | None, inspection: Inspection) -> None:
-        """Remember a result; a file without a signature is not remembered."""
-        if now is not None:
-            self._results[str(path)] = (now, inspection)
+    def put(self, path: Path, inspection: Inspection) -> None:
+        """Remember a result that `get` did not have; a file that cannot be read is forgotten."""
+        if (then := self._now[str(path)]) is not None:
+            self._results[str(path)] = (then, inspection)
             self._changed = True
 
     def save(self) -> None:

@@ -77,7 +77,6 @@ class _Made:
     """A batch on its way from where it was made; None: its pixels lie in a shared slot."""
 
     request: _Request
-    shape: tuple[int, ...]
     pixels: UInt8[np.ndarray, "batch time height width channels"] | None
     record_index: Int64[np.ndarray, " batch"]
     times: Float64[np.ndarray, "batch time"]
@@ -123,13 +122,11 @@ class _Maker(Dataset[_Made]):
             else:
                 failures.append(result)
         self.note(_NOTHING)
-        shape = self.shape(request.clip, len(indices))
         return _Made(
             request=request,
-            shape=shape,
             pixels=pixels[: len(indices)].numpy() if slot is None else None,
             record_index=np.array(indices, np.int64),
-            times=np.array(times).reshape(len(indices), shape[1]),
+            times=np.array(times).reshape(len(indices), request.clip.num_frames),
             ends=np.array(ends, np.float64),
             failures=tuple(failures),
         )
@@ -229,7 +226,8 @@ class ClipLoader:
     def _pixels(self, made: _Made) -> UInt8[Tensor, "batch time height width channels"]:
         if made.pixels is None:
             assert self._slots is not None and made.request.slot is not None
-            pixels = self._slots.lend(made.request.slot, made.shape)
+            shape = self._maker.shape(made.request.clip, len(made.ends))
+            pixels = self._slots.lend(made.request.slot, shape)
         else:
             pixels = torch.from_numpy(made.pixels)
         return pixels.pin_memory() if self._pin else pixels
