@@ -18,6 +18,7 @@ from nexus.cli import (
     conversion,
     features,
     labels,
+    making,
     probing,
     results,
     terminal,
@@ -85,10 +86,19 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.callback(**_described(_top))(_top)
-study = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", context_settings=SETTINGS)
-app.add_typer(
-    study, name="study", help="Measure the README's tables again.", rich_help_panel="Results"
-)
+GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
+    "data": (
+        "Make data sets to train and to measure on.",
+        {"motion": making.data_motion},
+    ),
+    "study": ("Measure the README's tables again.", {"toy": results.study_toy}),
+}
+for name, (told, members) in GROUPS.items():
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", context_settings=SETTINGS)
+    group.callback()(lambda: None)
+    for member, command in members.items():
+        group.command(member, **_described(command))(command)
+    app.add_typer(group, name=name, help=told, rich_help_panel="Results")
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start here": (training.demo,),
     "Your own videos": (
@@ -106,7 +116,6 @@ for panel, commands in PANELS.items():
     for command in commands:
         needs = any(it.default is it.empty for it in inspect.signature(command).parameters.values())
         app.command(**_described(command), rich_help_panel=panel, no_args_is_help=needs)(command)
-study.command("toy", **_described(results.study_toy))(results.study_toy)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

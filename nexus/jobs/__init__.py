@@ -6,6 +6,7 @@ adapt      published weights, continued on one's own videos in a few ways; the b
 probe, embed, report   the later steps again, or on other data
 train_probe, load_probe, keep_probe, label   attentive probes to keep, and the labels they give
 convert    weights from one layout to another
+make_motion   a benchmark of real motion from one's own videos
 processor  a path, arrays or PIL pictures to input for an encoder
 
 Each is imported when it is first used, so that it brings along what it needs and nothing else.
@@ -22,6 +23,7 @@ HOMES = {
     "keep_probe": "nexus.jobs.probe_place",
     "label": "nexus.jobs.labelling",
     "load_probe": "nexus.jobs.labelling",
+    "make_motion": "nexus.jobs.motion",
     "pretrain": "nexus.jobs.pretraining",
     "probe": "nexus.jobs.probing",
     "processor": "nexus.jobs.opening",

@@ -5,17 +5,14 @@ be told from the order of frames (see `physics` for why no single frame gives a 
 the shape of the body can be told from any frame. Everything is a pure function of the seed.
 """
 
-import io
 import math
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
-import av
 import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
@@ -24,10 +21,12 @@ from pydantic import Field, field_validator, model_validator
 from nexus.atomic import write_text
 from nexus.config import Config
 from nexus.errors import ConfigError
+from nexus.mp4 import encode_mp4
 from nexus.toy.physics import TASKS, Scene, Task, simulate
 from nexus.toy.render import SHAPES, draw, draw_look
 
 SPLITS = ("train", "validation", "test")
+_Name = TypeVar("_Name", bound=str)
 
 
 class ToyConfig(Config):
@@ -120,7 +119,8 @@ def plan_clips(config: ToyConfig, split: str, *, seed: int) -> tuple[ToyClip, ..
         raise ConfigError(f"seed {seed}: expected a whole number of 0 or more")
     total = config.clips_in(split)
     shown = []
-    for task, count in _apportion(config.tasks, total).items():
+    shares: dict[Task, float] = {t: config.tasks[t] for t in TASKS if t in config.tasks}
+    for task, count in apportion(shares, total).items():
         classes = TASKS[task]
         for number in range(count):
             turn, label = divmod(number, len(classes))
@@ -133,14 +133,14 @@ def plan_clips(config: ToyConfig, split: str, *, seed: int) -> tuple[ToyClip, ..
     )
 
 
-def _apportion(shares: Mapping[Task, float], total: int) -> dict[Task, int]:
-    tasks: list[Task] = [task for task in TASKS if task in shares]
-    exact = np.array([shares[task] for task in tasks], dtype=float)
+def apportion(shares: Mapping[_Name, float], total: int) -> dict[_Name, int]:
+    """So many of a total for each share, by largest remainder (of equal ones, the first)."""
+    exact = np.array(list(shares.values()), dtype=float)
     exact *= total / exact.sum()
     counts = np.floor(exact).astype(int)
     by_remainder = np.argsort(counts - exact, kind="stable")
     counts[by_remainder[: total - counts.sum()]] += 1
-    return dict(zip(tasks, counts.tolist(), strict=True))
+    return dict(zip(shares, counts.tolist(), strict=True))
 
 
 def _stream(seed: int, split: str, index: int, purpose: int) -> np.random.Generator:
@@ -183,32 +183,6 @@ def render_clip(
     return video, clip.labels
 
 
-def encode_mp4(video: UInt8[np.ndarray, "frames height width 3"], config: ToyConfig) -> bytes:
-    """An H.264 (yuv420p) mp4 file; one encoder thread, so equal frames give equal bytes."""
-    buffer = io.BytesIO()
-    rate = Fraction(config.fps).limit_denominator(1001)
-    with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("libx264", rate=rate)
-        stream.height, stream.width = video.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        stream.gop_size = config.keyframe_every
-        stream.thread_count = 1
-        # zerolatency: no look-ahead. With it x264 gives other bytes now and then when several
-        # encoders run at once. sc_threshold: sensor noise is no scene cut.
-        stream.options = {
-            "crf": str(config.crf),
-            "preset": "veryfast",
-            "tune": "zerolatency",
-            "sc_threshold": "0",
-        }
-        for number, array in enumerate(video):
-            frame = av.VideoFrame.from_ndarray(array, format="rgb24")
-            frame.pts = number
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return buffer.getvalue()
-
-
 def write_toy_world(
     out: str | Path,
     config: ToyConfig,
@@ -232,7 +206,8 @@ def write_toy_world(
 
     def write(clip: ToyClip) -> None:
         video, _ = render_clip(clip, config)
-        (out / clip.path).write_bytes(encode_mp4(video, config))
+        mp4 = encode_mp4(video, config.fps, crf=config.crf, keyframe_every=config.keyframe_every)
+        (out / clip.path).write_bytes(mp4)
 
     threads = workers or min(4, os.cpu_count() or 1)
     with ThreadPoolExecutor(threads) as pool:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nexus.cli.main import run
-from nexus.toy.world import ToyConfig, encode_mp4
+from nexus.mp4 import encode_mp4
 
 LENGTHS = {"good.mp4": 12, "sub/gr\u00fcn und blau.mp4": 12, "short.mp4": 3}
 
@@ -15,7 +15,7 @@ LENGTHS = {"good.mp4": 12, "sub/gr\u00fcn und blau.mp4": 12, "short.mp4": 3}
 def clip(frames):
     rng = np.random.default_rng(frames)
     video = rng.integers(0, 255, (frames, 32, 48, 3), dtype=np.uint8)
-    return encode_mp4(video, ToyConfig(fps=8.0))
+    return encode_mp4(video, 8.0, crf=10, keyframe_every=1)
 
 
 def sound():

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nexus.errors import ConfigError
+from nexus.mp4 import encode_mp4
 from nexus.toy.physics import SPEED, TASKS, simulate
 from nexus.toy.render import SHAPES
 from nexus.toy.world import (
     SPLITS,
     ToyConfig,
     clip_scene,
-    encode_mp4,
     plan_clips,
     render_clip,
     write_toy_world,
@@ -292,7 +292,7 @@ def test_files_are_what_players_and_loaders_expect(tmp_path, keyframe_every):
 def test_quality_follows_crf():
     clip = plan_clips(SMALL, "train", seed=0)[0]
     video, _ = render_clip(clip, SMALL)
-    sizes = [len(encode_mp4(video, SMALL.with_changes(crf=crf))) for crf in (4, 16, 28)]
+    sizes = [len(encode_mp4(video, SMALL.fps, crf=crf, keyframe_every=1)) for crf in (4, 16, 28)]
     assert sizes[0] > sizes[1] > sizes[2]
 
 

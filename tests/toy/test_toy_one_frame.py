@@ -12,9 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from nexus.mp4 import encode_mp4
 from nexus.toy.physics import SPEED, TASKS
 from nexus.toy.render import SHAPES
-from nexus.toy.world import ToyConfig, clip_scene, encode_mp4, plan_clips, render_clip
+from nexus.toy.world import ToyConfig, clip_scene, plan_clips, render_clip
 
 COUNT = 640
 FRAMES = (0, 7, 15)
@@ -43,6 +44,10 @@ def clean_clips(task: str):
 
 
 every_task = pytest.mark.parametrize("task", sorted(TASKS))
+
+
+def written(video: np.ndarray, config: ToyConfig) -> bytes:
+    return encode_mp4(video, config.fps, crf=config.crf, keyframe_every=config.keyframe_every)
 
 
 def decoded(data: bytes) -> np.ndarray:
@@ -170,7 +175,7 @@ def test_compression_leaves_no_trail():
     for split, (_, clips) in splits.items():
         shown = []
         for clip in clips:
-            frames = decoded(encode_mp4(render_clip(clip, config)[0][:8], config))
+            frames = decoded(written(render_clip(clip, config)[0][:8], config))
             shown.append(frames[-1].astype(np.float32) @ LUMA / 255)
         places = [clip_scene(clip, config).centres[0, 7] for clip in clips]
         contrast = [np.abs(image - np.median(image)) for image in shown]
@@ -210,7 +215,7 @@ def test_the_files_hold_the_direction_under_noise_and_a_moving_background(noise)
     filters = undone_motions(config.size, config.num_frames, config.fps)
     hits = []
     for clip in plan_clips(config, "train", seed=6):
-        video = decoded(encode_mp4(render_clip(clip, config)[0], config))
+        video = decoded(written(render_clip(clip, config)[0], config))
         found = direction_by_shift_and_add(video, filters)
         hits.append(found == TASKS["direction"].index(clip.label))
     assert np.mean(hits) > 0.9
