@@ -182,7 +182,9 @@ class Trials:
             TrainingError: it was trained on others.
         """
         before = RunDirectory(folder).read_info().data
-        now = describe_data(training_part(self.sweep.catalog, self.recipe(Arm()).data.split))
+        recipe = self.recipe(Arm())
+        part = training_part(self.sweep.catalog, recipe.data.split)
+        now = describe_data(part, recipe.stages[-1].clip)
         if before.fingerprint == now.fingerprint:
             return
         changed = changed_keys(before.model_dump(), now.model_dump())

@@ -26,14 +26,14 @@ def say_each(problems: "Iterable[Problem]") -> None:
     console = messages()
     for problem in problems:
         verb = "left out" if problem.fatal else "note:"
-        console.print(f"{verb} {problem.path}: {problem.reason}", markup=False)
+        console.print(f"{verb} {problem.path}: {problem.reason}", markup=False, soft_wrap=True)
 
 
 def say_notes(notes: Iterable[str | None]) -> None:
     """A line for each note that there is."""
     for note in notes:
         if note:
-            messages().print(f"note: {note}", markup=False)
+            messages().print(f"note: {note}", markup=False, soft_wrap=True)
 
 
 @contextmanager

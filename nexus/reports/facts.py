@@ -30,6 +30,14 @@ def probe_command(run: RunFiles) -> str:
     return command if run.info.data.labels else f"{command} LABELLED.csv --label COLUMN"
 
 
+def title(run: RunFiles) -> str:
+    """The run's folder with the one that it lies in, and what it was trained on."""
+    folder = run.folder.resolve()
+    name = "/".join(part for part in (folder.parent.name, folder.name) if part)
+    sources = ", ".join(run.info.data.sources)
+    return f"{name} on {sources}" if sources else name
+
+
 def lead(run: RunFiles) -> str:
     """What was run, in a line under the name."""
     info = run.info
@@ -66,6 +74,7 @@ def data_and_model(run: RunFiles) -> dict[str, str]:
         "source": ", ".join(data.sources),
         "videos": tables.count(data.videos),
         "total length": tables.duration(data.seconds),
+        "clips": data.clips or "",
     }
     facts |= {f"label “{column}”": _labels(values) for column, values in data.labels.items()}
     facts |= {

@@ -46,6 +46,7 @@ CHARTS = (
         {"error_vs_copy": "vs copy of the last frame", "error_vs_mean": "vs the mean feature"},
         "Below 1 the predictor knows something that copying or averaging does not.",
         thresholds={"even": "no better than trivial above"},
+        log=True,
     ),
     Chart(
         "Distance of the target encoder",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import LogFormatter, MaxNLocator, StrMethodFormatter
 
 from nexus.reports import canvas
 from nexus.reports.tables import significant
@@ -31,7 +31,8 @@ class Picture:
 class Chart:
     """Journal columns, each with its label, on one axis; what is in % is a share in the journal.
 
-    `thresholds` names limits to draw, `smooth` draws a moving mean over the values.
+    `thresholds` names limits to draw, `smooth` draws a moving mean over the values, `log` is for
+    ratios: twice and half are equally far from 1.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Chart:
     curves: Mapping[str, str]
     caption: str = ""
     from_zero: bool = True
+    log: bool = False
     thresholds: Mapping[str, str] = field(default_factory=dict)
     smooth: bool = False
     colours: Sequence[str] = (canvas.BLUE, canvas.ORANGE, canvas.GREEN)
@@ -103,8 +105,11 @@ def draw(
         for label, (values, colour) in present.items():
             _line(axis, journal.steps, values, label, colour, chart.smooth)
             told.append(f"{label} {_story(journal.steps, values)}")
-        lowest = min(np.nanmin(values) for values, _ in present.values())
-        _limits(axis, chart, thresholds or {}, lowest)
+        if chart.log:
+            axis.set_yscale("log")
+            axis.yaxis.set_major_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
+            axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
+        _limits(axis, chart, thresholds or {}, np.array([values for values, _ in present.values()]))
         axis.set_title(chart.title)
         axis.set_xlabel("optimizer step")
         axis.set_ylabel(chart.unit)
@@ -170,21 +175,29 @@ def _line(
     axis.plot(places, canvas.smooth(mean), color=colour, label=label)
 
 
-def _limits(axis: Axes, chart: Chart, thresholds: Mapping[str, float], lowest: float) -> None:
+def _limits(axis: Axes, chart: Chart, thresholds: Mapping[str, float], curves: np.ndarray) -> None:
+    """Draw the limits, each with its label where the curves leave room, and set the y range."""
     known = [(key, text) for key, text in chart.thresholds.items() if key in thresholds]
     unit = "\u202f%" if chart.factor == 100 else ""
     low, high = axis.get_ylim()
     for place, (key, text) in enumerate(known):
         value = chart.factor * thresholds[key]
         axis.axhline(value, color=canvas.BAD, linewidth=1, linestyle=(0, (4, 3)))
+        thirds = [np.abs(part - value) for part in np.array_split(curves, 3, axis=1)]
+        free = [np.nanmin(part) if np.isfinite(part).any() else np.inf for part in thirds]
+        left = free[0] > free[-1] and len(known) == 1
         axis.annotate(
-            f"{text} {significant(value)}{unit}", (1 - 0.38 * place, value),
-            xycoords=("axes fraction", "data"), xytext=(-3, 3.5), textcoords="offset points",
-            ha="right", fontsize=8.5, color=canvas.BAD,
+            f"{text} {significant(value)}{unit}", (0 if left else 1 - 0.38 * place, value),
+            xycoords=("axes fraction", "data"), xytext=(3 if left else -3, 3.5),
+            textcoords="offset points", ha="left" if left else "right", fontsize=8.5,
+            color=canvas.BAD,
             bbox={"facecolor": canvas.CARD, "edgecolor": "none", "pad": 0.6, "alpha": 0.85},
         )  # fmt: skip
         low, high = min(low, value), max(high, value)
-    if chart.from_zero and lowest >= 0:
+    if chart.log:
+        axis.set_ylim(low / 1.1, high * 1.1)
+        return
+    if chart.from_zero and np.nanmin(curves) >= 0:
         low = 0
     axis.set_ylim(low, high + 0.08 * (high - low))
 

@@ -10,7 +10,7 @@ from nexus.reports.worth import Comparison, comparisons
 from nexus.runs.journal import Journal
 from nexus.runs.read import RunFiles
 
-_ALARMS = ("collapsing", "collapsed")
+_ALARMS = ("not learning", "collapsing", "collapsed")
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,10 @@ def _healthy(run: RunFiles) -> Answer:
     if status == "healthy":
         return Answer(question, "good", "Healthy at the end" if spans else "Healthy", detail)
     if status in _ALARMS:
-        return Answer(question, "bad" if status == "collapsed" else "warn", status.title(), detail)
+        short = status.capitalize()
+        return Answer(question, "bad" if status == "collapsed" else "warn", short, detail)
+    if status == "unproven":
+        return Answer(question, "warn", "Not shown to learn", detail)
     return Answer(question, "open", "Unknown", detail or "The journal holds no word of the doctor.")
 
 
@@ -138,12 +141,12 @@ def _worth(run: RunFiles) -> Answer:
         return Answer(
             question, "open", "Not compared", "No baseline was probed beside them.", lines
         )
-    judged = [rival for rival in rivals if rival.before] or rivals
-    ahead = all(rival.gap > 0 and rival.apart is not False for rival in judged)
-    first = lines[0].rivals[0] if lines[0].rivals else rivals[0]
+    ahead = all(rival.gap > 0 and rival.apart is not False for rival in rivals)
+    nearest = min(lines[0].rivals or rivals, key=lambda rival: rival.gap)
     return Answer(
         question,
-        "good" if ahead and not any(line.better for line in lines) else "warn",
-        f"{first.size} {first.side} {first.arm} on {first.task}",
+        "good" if ahead else "warn",
+        f"{nearest.size} {nearest.side} {nearest.arm} on {nearest.task}"
+        + (f" ({nearest.doubt})" if nearest.doubt else ""),
         lines=lines,
     )

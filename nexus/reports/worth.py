@@ -20,9 +20,10 @@ def main_arm(rows: Sequence[ProbeRow]) -> str | None:
 
 @dataclass(frozen=True)
 class Rival:
-    """A baseline under the same probe: by how much this run is better, and whether that is sure."""
+    """A baseline under its best probe: by how much this run is better, and whether that is sure."""
 
     arm: str
+    probe: str
     task: str
     metric: str
     gap: float
@@ -48,42 +49,36 @@ class Rival:
 
 @dataclass(frozen=True)
 class Comparison:
-    """This run on one task, beside its baselines under the same probe.
-
-    `better` are baselines that some other probe reads better than any probe reads this run.
-    """
+    """This run on one task, beside its baselines."""
 
     row: ProbeRow
     rivals: tuple[Rival, ...]
-    better: tuple[ProbeRow, ...] = ()
 
 
 def comparisons(table: ProbeTable) -> tuple[Comparison, ...]:
-    """For each task, this run beside each baseline under the same probe: linear where there is one.
+    """For each task, this run under one probe (linear where there is one) beside each baseline
+    under the probe that reads it best.
 
-    Taking each task's best probe instead would choose on the test split.
+    Taking this run's best probe as well would choose on the test split, in its favour.
     """
     own = main_arm(table.rows)
-    found = []
+    compared = []
     for task in dict.fromkeys(row.task for row in table.rows):
         rows = [row for row in table.rows if row.task == task and _known(row.mean)]
         mine = [row for row in rows if row.arm == own and row.role == "trained"]
         if not mine:
             continue
         row = next((r for r in mine if r.probe.lower() == "linear"), mine[0])
-        others = [r for r in rows if r.role in RIVALS and r.metric == row.metric]
-        rivals = [_rival(row, other) for other in others if other.probe == row.probe]
-        rivals.sort(key=lambda rival: not rival.before)
-        best = max((r for r in mine if r.metric == row.metric), key=lambda r: r.mean or 0.0)
-        better = [
-            other
-            for other in others
-            if other.probe != row.probe
-            and (other.mean or 0.0) > (best.mean or 0.0)
-            and _apart(best, other) is not False
-        ]
-        found.append(Comparison(row, tuple(rivals), tuple(better)))
-    return tuple(found)
+        best: dict[str, ProbeRow] = {}
+        for other in rows:
+            if other.role in RIVALS and other.metric == row.metric:
+                known = best.get(other.arm, other)
+                best[other.arm] = max(known, other, key=lambda r: r.mean or 0.0)
+        rivals = sorted(
+            (_rival(row, other) for other in best.values()), key=lambda rival: not rival.before
+        )
+        compared.append(Comparison(row, tuple(rivals)))
+    return tuple(compared)
 
 
 def _known(value: float | None) -> bool:
@@ -92,7 +87,8 @@ def _known(value: float | None) -> bool:
 
 def _rival(row: ProbeRow, other: ProbeRow) -> Rival:
     gap = (row.mean or 0.0) - (other.mean or 0.0)
-    return Rival(other.arm, row.task, row.metric, gap, _apart(row, other), other.role in BEFORE)
+    before = other.role in BEFORE
+    return Rival(other.arm, other.probe, row.task, row.metric, gap, _apart(row, other), before)
 
 
 def _apart(row: ProbeRow, rival: ProbeRow) -> bool | None:

@@ -75,6 +75,8 @@ class DataInfo(Row):
     source: str | tuple[str, ...] | None = None
     videos: int | None = None
     seconds: float | None = None
+    clips: str | None = None
+    """In words: frames, rate, size and length in seconds."""
     labels: Mapping[str, Mapping[str, int]] = {}
     fingerprint: str | None = None
 

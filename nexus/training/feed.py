@@ -1,5 +1,6 @@
 """From a catalog to the micro-batches of a step, with the bad files counted on the way."""
 
+import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -8,6 +9,7 @@ from typing import Any
 
 from nexus.data.catalog import Catalog
 from nexus.data.clip_source import ClipSource
+from nexus.data.clip_spec import ClipSpec
 from nexus.data.labels import Label, label_text
 from nexus.data.loader import ClipLoader, LoadedBatch
 from nexus.digest import digest
@@ -28,8 +30,8 @@ def training_part(catalog: Catalog, split: str | None) -> Catalog:
     return catalog.select(split if has_splits else None)
 
 
-def describe_data(catalog: Catalog) -> DataInfo:
-    """Source, videos, seconds and, for each label, how many videos have each value.
+def describe_data(catalog: Catalog, clip: ClipSpec) -> DataInfo:
+    """Source, videos, seconds, clips and, for each label, how many videos have each value.
 
     `fingerprint` tells whether two catalogs name the same videos (by name, segment and length),
     in whatever order and however the source is written; labels do not count.
@@ -42,9 +44,18 @@ def describe_data(catalog: Catalog) -> DataInfo:
         source=catalog.source,
         videos=len(catalog.records),
         seconds=round(catalog.total_seconds, 3),
+        clips=f"{clip}, {_seconds(catalog, clip):.2g} s long",
         labels={column: dict(sorted(counts.items())) for column, counts in labels.items()},
         fingerprint=_fingerprint(catalog),
     )
+
+
+def _seconds(catalog: Catalog, clip: ClipSpec) -> float:
+    """How long a clip lasts in the median video."""
+    if clip.fps:
+        return clip.num_frames / clip.fps
+    frames = statistics.median(it.duration / it.num_frames for it in catalog.records)
+    return clip.num_frames * clip.stride * frames
 
 
 def _counted(label: Label) -> str:

@@ -1,6 +1,13 @@
-"""Two watchdogs of a run: representations that collapse, and steps that give no finite numbers."""
+"""Two watchdogs of a run: features that collapse or learn nothing, and numbers that are not finite.
 
+"Healthy" is a claim about learning. Features that do not collapse may be those of an untrained
+network; so a run is healthy only if its predictor also beats predictors that need no learning,
+after enough steps, on enough videos, with features that use their width.
+"""
+
+import statistics
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from nexus.errors import TrainingError
@@ -8,41 +15,126 @@ from nexus.models.ssl.collapse import Diagnosis, diagnose
 
 OnCollapse = Literal["warn", "stop"]
 RECENT_LOSSES = 10
+TRIVIAL = {
+    "error_vs_copy": "repeating the last frame",
+    "error_vs_mean": "the average of other clips",
+}
+"""Readings that compare the prediction's error with that of predictors that learn nothing."""
+RECENT_READINGS = 5
+"""Of these the median counts: one batch says little."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What it takes to call a run healthy.
+
+    The limits are of runs of recipe `small` on drawn and on real footage: there an untrained
+    predictor takes some hundred steps to beat a copy, and fewer than some twenty videos are learned
+    by heart.
+    """
+
+    steps: int = 200
+    """Optimizer steps; before them nothing can be said."""
+    videos: int = 20
+    rank_share: float = 0.05
+    """Effective rank of the features, as a share of what width and sample count allow."""
+
+
+def learning(
+    step: int,
+    ratios: Mapping[str, float],
+    rank_share: float,
+    videos: int,
+    evidence: Evidence | None = None,
+) -> Diagnosis | None:
+    """What speaks against calling features that have not collapsed healthy; None: nothing.
+
+    Args:
+        step: optimizer steps so far.
+        ratios: error of the prediction over that of trivial predictors, by the keys of `TRIVIAL`.
+        rank_share: effective rank as a share of the largest possible.
+        videos: that are trained on.
+    """
+    evidence = evidence or Evidence()
+    if step < evidence.steps:
+        return Diagnosis(
+            "unproven",
+            f"not collapsed, but after {step} step{'s' * (step != 1)} of training nobody can tell "
+            f"whether it learns (from {evidence.steps} on)",
+        )
+    lost = {name: ratio for name, ratio in ratios.items() if not ratio < 1.0}
+    if lost:
+        name = max(lost, key=lambda name: lost[name])
+        return Diagnosis(
+            "not learning",
+            f"not collapsed, but not learning: after {step} steps the prediction is no better than "
+            f"{TRIVIAL[name]} ({lost[name]:.3g} times its error); try clips that span more time "
+            "(a lower data.clip.fps, or a larger data.clip.stride), more videos or more steps",
+        )
+    if videos < evidence.videos:
+        return Diagnosis(
+            "unproven",
+            f"not collapsed, but trained on {videos} video{'s' * (videos != 1)}: that is learnt "
+            f"by heart; take {evidence.videos} or more",
+        )
+    if rank_share < evidence.rank_share:
+        return Diagnosis(
+            "unproven",
+            f"not collapsed, but the features use {rank_share:.1%} of the directions that they "
+            f"have (below {evidence.rank_share:.0%}): try a small "
+            "model.regularizer=variance_covariance, or more steps",
+        )
+    return None
 
 
 class HealthWatch:
     """Turns readings of the collapse meters into a verdict that one odd batch cannot change.
 
     Args:
+        videos: that are trained on.
         patience: readings in a row that must agree before the verdict changes.
         on_collapse: `warn` only says so; `stop` ends the run once `collapsed` is the verdict.
     """
 
-    def __init__(self, *, patience: int = 3, on_collapse: OnCollapse = "warn") -> None:
-        self.patience = patience
+    def __init__(self, *, videos: int, patience: int = 3, on_collapse: OnCollapse = "warn") -> None:
+        self.videos, self.patience = videos, patience
         self.on_collapse = on_collapse
         self.verdict = Diagnosis("unknown", "no reading of the collapse meters yet")
         self._latest = "unknown"
         self._in_a_row = 0
+        self._ratios: dict[str, list[float]] = {}
 
     def read(self, step: int, metrics: Mapping[str, float]) -> str | None:
         """Take one reading; returns a line for the log when the verdict changes.
 
-        The first healthy reading counts at once: there is nothing to take back.
+        The first reading that raises no alarm counts at once: there is nothing to take back.
         """
-        reading = diagnose(metrics)
+        reading = self._judged(step, metrics)
         self._in_a_row = self._in_a_row + 1 if reading.status == self._latest else 1
         self._latest = reading.status
-        first = self.verdict.status == "unknown" and reading.status == "healthy"
+        calm = reading.status in ("healthy", "unproven")
+        first = self.verdict.status in ("unknown", "unproven") and calm
         if reading.status == self.verdict.status or first:
             self.verdict = reading
             return None
         if self._in_a_row < self.patience or reading.status == "unknown":
             return None
         before, self.verdict = self.verdict.status, reading
-        if reading.status == "healthy":
-            return f"step {step}: health is back from {before} to healthy: {reading.reason}"
-        return f"step {step}: the representation is {reading.status}: {reading.reason}"
+        if reading.status in ("collapsing", "collapsed"):
+            return f"step {step}: the representation is {reading.status}: {reading.reason}"
+        back = f"health is back from {before} to healthy: " if reading.status == "healthy" else ""
+        return f"step {step}: {back}{reading.reason}"
+
+    def _judged(self, step: int, metrics: Mapping[str, float]) -> Diagnosis:
+        for name in TRIVIAL:
+            if name in metrics:
+                kept = [*self._ratios.get(name, []), metrics[name]]
+                self._ratios[name] = kept[-RECENT_READINGS:]
+        reading = diagnose(metrics)
+        if reading.status != "healthy":
+            return reading
+        ratios = {name: statistics.median(values) for name, values in self._ratios.items()}
+        return learning(step, ratios, metrics["rank_share"], self.videos) or reading
 
     @property
     def stops(self) -> bool:
@@ -69,12 +161,14 @@ class HealthWatch:
             "verdict": [self.verdict.status, self.verdict.reason],
             "latest": self._latest,
             "in_a_row": self._in_a_row,
+            "ratios": self._ratios,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`."""
         self.verdict = Diagnosis(*state["verdict"])
         self._latest, self._in_a_row = state["latest"], state["in_a_row"]
+        self._ratios = dict(state.get("ratios", {}))  # 0.1.0 kept none
 
 
 class SkipWatch:

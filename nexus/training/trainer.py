@@ -66,7 +66,9 @@ class Trainer:
             pin_memory=self.device.type == "cuda",
         )
         self.health = HealthWatch(
-            patience=settings.collapse_patience, on_collapse=settings.on_collapse
+            videos=len(self.feed.videos.records),
+            patience=settings.collapse_patience,
+            on_collapse=settings.on_collapse,
         )
         self.skips = SkipWatch(limit=settings.max_skipped_steps)
         self.journal = JournalWriter(
@@ -263,7 +265,7 @@ class Trainer:
             seed=self.recipe.training.seed,
             device=self.device.type,
             precision=self.recipe.training.precision,
-            data=describe_data(self.feed.videos),
+            data=describe_data(self.feed.videos, self.recipe.stages[-1].clip),
             model=ModelInfo(
                 kind=self.recipe.model.kind,
                 parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),

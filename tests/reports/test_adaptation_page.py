@@ -145,7 +145,7 @@ def test_the_weights_as_they_were_are_the_first_rival(build: Builder) -> None:
         )
     ]
     answer = verdict(read_run(build(rows=rows, journal=[], parts=("probes",))))[2]
-    assert answer.short == "2.0 points above no adaptation on action"
+    assert answer.short == "2.0 points above no adaptation on action (intervals overlap)"
     assert answer.level == "warn"  # the intervals overlap: not surely better than before
 
 

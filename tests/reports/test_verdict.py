@@ -46,6 +46,8 @@ def test_alarms_in_a_row_are_one_span_with_the_latest_reason() -> None:
         (("healthy", "healthy"), "good", "Healthy"),
         (("collapsing", "healthy"), "good", "Healthy at the end"),
         (("healthy", "collapsing"), "warn", "Collapsing"),
+        (("healthy", "not learning"), "warn", "Not learning"),
+        (("unproven", "unproven"), "warn", "Not shown to learn"),
         (("healthy", "collapsed"), "bad", "Collapsed"),
         (("unknown", "unknown"), "open", "Unknown"),
         ((), "open", "Unknown"),
@@ -148,12 +150,13 @@ def test_a_baseline_that_another_probe_reads_better_is_not_kept_quiet(build: Bui
         for row, mean in zip(table, (0.55, 0.19, 0.97), strict=True)
     ]
     answer = verdict(read_run(build(rows=table, journal=[], parts=("probes",))))[2]
-    (line,) = answer.lines
-    assert [(row.arm, row.probe) for row in line.better] == [("raw pixels", "knn")]
-    assert answer.level == "warn"
+    assert [(rival.arm, rival.probe) for rival in answer.lines[0].rivals] == [
+        ("random init", "knn"),
+        ("raw pixels", "knn"),
+    ]
+    assert (answer.level, answer.short) == ("warn", "36.0 points below raw pixels on direction")
     page = write_report(build(name="again", rows=table, journal=[], parts=("probes",)))
-    told = "raw pixels with knn reach 97.0\u202f%, more than any probe of this run"
-    assert told in page.read_text()
+    assert "36.0 points below raw pixels with knn" in page.read_text()
 
 
 @pytest.mark.parametrize(
@@ -219,4 +222,4 @@ def test_a_better_ceiling_under_another_probe_is_no_reproach(build: Builder) -> 
     )
     table[2]["probe"] = "knn"
     answer = verdict(read_run(build(rows=table, journal=[], parts=("probes",))))[2]
-    assert answer.level == "good" and answer.lines[0].better == ()
+    assert answer.level == "good"

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from nexus.data.catalog import Catalog
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import DataError
 from nexus.training.feed import describe_data, training_part
 
@@ -22,7 +23,7 @@ def test_a_plain_folder_is_taken_whole(world):
 
 
 def test_labels_are_counted(world):
-    facts = describe_data(world)
+    facts = describe_data(world, ClipSpec(num_frames=4))
     assert facts.videos == len(world.records)
     assert facts.seconds == pytest.approx(world.total_seconds, abs=1e-3)
     shapes = facts.labels["shape"]
@@ -33,11 +34,13 @@ def test_labels_are_counted(world):
 
 def test_the_same_videos_have_the_same_fingerprint(world):
     def fingerprint(records, source="elsewhere"):
-        return describe_data(Catalog(source, tuple(records), ())).fingerprint
+        return describe_data(
+            Catalog(source, tuple(records), ()), ClipSpec(num_frames=4)
+        ).fingerprint
 
     first = world.records[0]
     same = [dataclasses.replace(record, labels={}) for record in reversed(world.records)]
-    assert fingerprint(same) == describe_data(world).fingerprint
+    assert fingerprint(same) == describe_data(world, ClipSpec(num_frames=4)).fingerprint
     others = (
         world.records[1:],
         [dataclasses.replace(first, key="other.mp4"), *world.records[1:]],

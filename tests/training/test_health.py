@@ -15,9 +15,9 @@ def meters(spread, rank=20.0):
 HEALTHY, COLLAPSING, COLLAPSED = meters(0.6), meters(0.06), meters(0.01)
 
 
-def watch(readings, **settings):
-    health = HealthWatch(**settings)
-    return health, [health.read(step, reading) for step, reading in enumerate(readings, start=1)]
+def watch(readings, *, videos=100, first=500, **settings):
+    health = HealthWatch(videos=videos, **settings)
+    return health, [health.read(step, one) for step, one in enumerate(readings, start=first)]
 
 
 def test_a_healthy_run_is_silent():
@@ -36,7 +36,7 @@ def test_three_readings_in_a_row_raise_the_alarm_once_and_in_plain_words():
     health, news = watch([HEALTHY, *[COLLAPSED] * 5])
     assert health.verdict.status == "collapsed"
     assert [i for i, line in enumerate(news) if line] == [3]
-    assert news[3].startswith("step 4: the representation is collapsed: ")
+    assert news[3].startswith("step 503: the representation is collapsed: ")
     assert "features' size" in news[3]
 
 
@@ -67,13 +67,68 @@ def test_warn_goes_on_and_stop_stops():
     assert not mild.stops
 
 
+def against(copy, mean=0.5, **settings):
+    return watch([{**HEALTHY, "error_vs_copy": copy, "error_vs_mean": mean}] * 6, **settings)
+
+
+def test_features_that_do_not_collapse_are_not_yet_healthy():
+    """What counts is that the predictor beats those that learn nothing."""
+    health, news = against(1.02)
+    assert health.verdict.status == "not learning"
+    assert "no better than repeating the last frame (1.02 times its error)" in news[2]
+    assert "data.clip.fps" in news[2] and sum(map(bool, news)) == 1
+    health, _ = against(0.9, mean=1.0)
+    assert "the average of other clips" in health.verdict.reason
+    assert against(0.9)[0].verdict.status == "healthy"
+    assert against(math.nan)[0].verdict.status == "not learning"
+
+
+def test_a_mask_without_a_future_is_held_against_the_average_alone():
+    health, _ = watch([{**HEALTHY, "error_vs_mean": 1.3}] * 3)
+    assert health.verdict.status == "not learning"
+
+
+def test_one_good_batch_is_no_proof():
+    readings = [{**HEALTHY, "error_vs_copy": ratio} for ratio in (1.2, 1.3, 0.8, 1.2, 1.1)]
+    assert watch(readings)[0].verdict.status == "not learning"
+
+
+def test_few_steps_few_videos_and_few_directions_prove_nothing():
+    health, news = against(1.5, first=1)
+    assert health.verdict.status == "unproven" and not any(news)
+    assert "after 6 steps of training" in health.verdict.reason
+    health, _ = against(0.5, videos=1)
+    assert health.verdict.status == "unproven" and "1 video:" in health.verdict.reason
+    health, _ = watch([{**meters(0.6, rank=4.5), "error_vs_copy": 0.5}])
+    assert health.verdict.status == "unproven" and "4.7% of the directions" in health.verdict.reason
+
+
+def test_what_was_unproven_becomes_healthy_without_a_word():
+    health, news = against(0.5, first=197)
+    assert health.verdict.status == "healthy" and not any(news)
+
+
+def test_learning_late_is_told():
+    late = [{**HEALTHY, "error_vs_copy": ratio} for ratio in [1.1] * 5 + [0.7] * 8]
+    health, news = watch(late)
+    assert health.verdict.status == "healthy"
+    assert [line.partition(": ")[2][:21] for line in news if line] == [
+        "not collapsed, but not"[:21], "health is back from n"[:21],
+    ]  # fmt: skip
+
+
+def test_a_collapse_weighs_more_than_doubts():
+    health, _ = watch([{**COLLAPSED, "error_vs_copy": 2.0}] * 3, videos=1, first=1)
+    assert health.verdict.status == "collapsed"
+
+
 def test_health_goes_on_from_its_state():
     readings = [HEALTHY, COLLAPSED, COLLAPSED, COLLAPSED, HEALTHY]
     whole, expected = watch(readings)
     first, news = watch(readings[:3])
-    second = HealthWatch()
+    second = HealthWatch(videos=100)
     second.load_state_dict(first.state_dict())
-    news += [second.read(step, readings[step - 1]) for step in (4, 5)]
+    news += [second.read(499 + step, readings[step - 1]) for step in (4, 5)]
     assert news == expected and any(news)
     assert second.state_dict() == whole.state_dict()
 

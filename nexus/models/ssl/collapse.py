@@ -42,7 +42,8 @@ class DoctorConfig(Config):
 class Diagnosis:
     """What the doctor says, with the reason in plain words."""
 
-    status: Literal["healthy", "collapsing", "collapsed", "unknown"]
+    status: Literal["healthy", "unproven", "not learning", "collapsing", "collapsed", "unknown"]
+    """`unproven`: not collapsed, and too little to call it learning; see `nexus.training.health`"""
     reason: str
 
 
