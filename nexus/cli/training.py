@@ -36,11 +36,12 @@ def demo(
 
 def pretrain(
     data: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="A folder of videos, a .csv or .jsonl list, or the word [bold]toy[/bold]."
+            help="A folder of videos, a .csv or .jsonl list, or the word [bold]toy[/bold].",
+            show_default="with --resume: what the run was trained on",
         ),
-    ],
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
@@ -51,8 +52,20 @@ def pretrain(
     *,
     out: Annotated[Path, typer.Option(help="Folder of the run; made if need be.")],
     recipe: Annotated[
-        str, typer.Option(help="Name of a recipe that comes with nexus, or a .yaml file.")
-    ] = "small",
+        str | None,
+        typer.Option(
+            help="Name of a recipe that comes with nexus, or a .yaml file.",
+            show_default="small; with --resume: the run's own",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Length of the run, training.steps; with --resume also more than it had.",
+            show_default="the recipe's",
+        ),
+    ] = None,
     init: Annotated[
         str | None,
         typer.Option(
@@ -84,17 +97,23 @@ def pretrain(
 
     Examples:
         nexus pretrain videos/ --out runs/first
-        nexus pretrain videos/ --out runs/first --resume
+        nexus pretrain --resume --out runs/first
+        nexus pretrain --resume --out runs/first --steps 4000
         nexus pretrain list.csv --out runs/two --label action training.steps=20000 optim.lr=3e-4
         nexus pretrain toy --out runs/toy
     """
     from nexus import jobs
 
+    changes = list(overrides or ())
+    if data is not None and "=" in data and not Path(data).exists():
+        changes, data = [data, *changes], None
+    if steps is not None:
+        changes.append(f"training.steps={steps}")
     result = jobs.pretrain(
         data,
         out,
         recipe=recipe,
-        overrides=tuple(overrides or ()),
+        overrides=tuple(changes),
         init=init,
         resume=resume,
         seed=seed,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nexus.config import parse_overrides
 from nexus.data.catalog import Catalog
+from nexus.errors import DataError
 from nexus.features.pictures import write_pictures
 from nexus.jobs.console import progress, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
@@ -23,7 +24,7 @@ from nexus.toy.world import ToyConfig, write_toy_world
 from nexus.training.loop import train
 from nexus.training.recipe import load_recipe
 
-TOY = "toy"
+TOY, DEFAULT_RECIPE = "toy", "small"
 TOY_TASKS = ("direction", "speed", "contact", "occlusion", "shape")
 
 
@@ -39,10 +40,10 @@ class RunResult:
 
 
 def pretrain(
-    data: str | Path | Sequence[str | Path],
+    data: str | Path | Sequence[str | Path] | None,
     out: str | Path,
     *,
-    recipe: str | Path = "small",
+    recipe: str | Path | None = None,
     overrides: Sequence[str] = (),
     init: str | Path | None = None,
     resume: bool = False,
@@ -55,14 +56,15 @@ def pretrain(
 
     Args:
         data: a folder, a .csv or .jsonl list, a video, several of these, or "toy" for a toy world
-            that is made in `out/toy`.
+            that is made in `out/toy`. None, with `resume`: what the run was trained on.
         out: the run's folder.
-        recipe: a recipe's name or a .yaml file.
+        recipe: a recipe's name or a .yaml file; None: "small", or that of the run to resume.
         overrides: changes to it, `["training.steps=2000", ...]`.
         init: weights to start from (recipe "adapt" needs some): what `nexus.load` takes, that is
             the folder of a run or checkpoint, published weights, or a hub id. The run keeps what
             it needs of them.
-        resume: go on with the run in `out`.
+        resume: go on with the run in `out`. More `training.steps` than it had make it longer, a
+            finished one too: from there on its schedules are those of a run of that length.
         seed: of the run; default: the recipe's.
         label: label column(s) to probe; default: every one that the data has.
         report: False only trains.
@@ -75,8 +77,12 @@ def pretrain(
     """
     out, seeded = Path(out), [] if seed is None else [f"training.seed={seed}"]
     changes = parse_overrides([*overrides, *seeded])
+    if resume and recipe is None and RunDirectory(out).recipe_file.exists():
+        recipe = RunDirectory(out).recipe_file
+    if data is None:
+        data = _data_of(out, resume=resume)
     start, weights = start_of(init, out, resume=resume)
-    settings = load_recipe(recipe, changes, weights=weights)
+    settings = load_recipe(recipe or DEFAULT_RECIPE, changes, weights=weights)
     if data == TOY:
         data = toy_world(out / "toy", ToyConfig.from_mapping({}), seed=settings.training.seed)
         label = label or TOY_TASKS
@@ -93,6 +99,15 @@ def pretrain(
         page = write_report(out)
         told += [*pictures, *notes, *_table(out)]
     return RunResult(out, page, result.status, result.health.status, "\n\n".join(told))
+
+
+def _data_of(out: Path, *, resume: bool) -> str | tuple[str, ...]:
+    if not resume:
+        raise DataError("there is no data to train on; name a folder of videos or a list")
+    source = RunDirectory(out).read_info().data.source
+    if source is None:
+        raise DataError(f"{out} does not say what it was trained on; name the data again")
+    return source
 
 
 def demo(out: str | Path = "demo", *, seed: int = 0) -> RunResult:

@@ -33,8 +33,9 @@ MAY_CHANGE = {
     "training.on_collapse",
     "training.max_skipped_steps",
 }
-"""Keys that may differ when a run is resumed: none of them decides what the steps compute.
-`training.steps` is not among them, because every schedule of the run depends on it."""
+"""Keys that may differ when a run is resumed: none of them decides what the steps compute."""
+LENGTH = "training.steps"
+"""May grow when a run is resumed; from there on its schedules are those of a longer run."""
 
 CHECKPOINTS, CHECKPOINT = "checkpoints", re.compile(r"step_(\d{8,})")
 """The folder of a run's checkpoints, and what each of them is called."""
@@ -53,6 +54,7 @@ class RunDirectory:
         self.checkpoints = self.root / CHECKPOINTS
         self.tensorboard = self.root / "tensorboard"
         self.info = RunInfo()
+        self.extended = False
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -92,7 +94,7 @@ class RunDirectory:
             )
 
     def reopen(self, recipe: Config) -> None:
-        """Check that the run in this folder can go on with a recipe.
+        """Check that the run in this folder can go on with a recipe: its own, or a longer one.
 
         Raises:
             TrainingError: there is no run, or it was made with another recipe.
@@ -107,8 +109,9 @@ class RunDirectory:
         lines = [
             f"{key}: {old!r} in the run, {new!r} now"
             for key, (old, new) in changed.items()
-            if key not in MAY_CHANGE
+            if key not in MAY_CHANGE and not (key == LENGTH and new > old)
         ]
+        self.extended = LENGTH in changed
         if lines:
             raise TrainingError(
                 "\n  - ".join([f"cannot resume {self.root} with another recipe", *lines])
@@ -120,14 +123,15 @@ class RunDirectory:
 
         Args:
             recipe: as resolved.
-            info: what is run, and on what. Of a run that goes on, `command`, `started`, `threads`
-                (as many give the same bits) and `init` stay as they were.
+            info: what is run, and on what. Of a run that goes on, `command` (unless the run is made
+                longer), `started`, `threads` (as many give the same bits) and `init` stay as they
+                were.
         """
         write_yaml(self.recipe_file, recipe.to_mapping())
         info, before = info.with_changes(status="running", started=now()), self.info
         if before != RunInfo():
             info = info.with_changes(
-                command=before.command,
+                command=info.command if self.extended else before.command,
                 started=before.started,
                 threads=before.threads,
                 init=before.init,

@@ -40,12 +40,29 @@ def test_pretrain_trains_what_it_is_told(here, typed, capsys):
     rows = json.loads((here / "runs/a/results/probes.json").read_text())["rows"]
     assert {row["task"] for row in rows} == {"shape"}
     printed = capsys.readouterr().out
-    assert printed.startswith("Health: healthy") and "shape, linear" in printed
+    assert printed.startswith("Health: unproven: not collapsed, but after 1 step of training")
+    assert "shape, linear" in printed
     assert "Report: runs/a/report.html" in printed
 
     assert typed(line) == 1
     assert "--resume" in capsys.readouterr().err
     assert typed(f"{line} --resume") == 0
+
+
+def test_a_run_is_resumed_and_made_longer_by_its_folder_alone(here, typed, capsys):
+    line = "pretrain 'my videos/labels.csv' --out runs/c --recipe finished/recipe.yaml"
+    assert typed(f"{line} --steps 1 --label shape optim.lr=3e-4") == 0
+    assert typed("pretrain --resume --out runs/c") == 0
+    assert typed("pretrain --resume --out runs/c --steps 2 --label shape") == 0
+    recipe = read_run_recipe(here / "runs/c")
+    info = json.loads((here / "runs/c/run.json").read_text())
+    assert (recipe.training.steps, recipe.optim.lr) == (2, 3e-4)
+    assert (info["status"], info["steps_done"]) == ("finished", 2)
+    capsys.readouterr()
+    assert typed("pretrain --out runs/d") == 1
+    assert "name a folder of videos or a list" in capsys.readouterr().err
+    assert typed("pretrain --resume --out runs/nothing") == 1
+    assert "runs/nothing" in capsys.readouterr().err
 
 
 def test_pretrain_starts_from_weights_and_may_write_no_page(here, typed, capsys):

@@ -15,6 +15,7 @@ from nexus.runs.folder import RunDirectory
 from nexus.training import trainer as trainer_module
 from nexus.training.interrupts import Interrupts
 from nexus.training.loop import train
+from nexus.training.optim import rates_at
 from nexus.training.progress import Screen
 from nexus.training.trainer import Trainer
 
@@ -314,13 +315,28 @@ def test_a_collapse_is_told_in_plain_words_or_stops_the_run(
 
 
 def test_a_folder_with_a_run_needs_resume(tmp_path, world, tiny, quiet):
-    train(tiny("training.steps=1"), world, tmp_path, console=quiet)
+    train(tiny("training.steps=2"), world, tmp_path, console=quiet)
     with pytest.raises(TrainingError, match="already holds a run"):
-        train(tiny("training.steps=1"), world, tmp_path, console=quiet)
+        train(tiny("training.steps=2"), world, tmp_path, console=quiet)
     with pytest.raises(TrainingError, match="holds no run to resume"):
         train(tiny(), world, tmp_path / "elsewhere", resume=True, console=quiet)
-    with pytest.raises(TrainingError, match="training.steps: 1 in the run, 6 now"):
-        train(tiny(), world, tmp_path, resume=True, console=quiet)
+    with pytest.raises(TrainingError, match="training.steps: 2 in the run, 1 now"):
+        train(tiny("training.steps=1"), world, tmp_path, resume=True, console=quiet)
+
+
+def test_a_finished_run_can_be_made_longer(tmp_path, world, tiny, quiet):
+    train(tiny("training.steps=4"), world, tmp_path, command="nexus pretrain a", console=quiet)
+    before = (tmp_path / "journal.jsonl").read_text().splitlines()
+    longer = tiny("training.steps=6")
+    done = train(longer, world, tmp_path, resume=True, command="nexus pretrain b", console=quiet)
+    assert (done.status, done.steps_done, done.clips_seen) == ("finished", 6, 24)
+    rows = (tmp_path / "journal.jsonl").read_text().splitlines()
+    assert rows[:4] == before and [json.loads(row)["step"] for row in rows[4:]] == [5, 6]
+    assert json.loads(rows[4])["lr"] == rates_at(longer.optim, 4, steps=6)["lr"]
+    known = info(tmp_path)
+    assert (known["steps_total"], known["command"]) == (6, "nexus pretrain b")
+    again = train(longer, world, tmp_path, resume=True, console=quiet)
+    assert again.steps_done == 6
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path, world, tiny, quiet):
