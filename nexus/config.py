@@ -4,7 +4,6 @@ Each `Config` subclass stands beside the class that it configures. An unknown ke
 the error names the nearest key that exists.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -13,7 +12,7 @@ import pydantic
 import yaml
 
 from nexus.atomic import write_text
-from nexus.errors import ConfigError
+from nexus.errors import ConfigError, did_you_mean
 
 
 class Config(pydantic.BaseModel):
@@ -64,14 +63,32 @@ def _explain(cls: type[Config], error: pydantic.ValidationError) -> str:
 def _unknown_key(cls: type[Config], location: tuple[int | str, ...]) -> str:
     owner: type[pydantic.BaseModel] = cls
     for part in location[:-1]:
-        field = owner.model_fields.get(str(part))
-        kinds = (field.annotation, *get_args(field.annotation)) if field else ()
-        owner = next((k for k in kinds if isinstance(k, type) and issubclass(k, Config)), owner)
-    known = sorted(owner.model_fields)
-    key = str(location[-1])
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-    where = ".".join(str(part) for part in location)
-    return f"unknown key {where!r}; did you mean {near[0]!r}? (known: {', '.join(known)})"
+        owner = _group(owner.model_fields.get(str(part))) or owner
+    *groups, key = map(str, location)
+    where = ".".join([*groups, key])
+    elsewhere = [] if groups else [k for k in _nested(cls) if k.rpartition(".")[2] == key]
+    if elsewhere:
+        return f"unknown key {where!r}; did you mean {' or '.join(map(repr, elsewhere))}?"
+    group = "".join(f"{part}." for part in groups)
+    return f"unknown key {where!r}; " + did_you_mean(
+        key, sorted(owner.model_fields), "the recipe.yaml of any run", group
+    )
+
+
+def _group(field: pydantic.fields.FieldInfo | None) -> type[Config] | None:
+    """The config that a setting holds, if it is a group of settings."""
+    kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+    return next((k for k in kinds if isinstance(k, type) and issubclass(k, Config)), None)
+
+
+def _nested(cls: type[pydantic.BaseModel]) -> list[str]:
+    """Dotted keys of the groups of settings in a config, those apart that are not there unasked."""
+    keys: list[str] = []
+    for name, field in cls.model_fields.items():
+        group = _group(field)
+        if group is not None and field.default is not None:
+            keys += [f"{name}.{key}" for key in (*group.model_fields, *_nested(group))]
+    return keys
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

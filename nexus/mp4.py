@@ -2,10 +2,22 @@
 
 import io
 from fractions import Fraction
+from typing import Annotated
 
 import av
 import numpy as np
 from jaxtyping import UInt8
+from pydantic import AfterValidator
+
+
+def _even(side: int) -> int:
+    if side % 2:
+        raise ValueError(f"got {side}; expected an even number (the video's colour is halved)")
+    return side
+
+
+EvenSide = Annotated[int, AfterValidator(_even)]
+"""A side of a video in pixels, as a setting."""
 
 
 def encode_mp4(

@@ -4,7 +4,6 @@ A setting that names a part is a name, or a mapping with the name under `kind` a
 settings beside it: `future`, `mine.masks:Diagonal`, `{"kind": "mine.masks:Diagonal", "width": 3}`.
 """
 
-import difflib
 import importlib
 import sys
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nexus.config import Config
-from nexus.errors import ConfigError
+from nexus.errors import ConfigError, did_you_mean
 
 Choice = str | Mapping[str, Any]
 """The name of a part, or a mapping of its `kind` and its settings."""
@@ -40,16 +39,14 @@ class Registry:
         """The class or function of this name.
 
         Raises:
-            ConfigError: no such name (the nearest one is given), module or part.
+            ConfigError: no such name (near ones are given), module or part.
         """
         place = self.own.get(name, name)
         module_name, colon, attribute = place.partition(":")
         if not (colon and module_name and attribute):
-            near = difflib.get_close_matches(name, self.own, n=1, cutoff=0.0)
-            hint = f"did you mean {near[0]!r}? " if near else ""
             raise ConfigError(
-                f"unknown {self.what} {name!r}; {hint}Known: {', '.join(self.own)}; one of your "
-                "own is named package.module:Class"
+                f"unknown {self.what} {name!r}; {did_you_mean(name, self.own)}; one of your own "
+                "is named package.module:Class"
             )
         part: Any = _module(module_name, self.what, place)
         for step in attribute.split("."):

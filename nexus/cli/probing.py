@@ -82,7 +82,9 @@ def train_probe(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="A setting of the sweep, such as epochs=5 or batch_size=16.",
+            help="A setting of the sweep, such as epochs=5; may be given several times. There are "
+            "learning_rates, weight_decays, epochs, batch_size, warmup, depth, num_heads, "
+            "clip_norm, precision, split_seed.",
         ),
     ] = None,
     save: Annotated[

@@ -14,7 +14,6 @@ The published sizes have joint attention and the published predictor (arXiv 2506
     vit_b 86 M    vit_l 304 M    vit_h 631 M    vit_g 1.01 B    vit_gigantic 1.84 B
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 import pydantic
 
 from nexus.config import Config
-from nexus.errors import ConfigError
+from nexus.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -64,13 +63,10 @@ def preset(name: str) -> dict[str, Any]:
     """The settings of a size, to be merged under a configuration's own keys.
 
     Raises:
-        ConfigError: an unknown name; the nearest known one is named.
+        ConfigError: an unknown name; near ones are named.
     """
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)[0]
-        raise ConfigError(
-            f"unknown model size {name!r}; did you mean {near!r}? (known: {', '.join(PRESETS)})"
-        )
+        raise ConfigError(f"unknown model size {name!r}; {did_you_mean(name, PRESETS)}")
     return {key: value for key, value in asdict(PRESETS[name]).items() if value is not None}
 
 

@@ -1,11 +1,12 @@
 """What a benchmark of real motion holds: the clips' size, length and rate, and how many."""
 
-import math
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from nexus.config import Config
+from nexus.mp4 import EvenSide
+from nexus.shares import Shares
 
 Task = Literal["pan", "zoom", "still"]
 SPLITS = ("train", "validation", "test")
@@ -22,30 +23,15 @@ class MotionConfig(Config):
       has moved leaves a trail of coding errors, which shows the way in a single frame.
     """
 
-    size: int = Field(default=96, ge=32, le=512)
+    size: EvenSide = Field(default=96, ge=32, le=512)
     seconds: float = Field(default=2.0, ge=0.5, le=30)
     fps: float = Field(default=16.0, ge=2, le=120)
     train_clips: int = Field(default=2400, ge=0)
     validation_clips: int = Field(default=480, ge=0)
     test_clips: int = Field(default=800, ge=0)
-    tasks: dict[Task, float] = Field(default={"pan": 0.4, "zoom": 0.3, "still": 0.3})
+    tasks: Shares[Task] = Field(default={"pan": 0.4, "zoom": 0.3, "still": 0.3})
     crf: int = Field(default=20, ge=0, le=40)
     keyframe_every: int = Field(default=1, ge=1)
-
-    @field_validator("size")
-    @classmethod
-    def _even(cls, size: int) -> int:
-        if size % 2:
-            raise ValueError(f"got {size}; expected an even number (the video's colour is halved)")
-        return size
-
-    @field_validator("tasks")
-    @classmethod
-    def _shares(cls, tasks: dict[Task, float]) -> dict[Task, float]:
-        shares = tasks.values()
-        if not all(math.isfinite(share) and share >= 0 for share in shares) or sum(shares) <= 0:
-            raise ValueError(f"got {tasks}; expected shares >= 0 with a sum above 0")
-        return tasks
 
     @model_validator(mode="after")
     def _something(self) -> Self:

@@ -8,7 +8,7 @@ import numpy as np
 from nexus.motion.config import SPLITS, MotionConfig, Task
 from nexus.motion.footage import Footage, largest_side, smallest_side
 from nexus.motion.windows import MOTIONS, Motion, reach
-from nexus.toy.world import apportion
+from nexus.shares import apportion
 
 SPLIT_SHARES = {"train": 0.5, "validation": 0.2, "test": 0.3}
 """Of the sources."""

@@ -5,28 +5,27 @@ be told from the order of frames (see `physics` for why no single frame gives a 
 the shape of the body can be told from any frame. Everything is a pure function of the seed.
 """
 
-import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from nexus.atomic import write_text
 from nexus.config import Config
 from nexus.errors import ConfigError
-from nexus.mp4 import encode_mp4
+from nexus.mp4 import EvenSide, encode_mp4
+from nexus.shares import Shares, apportion
 from nexus.toy.physics import TASKS, Scene, Task, simulate
 from nexus.toy.render import SHAPES, draw, draw_look
 
 SPLITS = ("train", "validation", "test")
-_Name = TypeVar("_Name", bound=str)
 
 
 class ToyConfig(Config):
@@ -41,13 +40,13 @@ class ToyConfig(Config):
     (24 % of 8 classes at 8 frames a group). Under noise the files are not larger for it.
     """
 
-    size: int = Field(default=32, ge=16, le=1024)
+    size: EvenSide = Field(default=32, ge=16, le=1024)
     num_frames: int = Field(default=16, ge=4, le=1024)
     fps: float = Field(default=8.0, ge=0.1, le=240)
     train_clips: int = Field(default=4000, ge=0)
     validation_clips: int = Field(default=600, ge=0)
     test_clips: int = Field(default=1200, ge=0)
-    tasks: dict[Task, float] = Field(
+    tasks: Shares[Task] = Field(
         default={"direction": 0.5, "speed": 0.2, "contact": 0.15, "occlusion": 0.15}
     )
     noise: float = Field(default=0.2, ge=0, le=1)
@@ -55,21 +54,6 @@ class ToyConfig(Config):
     texture: float = Field(default=0.08, ge=0, le=0.5)
     crf: int = Field(default=10, ge=0, le=40)
     keyframe_every: int = Field(default=1, ge=1)
-
-    @field_validator("size")
-    @classmethod
-    def _even(cls, size: int) -> int:
-        if size % 2:
-            raise ValueError(f"got {size}; expected an even number (the video's colour is halved)")
-        return size
-
-    @field_validator("tasks")
-    @classmethod
-    def _shares(cls, tasks: dict[Task, float]) -> dict[Task, float]:
-        shares = tasks.values()
-        if not all(math.isfinite(share) and share >= 0 for share in shares) or sum(shares) <= 0:
-            raise ValueError(f"got {tasks}; expected shares >= 0 with a sum above 0")
-        return tasks
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -131,16 +115,6 @@ def plan_clips(config: ToyConfig, split: str, *, seed: int) -> tuple[ToyClip, ..
     return tuple(
         ToyClip(split, index, *shown[place], seed=seed) for index, place in enumerate(order)
     )
-
-
-def apportion(shares: Mapping[_Name, float], total: int) -> dict[_Name, int]:
-    """So many of a total for each share, by largest remainder (of equal ones, the first)."""
-    exact = np.array(list(shares.values()), dtype=float)
-    exact *= total / exact.sum()
-    counts = np.floor(exact).astype(int)
-    by_remainder = np.argsort(counts - exact, kind="stable")
-    counts[by_remainder[: total - counts.sum()]] += 1
-    return dict(zip(shares, counts.tolist(), strict=True))
 
 
 def _stream(seed: int, split: str, index: int, purpose: int) -> np.random.Generator:

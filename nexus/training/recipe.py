@@ -1,6 +1,5 @@
 """A recipe: everything that decides what a training run computes, in one validated mapping."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -16,7 +15,7 @@ from nexus.data.cache import CacheConfig
 from nexus.data.catalog import Catalog
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
-from nexus.errors import ConfigError
+from nexus.errors import ConfigError, did_you_mean
 from nexus.models.contract import ModelConfig
 from nexus.models.presets import expand_size
 from nexus.models.ssl import model_config
@@ -280,9 +279,8 @@ def _read(name_or_path: str | Path) -> dict[str, Any]:
         return {"name": Path(text).stem, **read_yaml(text)}
     file: Traversable = resources.files("nexus") / "recipes" / f"{text}.yaml"
     if not file.is_file():
-        near = difflib.get_close_matches(text, recipe_names(), n=1, cutoff=0.0)
         raise ConfigError(
-            f"no recipe is called {text!r}; did you mean {near[0]!r}? Known: "
-            f"{', '.join(recipe_names())}; a path to a .yaml file works too"
+            f"no recipe is called {text!r}; {did_you_mean(text, recipe_names())}; a path to a "
+            ".yaml file works too"
         )
     return {"name": text, **yaml.safe_load(file.read_text(encoding="utf-8"))}

@@ -1,5 +1,7 @@
 """`nexus probe`, `train-probe` and `label` on a run that lies among the assets."""
 
+import re
+
 import pandas as pd
 import pytest
 import torch
@@ -7,6 +9,7 @@ from safetensors.torch import load_file
 
 import nexus
 from nexus.cli.main import run
+from nexus.probes.attentive import AttentiveProbe
 
 QUICK = ["--set", "epochs=1", "--set", "depth=1", "--set", "weight_decays=[0.1]"]
 
@@ -124,3 +127,9 @@ def test_options_that_do_nothing_beside_others_are_refused(here, capsys, line, o
 def test_a_kind_of_probe_that_does_not_exist_is_named(here, capsys):
     assert run(["probe", "finished", "--kind", "lineal"]) == 1
     assert "lineal" in capsys.readouterr().err
+
+
+def test_help_names_what_can_be_set(capsys):
+    assert run(["train-probe", "--help"]) == 0
+    told = set(re.findall(r"\w+", capsys.readouterr().out))
+    assert told >= AttentiveProbe.model_fields.keys()

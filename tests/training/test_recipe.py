@@ -105,12 +105,14 @@ def test_warm_up_and_cooldown_have_to_fit_into_the_run():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optim.lrr=1", r"'optim\.lrr'; did you mean 'lr'"),
+        ("optim.lrr=1", r"'optim\.lrr'; did you mean 'optim\.lr'\?"),
         ("model.encoder_dmi=1", r"model: unknown key 'encoder_dmi'; did you mean 'encoder_dim'"),
-        ("data.clip.stride_=1", r"did you mean 'stride'"),
-        ("training.stepz=1", r"did you mean 'steps'"),
-        ("data.augment={flp: 1}", r"'data\.augment\.flp'; did you mean 'flip'"),
+        ("data.clip.stride_=1", r"did you mean 'data\.clip\.stride'"),
+        ("training.stepz=1", r"did you mean 'training\.steps'"),
+        ("data.augment={flp: 1}", r"did you mean 'data\.augment\.flip'"),
         ("optm.lr=1", r"'optm'; did you mean 'optim'"),
+        ("steps=5", r"unknown key 'steps'; did you mean 'training\.steps'\?$"),
+        ("model.qqqq=1", r"model: unknown key 'qqqq'; there are \d+, listed in the recipe\.yaml"),
         ("model.kind=v_jepa", r"model: unknown kind of model 'v_jepa'; did you mean 'vjepa'"),
         ("kind=v_jepa", r"model: unknown kind of model 'v_jepa'; did you mean 'vjepa'"),
         ("model=tiny", r"model: got 'tiny'"),
