@@ -31,8 +31,10 @@ class AugmentConfig(Config):
     """Random changes of a clip's pictures. The defaults are V-JEPA 2's (crop and flip only).
 
     - `scale`, `aspect`: the crop's area as a share of the picture, and its width / height.
-    - `flip`: probability of a left-right mirror. Set it to 0 where left and right mean something:
-      direction labels, text, robot actions.
+    - `flip`, `vertical_flip`, `transpose`: probabilities of a left-right mirror, of an upside-down
+      one, and of rows becoming columns; all three at 0.5 give the eight ways to lay a square. Each
+      clip is laid one way as a whole, so its motion stays a motion. Set them to 0 where a clip
+      comes with something that knows left from right: robot actions, text.
     - `brightness`, `contrast`, `saturation`: factors are drawn from [1 - x, 1 + x].
     - `hue`: a turn of up to this share of the colour circle (0 to 0.5).
     - `grayscale`: probability of losing all colour.
@@ -42,6 +44,8 @@ class AugmentConfig(Config):
     scale: Range = (0.3, 1.0)
     aspect: Range = (3 / 4, 4 / 3)
     flip: float = pydantic.Field(default=0.5, ge=0, le=1)
+    vertical_flip: float = pydantic.Field(default=0.0, ge=0, le=1)
+    transpose: float = pydantic.Field(default=0.0, ge=0, le=1)
     brightness: float = pydantic.Field(default=0.0, ge=0, le=1)
     contrast: float = pydantic.Field(default=0.0, ge=0, le=1)
     saturation: float = pydantic.Field(default=0.0, ge=0, le=1)
@@ -67,6 +71,8 @@ class Augmentation:
     height: int
     width: int
     flip: bool = False
+    vertical_flip: bool = False
+    transpose: bool = False
     brightness: float = 1.0
     contrast: float = 1.0
     saturation: float = 1.0
@@ -103,12 +109,19 @@ def draw_augmentation(
         left,
         crop_height,
         crop_width,
-        flip=bool(config.flip and rng.random() < config.flip),
+        flip=_happens(config.flip, rng),
+        vertical_flip=_happens(config.vertical_flip, rng),
+        transpose=_happens(config.transpose, rng),
         brightness=factors[0],
         contrast=factors[1],
         saturation=factors[2],
         hue=hue,
     )
+
+
+def _happens(probability: float, rng: np.random.Generator) -> bool:
+    # What never happens draws no number, so that the other draws stay as they are.
+    return bool(probability and rng.random() < probability)
 
 
 def _draw_crop(
@@ -135,9 +148,11 @@ def show_part(
     size: tuple[int, int],
     interpolation: Interpolation = "bilinear",
 ) -> UInt8[Tensor, "batch out_height out_width 3"]:
-    """What each picture's part goes through for itself: resize to `size`, mirror."""
+    """What each picture's part goes through for itself: transpose, resize to `size`, mirror."""
+    parts = parts.transpose(1, 2) if change.transpose else parts
     parts = resize(parts, size, interpolation)
-    return parts.flip(2) if change.flip else parts
+    mirrored = [axis for axis, on in ((1, change.vertical_flip), (2, change.flip)) if on]
+    return parts.flip(mirrored) if mirrored else parts
 
 
 def recolour(

@@ -1,6 +1,7 @@
 """Augmentation: one draw per clip, exact identities, colours against the textbook formulas."""
 
 import colorsys
+from collections import Counter
 
 import numpy as np
 import pydantic
@@ -130,6 +131,37 @@ def test_the_identity_keeps_every_bit():
     assert torch.equal(center_view(frames, (32, 48)), expected)
     crop = augment(frames, Augmentation(3, 5, 16, 20, flip=True), (16, 20))
     assert torch.equal(crop, expected[:, :, 3:19, 5:25].flip(-1))
+
+
+@pytest.mark.parametrize("size", [(32, 48), (24, 24)])
+@pytest.mark.parametrize("transpose", [False, True])
+@pytest.mark.parametrize("upside_down", [False, True])
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_clip_is_laid_one_way_as_a_whole(size, transpose, upside_down, flip):
+    frames = noise(4, *size)
+    change = Augmentation(0, 0, *size, flip, upside_down, transpose)
+    shown = augment(frames, change, size[::-1] if transpose else size)
+    expected = frames.permute(3, 0, 1, 2).numpy()
+    expected = expected.swapaxes(-1, -2) if transpose else expected
+    expected = np.flip(expected, -2) if upside_down else expected
+    expected = np.flip(expected, -1) if flip else expected
+    assert np.array_equal(shown.numpy(), expected)
+
+
+def test_the_eight_ways_to_lay_a_square_are_drawn_equally_often():
+    config = AugmentConfig(scale=(1, 1), aspect=(1, 1), vertical_flip=0.5, transpose=0.5)
+    rng = np.random.default_rng(0)
+    draws = [draw_augmentation(config, 32, 32, rng) for _ in range(1600)]
+    ways = Counter((draw.flip, draw.vertical_flip, draw.transpose) for draw in draws)
+    assert len(ways) == 8 and min(ways.values()) > 150 and max(ways.values()) < 250
+
+
+def test_what_never_happens_leaves_the_other_draws_as_they_are():
+    plain, more = (np.random.default_rng(5) for _ in range(2))
+    config = AugmentConfig(brightness=0.3, grayscale=0.5)
+    for _ in range(20):
+        before = draw_augmentation(config, 40, 60, plain)
+        assert draw_augmentation(config.with_changes(transpose=0.0), 40, 60, more) == before
 
 
 def test_whole_square_pictures_pass_untouched_when_nothing_is_random():
