@@ -35,6 +35,7 @@ GROWING = "training.curriculum=[[0,4],[2,8,24]]"
 OVERRIDES = {
     "seed": SIZE,
     "small": SIZE,
+    "footage": (*SIZE, "data.clip.fps=30", "model.positions=learned"),
     "vjepa2": (*SIZE, *SCHEDULE, GROWING),
     "vjepa2.1": (
         *(*SIZE, *SCHEDULE, GROWING),

@@ -17,7 +17,7 @@ SMALL = [
     "training.curriculum=[]",
 ]
 REDUCED = {
-    **dict.fromkeys(["seed", "small", "vjepa2"], SMALL),
+    **dict.fromkeys(["seed", "small", "footage", "vjepa2"], SMALL),
     "vjepa2.1": [*SMALL, "model.feature_levels=[0,1,2]", "model.predicted_levels=3"],
     "adapt": ["model.img_size=32", "model.num_frames=8"],
 }

@@ -12,7 +12,7 @@ from nexus.training.recipe import Recipe, load_recipe, recipe_names
 ASSETS = Path(__file__).parents[1] / "assets/v0.1"
 
 
-@pytest.mark.parametrize("name", ["seed", "small", "vjepa2", "vjepa2.1"])
+@pytest.mark.parametrize("name", ["seed", "small", "footage", "vjepa2", "vjepa2.1"])
 def test_shipped_recipes_load_and_survive_a_round_trip(name, tmp_path):
     recipe = load_recipe(name)
     assert recipe.name == name in recipe_names()
@@ -130,7 +130,7 @@ def test_a_wrong_key_or_value_is_named(override, message):
 
 def test_an_unknown_recipe_names_the_nearest_and_all():
     with pytest.raises(
-        ConfigError, match=r"'smal'; did you mean 'small'\? Known: adapt, seed, small"
+        ConfigError, match=r"'smal'; did you mean 'small'\? Known: adapt, footage, seed, small"
     ):
         load_recipe("smal")
 
