@@ -63,6 +63,8 @@ NOT_HERE = {
 ONLY_PARSED = {
     "nexus demo": "takes minutes",
     "nexus study toy": "takes most of an hour",
+    "nexus data motion": "its windows are larger than the tiny videos",
+    "nexus pretrain motion/labels.csv": "the benchmark is not made here",
 }
 STARTS_WITH = {
     "README.md": ["weights"],
