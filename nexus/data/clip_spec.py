@@ -84,6 +84,10 @@ class ClipSpec(Config):
             sampling="uniform", clips_per_video=clips_per_video, jitter=0.0, reversal=0.0
         )
 
+    def seconds(self, native_fps: float) -> float:
+        """From a clip's first frame to its last, in a video of this many frames a second."""
+        return (self.num_frames - 1) * (1 / self.fps if self.fps else self.stride / native_fps)
+
     def chosen(self, choices: Mapping[str, Any]) -> Self:
         """With what a user wants otherwise: some of `CHOICES`; None leaves a setting as it is.
 

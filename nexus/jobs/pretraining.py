@@ -1,15 +1,17 @@
 """`pretrain` and `demo`: from videos to a trained, diagnosed, measured encoder and its page."""
 
 import shlex
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nexus.config import parse_overrides
 from nexus.data.catalog import Catalog
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import DataError
 from nexus.features.pictures import write_pictures
-from nexus.jobs.console import progress, say_problems
+from nexus.jobs.console import progress, say_notes, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
 from nexus.jobs.probing import measure_arms
 from nexus.jobs.starting import start_of
@@ -25,6 +27,8 @@ from nexus.training.loop import train
 from nexus.training.recipe import load_recipe
 
 TOY, DEFAULT_RECIPE = "toy", "small"
+SHORT_LOOK = 0.5
+"""Seconds below which little moves in front of a camera."""
 TOY_TASKS = ("direction", "speed", "contact", "occlusion", "shape")
 
 
@@ -90,6 +94,7 @@ def pretrain(
     wanted = (label,) if isinstance(label, str) else label
     columns = label_columns(catalog, wanted)
     say_problems(catalog)
+    say_notes([short_look(catalog, settings.final_clip)])
     result = train(settings, catalog, out, resume=resume, start=start, command=command)
     told = [f"Health: {result.health.status}: {result.health.reason}."]
     page = None
@@ -99,6 +104,21 @@ def pretrain(
         page = write_report(out)
         told += [*pictures, *notes, *_table(out)]
     return RunResult(out, page, result.status, result.health.status, "\n\n".join(told))
+
+
+def short_look(catalog: Catalog, clip: ClipSpec) -> str | None:
+    """What to say where clips last but an instant of much longer videos, if they do."""
+    if not catalog.records:
+        return None
+    look = statistics.median(clip.seconds(record.fps) for record in catalog.records)
+    lasts = statistics.median(record.duration for record in catalog.records)
+    if look >= SHORT_LOOK or lasts < 2 * SHORT_LOOK:
+        return None
+    return (
+        f"a clip lasts {look:.2f} s and your videos {lasts:.1f} s in the median: in so short a "
+        "look little moves, and little is learned; try --recipe footage (clips of two seconds), or "
+        f"data.clip.fps={max(1, (clip.num_frames - 1) // 2)} with this recipe"
+    )
 
 
 def _data_of(out: Path, *, resume: bool) -> str | tuple[str, ...]:

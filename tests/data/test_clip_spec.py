@@ -59,3 +59,9 @@ def test_clips_are_told_in_words():
     assert str(STILL) == "clips of 8 frames with a stride of 3 of 32 x 32 pixels"
     rated = STILL.chosen({"fps": 2.5, "size": (16, 24)})
     assert str(rated) == "clips of 8 frames at 2.5 a second of 16 x 24 pixels"
+
+
+def test_a_clip_lasts_from_its_first_frame_to_its_last():
+    assert ClipSpec(num_frames=8).seconds(25) == pytest.approx(7 / 25)
+    assert ClipSpec(num_frames=8, stride=3).seconds(25) == pytest.approx(21 / 25)
+    assert ClipSpec(num_frames=16, fps=8).seconds(25) == pytest.approx(15 / 8)
