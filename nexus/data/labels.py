@@ -33,3 +33,11 @@ def label_text(label: Label) -> str:
     if isinstance(label, tuple):
         return json.dumps(label)
     return label if isinstance(label, str) else repr(float(label)).removesuffix(".0")
+
+
+SPLIT_NAMES = {
+    **dict.fromkeys(["train", "training"], "train"),
+    **dict.fromkeys(["validation", "val", "valid", "dev", "eval"], "validation"),
+    **dict.fromkeys(["test", "testing"], "test"),
+}
+"""What splits are called in lists and folders, and here."""

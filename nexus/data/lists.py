@@ -8,15 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nexus.data.labels import Label, Segment
+from nexus.data.labels import SPLIT_NAMES, Label, Segment
 from nexus.data.sources import Entry
 from nexus.errors import DataError
 
-_SPLITS = {
-    **dict.fromkeys(["train", "training"], "train"),
-    **dict.fromkeys(["validation", "val", "valid", "dev", "eval"], "validation"),
-    **dict.fromkeys(["test", "testing"], "test"),
-}
 _SHOWN_ERRORS = 10
 
 
@@ -146,9 +141,9 @@ def _split(value: Any) -> str | None:
     text = "" if value is None else str(value).strip().lower()
     if not text:
         return None
-    if text not in _SPLITS:
+    if text not in SPLIT_NAMES:
         raise ValueError(f"`split` is {value!r}; expected train, validation or test")
-    return _SPLITS[text]
+    return SPLIT_NAMES[text]
 
 
 def _segments(value: Any) -> tuple[Segment, ...]:

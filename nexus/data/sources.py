@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from nexus.data.frames import is_sequence, list_images
-from nexus.data.labels import Label, Segment
+from nexus.data.labels import SPLIT_NAMES, Label, Segment
 from nexus.errors import DataError
 from nexus.registry import Choice, Registry
 
@@ -20,6 +20,8 @@ VIDEO_EXTENSIONS = frozenset({
     ".nut", ".y4m", ".ivf", ".h264", ".264", ".h265", ".265", ".hevc",
 })
 # fmt: on
+FOLDER_LABEL = "class"
+"""The label column of videos that lie in folders named after their classes."""
 LIST_EXTENSIONS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
 
 
@@ -77,6 +79,7 @@ READERS = Registry(
     "reader of a data set",
     {
         "folder": "nexus.data.sources:FolderReader",
+        "plain_folder": "nexus.data.sources:FolderReader.plain",
         "list": "nexus.data.lists:ListReader",
         "file": "nexus.data.sources:FileReader",
     },
@@ -135,16 +138,58 @@ class FileReader:
         return [Entry(path, path.name)]
 
 
+@dataclass(frozen=True)
 class FolderReader:
-    """Reads a folder: all video files in it, and directories of numbered pictures."""
+    """Reads a folder: all video files in it, and directories of numbered pictures.
 
-    def entries(self, path: Path) -> Iterator[Entry]:
+    Folders that are laid out as classes, or as splits, give their names to the videos:
+
+        CLASS/a.mp4      train/CLASS/a.mp4      train/a.mp4
+
+    Every video must lie so; the label is called `class`. There must be two classes of two videos
+    at the least, and splits need a `train` beside a `val` (`validation`, ...) or a `test`.
+
+    Args:
+        classes: False takes neither labels nor splits from the folders' names.
+    """
+
+    classes: bool = True
+
+    @classmethod
+    def plain(cls) -> Self:
+        """One that takes nothing from the folders' names."""
+        return cls(classes=False)
+
+    def entries(self, path: Path) -> list[Entry]:
         """What is found in it and in its folders, hidden ones left out.
 
         Raises:
             DataError: the folder cannot be read.
         """
-        return _walk(path, path, set())
+        entries = list(_walk(path, path, set()))
+        return _as_laid_out(entries) if self.classes else entries
+
+
+def _as_laid_out(entries: list[Entry]) -> list[Entry]:
+    """The same, with the splits and classes that their folders are named after, if they are."""
+    places = [Path(entry.key).parts[:-1] for entry in entries]
+    depths = {len(place) for place in places}
+    tops = {SPLIT_NAMES.get(place[0].lower(), "") for place in places if place}
+    has_splits = len(tops) > 1 and "train" in tops and "" not in tops
+    if len(depths) != 1 or not depths <= ({1, 2} if has_splits else {1}):
+        return entries
+    if has_splits:
+        splits = [SPLIT_NAMES[place[0].lower()] for place in places]
+        entries = [replace(one, split=split) for one, split in zip(entries, splits, strict=True)]
+        if depths == {1}:
+            return entries
+    videos = Counter(place[-1] for place in places)
+    if len(videos) < 2 or min(videos.values()) < 2:
+        return entries
+    return [
+        replace(entry, labels={FOLDER_LABEL: place[-1]})
+        for entry, place in zip(entries, places, strict=True)
+    ]
 
 
 def _walk(folder: Path, root: Path, seen: set[str]) -> Iterator[Entry]:

@@ -4,6 +4,7 @@ A run says in its recipe how its clips are cut. Published weights do not: they g
 frames as they were trained with, at the 4 frames a second of V-JEPA 2's training.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +19,9 @@ from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
 from nexus.data.index import user_index_dir
 from nexus.data.processor import ClipProcessor
+from nexus.data.sources import FOLDER_LABEL
 from nexus.errors import DataError, VideoShapeError
-from nexus.jobs.console import progress
+from nexus.jobs.console import progress, say_notes
 from nexus.models.contract import Encoder, EncoderRole, SeenClips, SelfSupervisedModel, checked_role
 from nexus.registry import Choice
 from nexus.runs.folder import data_of, expanded, find_run, run_folder
@@ -165,11 +167,32 @@ def clips_as_trained(trained: SeenClips) -> ClipSource:
 def read_videos(
     data: str | Path | Sequence[str | Path], min_frames: int = 1, reader: Choice | None = None
 ) -> Catalog:
-    """Scan videos with the user's index and a progress bar; see `nexus.data.catalog.scan`."""
+    """Scan videos with the user's index and a progress bar; see `nexus.data.catalog.scan`.
+
+    What the names of a folder's folders were taken for is said.
+    """
     with progress("reading videos") as tick:
-        return scan(
+        catalog = scan(
             data, index_dir=user_index_dir(), min_frames=min_frames, progress=tick, reader=reader
         )
+    say_notes([_taken_from_folders(data, catalog)])
+    return catalog
+
+
+def _taken_from_folders(data: str | Path | Sequence[str | Path], catalog: Catalog) -> str | None:
+    if not isinstance(data, (str, Path)) or not Path(data).expanduser().is_dir():
+        return None
+    classes = {record.labels[FOLDER_LABEL] for record in catalog.records if record.labels}
+    splits = Counter(record.split for record in catalog.records if record.split)
+    if not (classes or splits):
+        return None
+    told = [f"{len(classes)} classes (the label column {FOLDER_LABEL!r})"] if classes else []
+    if splits:
+        told.append(f"the splits {', '.join(f'{name} ({n})' for name, n in splits.items())}")
+    return (
+        f"the folders in {data} were taken for {' and '.join(told)}; if they are none, set "
+        "data.reader=plain_folder"
+    )
 
 
 def processor(
