@@ -206,7 +206,11 @@ def test_labels_may_come_from_another_list(world, weights, tmp_path):
 
 
 def test_seen_files_are_named(world, weights, tmp_path):
-    sweep(world.parent, tmp_path, weights, labels=world, lrs=(1e-3,), momenta=(0.9,))
+    def without_splits(rows):
+        return [{key: text for key, text in row.items() if key != "split"} for row in rows]
+
+    everything = listing_of(world, tmp_path / "all.csv", without_splits)
+    sweep(everything, tmp_path, weights, labels=world, lrs=(1e-3,), momenta=(0.9,))
     (note,) = result(tmp_path)["notes"]
     assert "40 of the 40 labelled samples outside a train split were also trained on" in note
 
