@@ -1,5 +1,7 @@
 """What the jobs tell the person who waits, on standard error."""
 
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -9,6 +11,9 @@ from rich.progress import Progress
 
 if TYPE_CHECKING:
     from nexus.data.catalog import Catalog, Problem
+
+LINE_SECONDS = 30.0
+"""Where there is no terminal, what runs says this often how far it is."""
 
 
 def messages() -> Console:
@@ -37,8 +42,45 @@ def say_notes(notes: Iterable[str | None]) -> None:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error while something runs; calling it with (done, total) moves it."""
-    with Progress(console=messages(), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+def progress(
+    what: str, *, console: Console | None = None, every: float = LINE_SECONDS
+) -> Iterator[Callable[[int, int], None]]:
+    """While something runs: a bar in a terminal, elsewhere a line each `every` seconds.
+
+    Calling what is given with (done, total) moves it.
+
+    Args:
+        what: what is done: "embedding".
+        console: default: standard error.
+    """
+    console = messages() if console is None else console
+    if console.is_terminal or console.is_jupyter:
+        with Progress(console=console, transient=True) as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+    else:
+        with _lines(what, console, every) as tick:
+            yield tick
+
+
+@contextmanager
+def _lines(what: str, console: Console, every: float) -> Iterator[Callable[[int, int], None]]:
+    """From a thread of its own: a single step may take minutes."""
+    start, count, over = time.monotonic(), "", threading.Event()
+
+    def speak() -> None:
+        while not over.wait(every):
+            spent = f"{time.monotonic() - start:.0f} s so far"
+            console.print(f"{what}{count} ({spent})", markup=False, soft_wrap=True)
+
+    def tick(done: int, total: int) -> None:
+        nonlocal count
+        count = f": {done} of {total}"
+
+    speaker = threading.Thread(target=speak, name=f"progress of {what}", daemon=True)
+    speaker.start()
+    try:
+        yield tick
+    finally:
+        over.set()
+        speaker.join()

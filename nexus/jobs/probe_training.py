@@ -166,16 +166,17 @@ def data_digest(catalog: Catalog, column: str) -> str:
 def _still_learned(
     tokens: TokenSource, columns: Sequence[str], config: AttentiveProbe, *, strict: bool
 ) -> list[str]:
-    """The columns that can be learned from the videos that could be read; notes on the others.
+    """The columns that can be learned from the videos that could be read; says notes on all.
 
     Raises:
         DataError: none can, or (if `strict`) not all.
     """
     learned: list[str] = []
+    notes: list[str] = []
     failed: DataError | None = None
     for column in columns:
         try:
-            class_task(tokens.rows, column, split_seed=config.split_seed)
+            task = class_task(tokens.rows, column, split_seed=config.split_seed)
         except DataError as error:
             if strict:
                 raise
@@ -183,6 +184,8 @@ def _still_learned(
             say_notes([f"{column}: not learned ({brief(error)})"])
         else:
             learned.append(column)
+            notes += task.parts.notes
+    say_notes(dict.fromkeys(notes))
     if failed is not None and not learned:
         raise failed
     return learned

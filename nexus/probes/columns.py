@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ MANY_VALUES = 20
 """A column of at most so many different numbers is a set of classes."""
 REPEATS = 2
 """Whole numbers that stand for this many samples each, on average, are classes however many."""
+MOST_UNSEEN = 0.5
+"""Share of the validation and test samples that may be of classes without a training sample."""
 SHOWN = 300
 """Characters of a reason that are repeated in a note; it may list each of many values."""
 
@@ -72,32 +74,60 @@ class ClassTask:
 def class_task(clips: pd.DataFrame, column: str, *, split_seed: int = SPLIT_SEED) -> ClassTask:
     """Read a column as classes and split the files.
 
+    Samples of a class that no training sample has are left out: a probe cannot give a class that it
+    never saw. A note of the parts counts and names them. If they are most of what is held out, the
+    column names files rather than classes, and is refused.
+
     Args:
         clips: rows of a feature table; see `nexus.features.table.clip_rows`.
 
     Raises:
         DataError: the column is missing, holds vectors or a single class, or a class has too few
-            files.
+            files, or most of what is held out is of classes that training lacks.
     """
     names = [_class_name(column, label) for label in label_column(clips, column)]
+    classes = _classes_of(column, names)
+    parts = assign_splits(clips, names, split_seed=split_seed)
+    seen = {names[row] for row in parts.train.rows}
+    if unseen := [name for name in classes if name not in seen]:
+        held_out = parts.validation.count + parts.test.count
+        samples = len(
+            {key for key, name in zip(clips["key"], names, strict=True) if name in unseen}
+        )
+        if samples > held_out * MOST_UNSEEN:
+            raise DataError(
+                f"label column {column!r}: no training sample of class {listed(unseen)} ({samples} "
+                f"of {held_out} validation and test samples); a probe cannot learn a class that it "
+                "never sees"
+            )
+        names = [name if name in seen else "" for name in names]
+        classes = _classes_of(column, names)
+        known = np.array([bool(name) for name in names])
+        note = (
+            f"{column}: {samples} of {held_out} validation and test samples left out, of classes "
+            f"without a training sample: {listed(unseen)}"
+        )
+        parts = replace(
+            parts,
+            validation=parts.validation.only(known),
+            test=parts.test.only(known),
+            notes=(*parts.notes, note),
+        )
+    for name, part in (("validation", parts.validation), ("test", parts.test)):
+        if not len(part.rows):
+            raise DataError(f"no sample with a label {column!r} is in the {name} split")
+    labels = np.array([classes.index(name) if name else -1 for name in names])
+    return ClassTask(column, classes, labels, parts)
+
+
+def _classes_of(column: str, names: Sequence[str]) -> tuple[str, ...]:
     classes = tuple(sorted({name for name in names if name}))
     if len(classes) < 2:
         raise DataError(
             f"label column {column!r} holds the single class {', '.join(classes) or '(none)'}; "
             "a classifier needs at least two"
         )
-    labels = np.array([classes.index(name) if name else -1 for name in names])
-    parts = assign_splits(clips, names, split_seed=split_seed)
-    for name, part in (("validation", parts.validation), ("test", parts.test)):
-        if not len(part.rows):
-            raise DataError(f"no sample with a label {column!r} is in the {name} split")
-    present = np.unique(labels[parts.train.rows])
-    if missing := [name for index, name in enumerate(classes) if index not in present]:
-        raise DataError(
-            f"label column {column!r}: no training sample of class {listed(missing)}; "
-            "a probe cannot learn a class that it never sees"
-        )
-    return ClassTask(column, classes, labels, parts)
+    return classes
 
 
 def _class_name(column: str, label: Label) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from numpy import ndarray
 
 from nexus.digest import digest
@@ -40,6 +40,12 @@ class Part:
     def count(self) -> int:
         """Samples in this split."""
         return int(self.samples.max()) + 1 if len(self.samples) else 0
+
+    def only(self, kept: Bool[ndarray, " rows"]) -> "Part":
+        """Those clips of it that the table's rows `kept` name."""
+        chosen = kept[self.rows]
+        samples = np.unique(self.samples[chosen], return_inverse=True)[1]
+        return Part(self.rows[chosen], samples)
 
     def vote(self, scores: Float[ndarray, "clips *rest"]) -> Float[ndarray, "samples *rest"]:
         """The mean over each sample's clips."""

@@ -117,6 +117,20 @@ def test_votes_average_the_clips_of_a_sample() -> None:
     assert parts.test.per_sample(np.arange(5)).tolist() == [1]
 
 
+def test_a_class_without_a_training_sample_loses_its_samples_not_the_column() -> None:
+    labels = ["a", "b", "a", "b", "a", "b", "odd", "a", "b", "odd", "only"]
+    splits = ["train"] * 4 + ["validation"] * 3 + ["test"] * 3 + ["train"]
+    task = class_task(table_of(labels, splits=splits), "class")
+    assert task.classes == ("a", "b", "only")
+    assert task.labels.tolist() == [0, 1, 0, 1, 0, 1, -1, 0, 1, -1, 2]
+    parts = (task.parts.train, task.parts.validation, task.parts.test)
+    assert [part.rows.tolist() for part in parts] == [[0, 1, 2, 3, 10], [4, 5], [7, 8]]
+    assert task.parts.notes == (
+        "class: 2 of 6 validation and test samples left out, of classes without a training sample: "
+        "odd",
+    )
+
+
 @pytest.mark.parametrize(
     ("labels", "splits", "message"),
     [
@@ -126,7 +140,13 @@ def test_votes_average_the_clips_of_a_sample() -> None:
         (["a", "b"] * 5, ["train"] * 9 + [""], r"1 of 10 samples have no split"),
         (["a", "b"] * 5, ["train"] * 10, r"expected train with validation"),
         (["a", "b"] * 5, ["train", "dev"] * 5, r"splits are dev, train"),
-        (["a"] * 4 + ["b"] * 4, three_splits(4, 2, 2), r"no training sample of class b"),
+        (["a"] * 4 + ["b"] * 4, three_splits(4, 2, 2), r"no training sample of class b \(4 of 4"),
+        (
+            list("ababcdabce"),
+            three_splits(4, 2, 4),
+            r"no training sample of class c, d, e \(4 of 6",
+        ),
+        (list("ababcabab"), three_splits(4, 1, 4), r"no sample .* is in the validation split"),
     ],
 )
 def test_what_cannot_be_learned_is_refused(labels, splits, message: str) -> None:
