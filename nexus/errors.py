@@ -37,6 +37,14 @@ class RunError(NexusError):
     """A folder is not that of a run, or what should be a file of one is something else."""
 
 
+class OutputError(NexusError, OSError):
+    """A result cannot be written where it is to go; `errno` as the system gave it, if it did."""
+
+    def __init__(self, text: str, number: int | None = None) -> None:
+        super().__init__(text)
+        self.errno = number
+
+
 class TrainingError(NexusError):
     """Training cannot go on (repeated non-finite steps, collapse under the `stop` policy, ...)."""
 

@@ -6,6 +6,7 @@ and run; its numbers must be the encoder's.
 """
 
 import importlib
+import io
 import logging
 import tempfile
 import warnings
@@ -53,7 +54,10 @@ def export_program(
         program = torch.export.export(encoder, (example,), dynamic_shapes={"video": {0: batch}})
     with _apart(path) as written:
         with _quiet(encoder):
-            torch.export.save(program, written)
+            # Not straight to the file: torch ends the whole process where the disk is full.
+            held = io.BytesIO()
+            torch.export.save(program, held)
+            written.write_bytes(held.getbuffer())
             again = torch.export.load(written).module()
         return _checked(encoder, again, clip, path, tolerance)
 

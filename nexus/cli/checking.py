@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from nexus.atomic import write_text
+from nexus.atomic import check_writable, write_text
 from nexus.cli import terminal
 from nexus.jobs.console import messages, progress
 
@@ -55,6 +55,8 @@ def check(
     from nexus.data.catalog import scan
     from nexus.data.index import user_index_dir
 
+    if json_file:
+        check_writable(json_file, folder=False, remedy="name another file (--json)")
     with progress("reading videos") as report:
         catalog = scan(
             data,

@@ -41,6 +41,9 @@ def embed(
     layers: options.Layers = None,
     which: options.Encoder = "target",
     precision: options.PrecisionOption = "fp32",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file if it is there already.")
+    ] = False,
     debug: terminal.Debug = False,
 ) -> None:
     """Write the features of every clip of every video, with its times in seconds.
@@ -71,5 +74,6 @@ def embed(
         images=images,
         which=which,
         precision=precision,
+        force=force,
     )
     terminal.output().print(f"Features: {written}", markup=False)

@@ -71,7 +71,12 @@ def label(
     save: Annotated[
         Path | None, typer.Option(help="Also keep the probe as a folder of ours.")
     ] = None,
-    force: options.Force = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Replace the file of --out, and another probe in the folder of --save."
+        ),
+    ] = False,
     layers: options.Layers = None,
     precision: options.PrecisionOption = "fp32",
     num_frames: options.Frames = None,
@@ -103,14 +108,15 @@ def label(
         "--join/--average: with --windows each window is labelled by itself; leave it out": (
             join is not None and windows
         ),
-        "--force: it replaces a probe in the folder given with --save; leave it out, or add "
-        "--save": force and save is None,
+        "--force: it replaces what is at --out or --save; leave it out, or add one of these": (
+            force and save is None and out is None
+        ),
     }
     for reason, given in without_effect.items():
         if given:
             raise typer.BadParameter(reason)
     if out is not None:
-        check_label_file(out)  # before the encoder is opened, which may take a while
+        check_label_file(out, force)  # before the encoder is opened, which may take a while
     classifier = jobs.load_probe(
         probe,
         encoder=encoder,
@@ -125,7 +131,15 @@ def label(
     if save is not None:
         jobs.keep_probe(classifier, save, force=force)
         terminal.output().print(f"Probe: {save}", markup=False)
-    labelled = jobs.label(classifier, data, out, windows=windows, overlap=overlap or 0.0, top=top)
+    labelled = jobs.label(
+        classifier,
+        data,
+        out,
+        windows=windows,
+        overlap=overlap or 0.0,
+        top=top,
+        force=force,
+    )
     if out is not None:
         terminal.output().print(f"Labels: {out}", markup=False)
     else:

@@ -125,7 +125,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except (NexusError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in _MACHINE_ERRORS:
+        if not isinstance(error, NexusError) and error.errno not in _MACHINE_ERRORS:
             raise
         terminal.show_error(error, "--debug" in (sys.argv if arguments is None else arguments))
         return 1

@@ -34,4 +34,7 @@ def show_error(error: BaseException, debug: bool) -> None:
     if debug:
         console.print("".join(traceback.format_exception(error)), markup=False, soft_wrap=True)
     text = str(error) or type(error).__name__
+    if type(error).__module__ == "builtins" and isinstance(error, OSError) and error.strerror:
+        place = "" if error.filename is None else f"{error.filename}: "
+        text = place + error.strerror[0].lower() + error.strerror[1:]
     console.print("Error: " + text, style="bold red", markup=False, soft_wrap=True)

@@ -19,6 +19,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 GRAY_MEAN = (0.449,)  # the mean of ImageNet's three
 GRAY_STD = (0.226,)
+MEAN_AND_STD = {3: (IMAGENET_MEAN, IMAGENET_STD), 1: (GRAY_MEAN, GRAY_STD)}
+"""Of pixels from 0 to 1, by the number of channels."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,9 @@ def normalise(
             "(batch, channels, time, height, width)"
         )
     channels = video.shape[1]
-    known = {3: (IMAGENET_MEAN, IMAGENET_STD), 1: (GRAY_MEAN, GRAY_STD)}
-    if channels not in known:
+    if channels not in MEAN_AND_STD:
         raise VideoShapeError(f"normalise got a video of {channels} channels; expected 3 or 1")
-    mean, std = known[channels]
+    mean, std = MEAN_AND_STD[channels]
     # Plain numbers rather than small tensors: those would make a GPU wait for their copies.
     pixels = torch.empty(video.shape, dtype=torch.float32, device=video.device)
     for channel in range(channels):

@@ -19,6 +19,7 @@ from nexus.data.sources import Entry, find_entries
 from nexus.errors import DataError
 from nexus.registry import Choice
 
+_SHOWN = 5  # files that an error names
 _SAVE_EVERY = 500  # checks, so that an interrupted scan of a large folder is not lost
 
 
@@ -108,6 +109,20 @@ class Catalog:
     def total_seconds(self) -> float:
         """How long all usable videos are together."""
         return math.fsum(record.duration for record in self.records)
+
+    def check_usable(self) -> None:
+        """Check that there is anything to read.
+
+        Raises:
+            DataError: not one video can be used; the first files are named with their reasons.
+        """
+        if self.records:
+            return
+        reasons = {problem.path: problem.reason for problem in self.problems if problem.fatal}
+        lines = [f"{path}: {reason}" for path, reason in list(reasons.items())[:_SHOWN]]
+        if len(reasons) > _SHOWN:
+            lines.append(f"and {len(reasons) - _SHOWN} more, which `nexus check` lists")
+        raise DataError("\n  - ".join([f"{self.source}: no usable video", *lines]))
 
     def select(self, split: str | None = None) -> "Catalog":
         """The records of one split (all of them if None); problems stay with the whole.

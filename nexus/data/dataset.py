@@ -62,8 +62,7 @@ class ClipDataset:
         decoder: Decoder | None = None,
         cache: CacheConfig | None = None,
     ) -> None:
-        if not catalog.records:
-            raise DataError(f"{catalog.source}: no usable video; `nexus check` lists the reasons")
+        catalog.check_usable()
         self.spec, self.catalog, self.augment = spec, catalog, augment
         self.reader = VideoReader(catalog, spec.short_side, decoder, cache)
 

@@ -71,11 +71,7 @@ class InspectionIndex:
             self._changed = True
 
     def save(self) -> None:
-        """Write what is new, atomically.
-
-        Raises:
-            OSError: the index folder cannot be written.
-        """
+        """Write what is new, atomically; where it cannot be written, a warning says so."""
         if self.path is None or not self._changed:
             return
         files = {
@@ -83,7 +79,15 @@ class InspectionIndex:
             for path, ((size, changed), inspection) in self._results.items()
         }
         # ASCII escapes keep file names that are not valid Unicode.
-        write_text(self.path, json.dumps({"format": FORMAT, "files": files}))
+        try:
+            write_text(self.path, json.dumps({"format": FORMAT, "files": files}))
+        except OSError as error:
+            warnings.warn(
+                f"the video index {self.path} cannot be written ({error}); files are checked again "
+                "next time. NEXUS_CACHE names another folder",
+                UserWarning,
+                stacklevel=3,
+            )
         self._changed = False
 
     def _load(self, path: Path) -> None:

@@ -1,9 +1,10 @@
 """Frozen features of clips, kept on disk, or of sliding windows; and the raw-pixel baseline."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -35,6 +36,18 @@ PIXEL_NUMBERS = 2**26
 float64, of 0.5 GB each then (measured at this bound: 3.2 GB in all)."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What was written: rows, videos that have some, and what could not be read.
+
+    A file that fails has no rows; where only some windows cannot be decoded those are missing.
+    """
+
+    rows: int
+    videos: int
+    problems: tuple[Problem, ...]
 
 
 def extract(
@@ -79,8 +92,9 @@ def embed(
     config: FeatureConfig | None = None,
     still: bool = False,
     head: AttentiveHead | None = None,
+    about: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-) -> tuple[Problem, ...]:
+) -> Embedded:
     """Write the features of every window of every video, a row each; see `FeatureTable`.
 
     Args:
@@ -90,11 +104,8 @@ def embed(
         overlap: share of a window that the next one covers again.
         still: the records are pictures, each shown as often as a window has frames.
         head: the probe that pools, under `attentive` pooling; on the encoder's device.
+        about: JSON-ready facts for the file's metadata: which weights, which clips.
         progress: called with (videos begun, videos in all).
-
-    Returns:
-        What could not be read: a file that fails has no rows; where only some windows cannot be
-        decoded those are missing.
 
     Raises:
         DataError: another file ending, or not a single window could be read.
@@ -104,15 +115,19 @@ def embed(
     config = config or FeatureConfig()
     check_ending(Path(out))
     work = _Extraction(
-        source, lambda clips: encode(encoder, clips, config, head), config.pooling, config.layers
+        source,
+        lambda clips: encode(encoder, clips, config, head),
+        config.pooling,
+        config.layers,
+        about or {},
     )
     reader = WindowReader(source, overlap, still)
     windows = reader.batches(config.batch_size, progress)
     with frozen(encoder):
-        write_tables(
+        rows = write_tables(
             out, work.tables(windows, "window", reader.problems), reader.problems, work.known
         )
-    return reader.problems()
+    return Embedded(rows, reader.videos, reader.problems())
 
 
 def pixel_features(
@@ -163,6 +178,7 @@ class _Extraction:
     featurise: Callable[[Tensor], tuple[ndarray, Grid]]
     pooling: Pooling
     layers: tuple[int, ...] = (-1,)
+    about: Mapping[str, Any] = field(default_factory=dict)
     failed: dict[tuple[str, str], Problem] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -209,7 +225,9 @@ class _Extraction:
             features, grid = self.featurise(loaded.batch.clips)
             rows = self.known.iloc[loaded.record_index.tolist()]
             rows = rows.assign(start=loaded.starts.numpy(), end=loaded.ends.numpy())
-            yield FeatureTable(features, rows, self.pooling, grid, layers=self.layers)
+            yield FeatureTable(
+                features, rows, self.pooling, grid, layers=self.layers, about=self.about
+            )
         if nothing:
             raise nothing_read(
                 f"no {kind} of {self.source.catalog.source} could be read", problems()

@@ -1,7 +1,7 @@
 """A table of frozen features: one row a clip, with what is known about the clip."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -66,7 +66,7 @@ class FeatureTable:
     `features`: `(N, D)` float32, or `(N, tokens, dim)` float16 under `tokens` pooling. `rows`: what
     is known about each clip, as `clip_rows` has it. `grid` is the token grid.
     `layers` are the blocks whose features stand side by side in `dim`; -1 is the last. `problems`
-    are the files that are not here.
+    are the files that are not here. `about` says what made them: weights, clips, preprocessing.
     """
 
     features: ndarray | PiecewiseRows
@@ -75,6 +75,7 @@ class FeatureTable:
     grid: Grid
     problems: tuple[Problem, ...] = ()
     layers: tuple[int, ...] = (-1,)
+    about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         expected = 3 if self.pooling == "tokens" else 2

@@ -1,8 +1,9 @@
 """Feature tables on disk: Arrow's IPC format, mapped when read; or Parquet for other tools.
 
 Both hold the same columns: those of `FeatureTable.rows`, and `features`, a tensor of fixed shape in
-each row. They are written batch by batch as the features come, so that neither needs the memory of
-all of them; nor does reading tokens from an `.arrow` file.
+each row; and in the schema's metadata, under `nexus`, JSON of what made them. They are written
+batch by batch as the features come, so that neither needs the memory of all of them; nor does
+reading tokens from an `.arrow` file.
 """
 
 import json
@@ -148,6 +149,7 @@ def _schema(table: FeatureTable, known: pd.DataFrame, tensor: pa.DataType) -> pa
         "pooling": table.pooling,
         "grid": astuple(table.grid),
         "layers": list(table.layers),
+        "about": dict(table.about),
     }
     kinds = {name: pa.float64() if name in TIMES else pa.string() for name in known}
     kinds |= {name: _label_kind(known[name]) for name in known if name.startswith(LABEL)}
@@ -234,6 +236,7 @@ def _table(
         grid=Grid(*header["grid"]),
         problems=tuple(Problem(**problem) for problem in problems),
         layers=tuple(header["layers"]),
+        about=header.get("about", {}),
     )
 
 

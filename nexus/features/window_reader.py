@@ -78,6 +78,11 @@ class WindowReader:
         for windows in one_ahead(self._chunks()):
             yield from windows
 
+    @property
+    def videos(self) -> int:
+        """Records of which a window could be decoded so far."""
+        return sum(len(self.missing[record]) < count for record, count in self.planned.items())
+
     def problems(self) -> tuple[Problem, ...]:
         """What failed so far, one problem a file."""
         lost = [self._summary(record) for record, some in self.missing.items() if some]

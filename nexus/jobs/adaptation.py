@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nexus.atomic import write_text
+from nexus.atomic import check_writable, write_text
 from nexus.config import merge, parse_overrides
 from nexus.errors import DataError, NexusError, TrainingError
 from nexus.jobs.arms import BASELINE, Arm, Outcome
@@ -86,9 +86,11 @@ def adapt(
         CheckpointError: the weights cannot be read.
         TrainingError: `out` holds a sweep of other videos, from other weights or with another
             recipe.
+        OutputError: `out` cannot be written, or the disk is full.
     """
     build_probes([probe])
     out, seeded = Path(out), [] if seed is None else [f"training.seed={seed}"]
+    check_writable(out)
     changes = parse_overrides([*overrides, *seeded])
     # Whatever can be wrong with weights, videos and labels is found before any training.
     baseline = out / "runs" / Arm().folder

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from nexus.atomic import atomic_folder, write_json, write_text
+from nexus.atomic import atomic_folder, check_writable, write_json, write_text
 from nexus.checkpoints.export import export_onnx, export_program
 from nexus.checkpoints.files import CONFIG_FILE, MODEL_FILE, ModelCard
 from nexus.checkpoints.huggingface import PREDICTOR_MASK_TOKEN, save_huggingface
@@ -76,6 +76,7 @@ def convert(
     Raises:
         CheckpointError: the source cannot be loaded, the format cannot say what this model
             computes, or `out` is there already.
+        OutputError: `out` cannot be written, or the disk is full.
     """
     out = Path(out)
     if to not in FORMATS:
@@ -174,16 +175,16 @@ def _check_free(out: Path, force: bool) -> None:
 
     Raises:
         CheckpointError: there is something else, or an earlier conversion without `force`.
+        OutputError: it cannot be written.
     """
     if out.suffix in FILE_SUFFIXES:
         raise CheckpointError(
             f"{out} names a file; give a folder, for instance {out.with_suffix('')}: the weights "
             "go into it, with a model card beside them"
         )
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    check_writable(out)
+    if not out.exists() or not any(out.iterdir()):
         return
-    if not out.is_dir():
-        raise CheckpointError(f"{out} is a file; give a folder to write to")
     if not force:
         raise CheckpointError(
             f"{out} is there already; choose another folder, or add --force (force=True) to "

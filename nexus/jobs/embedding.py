@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rich import filesize
+
+from nexus.atomic import check_writable
 from nexus.data.clip_spec import ClipSpec
 from nexus.data.stills import find_stills, is_still
 from nexus.errors import DataError
 from nexus.features import extract as windows
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
-from nexus.jobs.console import messages, progress, say_notes, say_problems
+from nexus.features.table_files import check_ending
+from nexus.jobs.console import messages, progress, say_each, say_notes, say_problems
 from nexus.jobs.labelling import load_probe
 from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
 from nexus.models.heads import AttentiveHead
@@ -33,10 +37,12 @@ def embed(
     precision: str = "fp32",
     batch_size: int | None = None,
     device: str = "auto",
+    force: bool = False,
 ) -> Path:
     """Write features of every window of every video to an .arrow or .parquet file.
 
-    Memory stays bounded: windows are decoded, encoded and written a few at a time.
+    Memory stays bounded: windows are decoded, encoded and written a few at a time. The file's
+    metadata (`FeatureTable.about`) say which weights and clips the features are of.
 
     Args:
         source: weights: a run's or checkpoint's folder, one of Meta's .pt files, a folder of
@@ -59,12 +65,16 @@ def embed(
         which: "target" or "context" encoder.
         precision: "fp32" or "bf16".
         batch_size: windows at a time; default: 32, fewer if they are long.
+        force: replace a file that is there.
 
     Raises:
         CheckpointError: the weights or the probe cannot be read or do not fit each other.
         DataError: no window could be read, the window does not fit the encoder, or pictures are
             given a rate or an overlap.
+        OutputError: `out` cannot be written or, without `force`, is there already.
     """
+    check_ending(Path(out))
+    check_writable(out, folder=False, replace=force, remedy="name another file (--out)")
     config = FeatureConfig.from_mapping({"pooling": pooling, "precision": precision})
     still = images or is_still(data)
     for option, value in (("fps", fps), ("overlap", overlap)):
@@ -92,7 +102,7 @@ def embed(
     say_notes((*opened.notes, opened.off_distribution(), other))
     clips = opened.reading(catalog)
     with progress("embedding") as tick:
-        problems = windows.embed(
+        written = windows.embed(
             opened.encoder,
             clips,
             out,
@@ -100,10 +110,21 @@ def embed(
             config=config,
             still=still,
             head=head,
+            about={
+                **opened.about(),
+                "overlap": overlap,
+                "precision": precision,
+                "probe": None if probe is None else str(Path(probe).absolute()),
+                "data": catalog.source,
+            },
             progress=tick,
         )
-    for problem in problems:
-        messages().print(f"left out {problem.path}: {problem.reason}", markup=False)
+    say_each(written.problems)
+    size = Path(out).stat().st_size
+    messages().print(
+        f"{written.rows} rows of {written.videos} {'pictures' if still else 'videos'}, "
+        f"{filesize.decimal(size)}"
+    )
     return Path(out)
 
 

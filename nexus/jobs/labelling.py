@@ -84,6 +84,7 @@ def label(
     windows: bool = False,
     overlap: float = 0.0,
     top: int = 1,
+    force: bool = False,
 ) -> Labelled:
     """Label videos with a probe.
 
@@ -92,12 +93,14 @@ def label(
         windows: label each window of a video instead of the video as a whole.
         overlap: share of a window that the next one repeats, from 0 to below 1.
         top: labels a row in the file.
+        force: replace a file that is there.
 
     Raises:
-        DataError: no video can be read, or `out` cannot be written.
+        DataError: no video can be read.
+        OutputError: `out` cannot be written or, without `force`, is there already.
     """
     if out is not None:
-        check_label_file(out)
+        check_label_file(out, force)
     catalog = read_videos(data)
     say_problems(catalog)
     say_notes(classifier.notes)

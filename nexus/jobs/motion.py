@@ -6,7 +6,7 @@ from pathlib import Path
 from nexus.data.catalog import scan
 from nexus.data.index import user_index_dir
 from nexus.jobs.console import messages, progress, say_each
-from nexus.motion.benchmark import Benchmark, write_benchmark
+from nexus.motion.benchmark import Benchmark, check_out, write_benchmark
 from nexus.motion.config import MotionConfig
 
 
@@ -40,9 +40,12 @@ def make_motion(
     Raises:
         ConfigError: a name in `chosen` that is no source, or a negative seed.
         DataError: no videos, fewer than three usable ones, or something else is in `out`.
+        OutputError: `out` cannot be written, or the disk is full.
     """
+    check_out(Path(out), force=force)
     with progress("reading videos") as report:
         catalog = scan(sources, index_dir=user_index_dir(), progress=report)
+    catalog.check_usable()
     unusable = [problem for problem in catalog.problems if problem.fatal]
     say_each(unusable)
     with progress("cutting clips") as report:

@@ -10,10 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nexus.atomic import check_writable
 from nexus.checkpoints.files import load_checkpoint_model
 from nexus.checkpoints.hub import HUB_MARK
 from nexus.checkpoints.load import Loaded, load
 from nexus.checkpoints.probe_import import PRETRAINING_FPS
+from nexus.checkpoints.weights import tensor_digest
+from nexus.data.batch import MEAN_AND_STD
 from nexus.data.catalog import Catalog, scan
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
@@ -27,6 +30,7 @@ from nexus.registry import Choice
 from nexus.runs.folder import data_of, expanded, find_run, run_folder
 from nexus.training.environment import choose_device
 from nexus.training.recipe import Recipe, read_run_recipe
+from nexus.version import nexus_version
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,18 @@ class OpenedEncoder:
             return run_folder(self.source) / "results"
         return Path("probes") / self.name.replace("/", "--")
 
+    def check_results(self) -> None:
+        """Check, before any work is done, that results can be kept.
+
+        Raises:
+            OutputError: they cannot.
+        """
+        if self.recipe is not None:
+            remedy = "results are kept in the run: copy it to where you may write"
+        else:
+            remedy = "call nexus in a folder where you may write"
+        check_writable(self.results, remedy=remedy)
+
     def with_clips(
         self, choices: Mapping[str, Any], spec: ClipSpec | None = None
     ) -> "OpenedEncoder":
@@ -107,6 +123,32 @@ class OpenedEncoder:
     def reading(self, catalog: Catalog) -> ClipSource:
         """The clips of some videos."""
         return replace(self.clips, catalog=catalog)
+
+    def about(self) -> dict[str, Any]:
+        """What makes its features, JSON-ready: weights, clips, what is done to their pictures."""
+        spec = self.clips.spec
+        mean, std = MEAN_AND_STD[spec.channels]
+        return {
+            "weights": str(Path(self.source).absolute()) if self.is_local else self.source,
+            "weights_sha256": tensor_digest(self.encoder.state_dict()),
+            "which": self.which,
+            "num_frames": spec.num_frames,
+            "fps": spec.fps,
+            "stride": None if spec.fps else spec.stride,
+            "size": list(spec.size),
+            "channels": spec.channels,
+            "pad": spec.pad,
+            "preprocessing": {
+                "short_side": spec.short_side,
+                "resize": "cover",
+                "interpolation": "bilinear, antialiased",
+                "crop": "center",
+                "scale": 1 / 255,
+                "mean": mean,
+                "std": std,
+            },
+            "nexus": nexus_version(),
+        }
 
     def off_distribution(self) -> str | None:
         """How its clips differ from those that the weights were trained with, if they do."""
@@ -170,11 +212,15 @@ def read_videos(
     """Scan videos with the user's index and a progress bar; see `nexus.data.catalog.scan`.
 
     What the names of a folder's folders were taken for is said.
+
+    Raises:
+        DataError: no video can be used.
     """
     with progress("reading videos") as tick:
         catalog = scan(
             data, index_dir=user_index_dir(), min_frames=min_frames, progress=tick, reader=reader
         )
+    catalog.check_usable()
     say_notes([_taken_from_folders(data, catalog)])
     return catalog
 

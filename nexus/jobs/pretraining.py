@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nexus.atomic import check_writable, write_text
 from nexus.config import parse_overrides
 from nexus.data.catalog import Catalog
 from nexus.data.clip_spec import ClipSpec
@@ -78,8 +79,12 @@ def pretrain(
         ConfigError: a recipe or override that is not acceptable, or that does not go with `init`.
         CheckpointError: `init` cannot be read.
         TrainingError: `out` holds a run already, or training cannot go on.
+        OutputError: `out` cannot be written, or the disk is full.
     """
     out, seeded = Path(out), [] if seed is None else [f"training.seed={seed}"]
+    check_writable(out)
+    if not resume:
+        RunDirectory(out).check_free()
     changes = parse_overrides([*overrides, *seeded])
     if resume and recipe is None and RunDirectory(out).recipe_file.exists():
         recipe = RunDirectory(out).recipe_file
@@ -139,6 +144,7 @@ def demo(out: str | Path = "demo", *, seed: int = 0) -> RunResult:
         TrainingError: `out` holds a demo with another seed.
     """
     out = Path(out)
+    check_writable(out)
     run = out / "run"
     started = (run / "run.json").exists()
     info = RunDirectory(run).read_info() if started else RunInfo()
@@ -166,7 +172,7 @@ def toy_world(folder: Path, config: ToyConfig, *, seed: int) -> Path:
         return listing
     with progress("drawing the toy world") as tick:
         write_toy_world(folder, config, seed=seed, progress=tick)
-    stamp.write_text(wanted, encoding="utf-8")
+    write_text(stamp, wanted)
     return listing
 
 

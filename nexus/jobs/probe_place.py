@@ -1,11 +1,11 @@
 """Where probes and their results are kept: nothing that is there is replaced unsaid."""
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nexus.atomic import check_writable
 from nexus.checkpoints.probe_folder import CARD_FILE, WEIGHTS_FILE, upgraded
 from nexus.checkpoints.weights import tensor_digest
 from nexus.errors import DataError
@@ -15,30 +15,9 @@ from nexus.runs.folder import changed_keys, expanded
 from nexus.runs.results import write_probe_rows
 from nexus.runs.schema import ProbeRow
 
+ANOTHER = "name another folder (--save, save=...)"
 SHOWN = 4
 """Settings that a message lists."""
-
-
-def check_writable(folder: str | Path) -> None:
-    """Check, before any work is done, that a probe can be written to a folder; makes nothing.
-
-    Raises:
-        DataError: there is a file in its place, or it may not be written.
-    """
-    folder = Path(expanded(folder)).absolute()
-    try:
-        there = next(path for path in (folder, *folder.parents) if path.exists())
-        if not there.is_dir():
-            raise DataError(
-                f"{there} is a file; a probe is kept in a folder of its own, for instance "
-                f"{there.with_suffix('')}{'' if there.suffix else '-probe'}"
-            )
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        raise DataError(
-            f"the probe cannot be kept in {folder}: {error}; give another folder (--save, save=...)"
-        ) from error
 
 
 def check_free(folder: str | Path, wanted: Mapping[str, Any], force: bool) -> None:
@@ -75,9 +54,10 @@ def keep_probe(classifier: VideoClassifier, folder: str | Path, *, force: bool =
     """Keep a probe as a folder; `force` replaces another one that is there.
 
     Raises:
-        DataError: the folder cannot be written, or holds another probe.
+        OutputError: the folder cannot be written.
+        DataError: it holds another probe.
     """
-    check_writable(folder)
+    check_writable(expanded(folder), remedy=ANOTHER)
     wanted = {**classifier.card.to_mapping(), "digest": tensor_digest(classifier.head.state_dict())}
     del wanted["nexus"]  # the version is that of whoever writes
     check_free(folder, wanted, force)

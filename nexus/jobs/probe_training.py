@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nexus.atomic import check_writable
 from nexus.checkpoints.probe_folder import EncoderIdentity, ProbeCard, save_probe
 from nexus.checkpoints.weights import tensor_digest
 from nexus.config import parse_overrides
@@ -18,7 +19,7 @@ from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitt
 from nexus.features.tokens import JoinedTokens, TokenSource, token_source
 from nexus.jobs.console import messages, progress, say_each, say_notes, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder
-from nexus.jobs.probe_place import check_free, check_writable, keep_rows
+from nexus.jobs.probe_place import ANOTHER, check_free, keep_rows
 from nexus.probes.attentive import PUBLISHED, AttentiveProbe, FittedProbe
 from nexus.probes.columns import brief, class_columns, class_task
 from nexus.probes.results import probe_row
@@ -76,15 +77,17 @@ def train_probe(
     Raises:
         CheckpointError: the weights cannot be read.
         ConfigError: an override that is not acceptable.
-        DataError: no usable video, no label column, or one that cannot be learned; or the probe
-            cannot be kept in its folder, which is found out before anything is encoded.
+        DataError: no usable video, no label column, or one that cannot be learned; or another
+            probe is kept there.
+        OutputError: the probe cannot be written, which is found out before anything is encoded.
     """
     if save is not None:
-        check_writable(save)
+        check_writable(expanded(save), remedy=ANOTHER)
     config = AttentiveProbe.from_mapping({**PUBLISHED.to_mapping(), **parse_overrides(overrides)})
     opened = open_encoder(source, which, device=device).with_clips(
         {"join": join_clips, **(clips or {})}
     )
+    opened.check_results()
     layers = tuple(layers) or (-1,)
     check_layers(opened.encoder, layers)
     catalog = opened.videos(data)
@@ -113,7 +116,7 @@ def train_probe(
                 "data_digest": data_digest(catalog, column),
             },
         }
-        check_writable(folders[column])
+        check_writable(folders[column], remedy=ANOTHER)
         check_free(folders[column], wanted[column], force)
 
     features = FeatureConfig.from_mapping(

@@ -56,8 +56,10 @@ def probe(
     Raises:
         CheckpointError: the weights cannot be read.
         DataError: no label columns, or none (or not the named one) that can be learned.
+        OutputError: the rows cannot be kept, which is found out first.
     """
     opened = open_encoder(source, which, device=device)
+    opened.check_results()
     if opened.recipe and any(value not in (None, False) for value in (clips or {}).values()):
         raise DataError(
             f"{source} is a run: it is probed on clips as its recipe cuts them, so that its rows "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nexus.atomic import atomic_folder, write_json, write_text
+from nexus.atomic import atomic_folder, check_writable, write_json, write_text
 from nexus.data.catalog import Catalog, Problem
 from nexus.errors import ConfigError, DataError
 from nexus.motion.config import SPLITS, MotionConfig
@@ -65,7 +65,8 @@ def write_benchmark(
         DataError: fewer usable sources than splits, or something else is in `out`.
     """
     out, chosen = Path(out), chosen or {}
-    _check_request(catalog, out, seed, chosen, force)
+    check_out(out, force=force)
+    _check_request(catalog, seed, chosen)
     count = usual_workers() if workers is None else workers
     requests = range(len(catalog.records))
     looked = list(each_made(Looker(catalog, config), requests, count))
@@ -99,9 +100,23 @@ def write_benchmark(
     return Benchmark(out / LISTING, tuple(clips), splits, tuple(problems))
 
 
-def _check_request(
-    catalog: Catalog, out: Path, seed: int, chosen: Mapping[str, str], force: bool
-) -> None:
+def check_out(out: Path, *, force: bool) -> None:
+    """Check, before any video is read, that a benchmark can be written to a folder.
+
+    Raises:
+        DataError: something else is there, or a benchmark without `force`.
+        OutputError: it cannot be written.
+    """
+    check_writable(out)
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not (out / DESCRIPTION).is_file():
+        raise DataError(f"{out}: there is something else; give a folder that is new or empty")
+    if not force:
+        raise DataError(f"{out}: holds a benchmark already; --force (force=True) replaces it")
+
+
+def _check_request(catalog: Catalog, seed: int, chosen: Mapping[str, str]) -> None:
     if seed < 0:
         raise ConfigError(f"seed {seed}: expected a whole number of 0 or more")
     keys = [record.key for record in catalog.records]
@@ -111,12 +126,6 @@ def _check_request(
         if key not in keys:
             known = ", ".join(keys) or "none"
             raise ConfigError(f"{key!r} is no usable source; there are: {known}")
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not (out / DESCRIPTION).is_file():
-        raise DataError(f"{out}: there is something else; give a folder that is new or empty")
-    if not force:
-        raise DataError(f"{out}: holds a benchmark already; force (--force) replaces it")
 
 
 def _distinct(

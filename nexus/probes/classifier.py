@@ -1,7 +1,6 @@
 """A trained attentive probe at work: labels for whole videos, or for each window of them."""
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from nexus.atomic import atomic_path
+from nexus.atomic import atomic_path, check_writable
 from nexus.checkpoints.probe_folder import ProbeCard, save_probe
 from nexus.data.catalog import Catalog, Problem
 from nexus.data.clip_source import ClipSource
@@ -73,7 +72,8 @@ class Labelled:
         """Write `to_frame` to a `.csv`, `.parquet` or `.jsonl` file, atomically.
 
         Raises:
-            DataError: another file ending, or a file that cannot be written.
+            DataError: another file ending.
+            OutputError: a file that cannot be written.
         """
         path = Path(path)
         check_label_file(path)
@@ -89,26 +89,17 @@ class Labelled:
         return path
 
 
-def check_label_file(path: str | Path) -> None:
-    """Make the folder of a file for labels, and see whether the file can be written.
+def check_label_file(path: str | Path, force: bool = True) -> None:
+    """Check that a file for labels can be written; makes nothing.
 
     Raises:
-        DataError: another file ending than labels go to, or a place that cannot be written to.
+        DataError: another file ending than labels go to.
+        OutputError: it cannot be written or, without `force`, is there already.
     """
     path = Path(path)
     if path.suffix not in (".csv", ".parquet", ".jsonl"):
         raise DataError(f"labels go to a .csv, .parquet or .jsonl file, got {path.name!r}")
-    if path.is_dir():
-        raise DataError(f"labels go to a file, got the folder {path}; name another file")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise DataError(
-            f"labels cannot be written to {path} ({error}); name a file in a folder that you may "
-            "write to"
-        ) from error
+    check_writable(path, folder=False, replace=force)
 
 
 class _Part(NamedTuple):

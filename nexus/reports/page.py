@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from nexus.atomic import write_text
+from nexus.atomic import check_writable, write_text
 from nexus.reports import adaptation, facts, health, tables
 from nexus.reports.intervals import probe_pictures
 from nexus.reports.plots import LOSS, RATE, SCHEDULES, THROUGHPUT, Chart, Picture, draw, horizon
@@ -50,9 +50,11 @@ def write_report(run: str | Path, out: str | Path | None = None) -> Path:
 
     Raises:
         RunError: `run` is not a run directory.
+        OutputError: the page cannot be written.
     """
     files = read_run(run)
     out = files.folder / "report.html" if out is None else Path(out)
+    check_writable(out, folder=False)
     write_text(out, _render("report.html.j2", **_contents(files), **_probe_parts(files.probes)))
     return out
 

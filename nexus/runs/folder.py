@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +152,8 @@ class RunDirectory:
             self.finish("interrupted", "stopped by a second Ctrl-C, without saving")
             raise
         except Exception as error:  # whatever it is, the run's record names it
-            self.finish("failed", f"{type(error).__name__}: {error}")
+            with suppress(OSError):  # on a full disk the record stays as it was
+                self.finish("failed", f"{type(error).__name__}: {error}")
             raise
 
     def read_info(self) -> RunInfo:

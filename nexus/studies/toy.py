@@ -16,7 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from nexus.atomic import write_json, write_text
+from nexus.atomic import check_writable, write_json, write_text
 from nexus.config import merge
 from nexus.errors import ConfigError
 from nexus.jobs.opening import read_videos
@@ -96,6 +96,7 @@ def run(
         ConfigError: an unknown arm.
     """
     out = Path(out)
+    check_writable(out)
     chosen = choose_arms(arms)
     world = world or ToyConfig.from_mapping({})
     catalog = read_videos(toy_world(out / "videos", world, seed=WORLD_SEED))

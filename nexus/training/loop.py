@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from nexus.atomic import check_writable
 from nexus.checkpoints.files import discard_leftovers, latest_checkpoint
 from nexus.data.catalog import Catalog
 from nexus.models.ssl.collapse import Diagnosis
 from nexus.runs.folder import RunDirectory, how_to_continue
 from nexus.training.cpu import calibrate, precision_warning, thread_counts
-from nexus.training.environment import describe_environment, kept_settings
+from nexus.training.environment import choose_device, describe_environment, kept_settings
+from nexus.training.feed import training_part
 from nexus.training.interrupts import Interrupts
 from nexus.training.progress import Screen
 from nexus.training.recipe import Recipe
@@ -67,9 +69,13 @@ def train(
         TrainingError: `out` holds a run already, or none to resume, or one with another recipe;
             too many steps in a row without finite numbers; a collapse under the `stop` policy.
         DataError: no usable videos, or too many files that cannot be read.
+        OutputError: `out` cannot be written, or the disk is full.
         CheckpointError: the checkpoint to resume from is damaged, or the weights to start from do
             not fit.
     """
+    training_part(catalog, recipe.data.split).check_usable()
+    choose_device(recipe.training.device)
+    check_writable(out)
     run = RunDirectory(out)
     with run.lock(), kept_settings(), Interrupts() as interrupts:
         if resume:

@@ -11,11 +11,11 @@ from nexus.checkpoints.weights import load_weights
 from nexus.data.batch import Batch
 from nexus.data.catalog import Catalog
 from nexus.data.loader import LoadedBatch
-from nexus.errors import TrainingError
+from nexus.errors import OutputError, TrainingError
 from nexus.models.contract import CanCheckpointGradients, CanCompile, checked
 from nexus.models.ssl import build_model
 from nexus.models.ssl.collapse import DoctorConfig
-from nexus.runs.folder import RunDirectory
+from nexus.runs.folder import RunDirectory, how_to_continue
 from nexus.runs.journal import JournalWriter
 from nexus.runs.schema import ModelInfo, RunInfo
 from nexus.training.cpu import tune
@@ -199,13 +199,17 @@ class Trainer:
             step=self.step,
             extra=self.card_facts(),
         )
-        self.checkpoint = save_checkpoint(
-            self.directory.checkpoints,
-            self.model,
-            card,
-            self.state_dict(),
-            keep=self.recipe.training.keep_checkpoints,
-        )
+        try:
+            self.checkpoint = save_checkpoint(
+                self.directory.checkpoints,
+                self.model,
+                card,
+                self.state_dict(),
+                keep=self.recipe.training.keep_checkpoints,
+            )
+        except OutputError as error:
+            again = how_to_continue(self.directory.info.command)
+            raise OutputError(f"{error}:\n  {again}", error.errno) from error
         self.directory.write(self.counted(self.directory.info))
 
     def card_facts(self) -> dict[str, Any]:

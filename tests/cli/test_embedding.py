@@ -5,8 +5,10 @@ import pytest
 from PIL import Image
 
 import nexus
+from nexus.checkpoints.weights import tensor_digest
 from nexus.cli.main import run
 from nexus.features.table_files import load_table
+from nexus.jobs.opening import open_encoder
 
 CASES = [
     ("", {}),
@@ -51,3 +53,75 @@ def test_pictures_are_taken_as_pictures(here, capsys):
 def test_layers_are_numbers(here, capsys):
     assert run(["embed", "finished", "videos", "--out", "f.arrow", "--layers", "5;11"]) == 2
     assert "expected block numbers" in capsys.readouterr().err
+
+
+def test_a_file_names_its_weights_and_is_not_replaced_unasked(here, capsys):
+    line = ["embed", "finished", "videos/test", "--out", "f.parquet", "--overlap", "0.5"]
+    assert run(line) == 0
+    assert "of 6 videos, " in capsys.readouterr().err
+    about = load_table("f.parquet").about
+    opened = open_encoder("finished")
+    spec = opened.clips.spec
+    assert about["weights"] == str(here / "finished") and about["overlap"] == 0.5
+    assert about["weights_sha256"] == tensor_digest(opened.encoder.state_dict())
+    assert (about["num_frames"], about["fps"], about["size"]) == (
+        spec.num_frames, spec.fps, list(spec.size)
+    )  # fmt: skip
+    assert about["preprocessing"]["mean"] == [0.485, 0.456, 0.406]
+    before = (here / "f.parquet").read_bytes()
+    assert run(line) == 1
+    assert "is there already; add --force" in capsys.readouterr().err
+    assert (here / "f.parquet").read_bytes() == before
+    assert run([*line, "--force", "--frames", "2"]) == 0
+    assert load_table("f.parquet").about["num_frames"] == 2
+    label = ["label", "probe", "videos/test", "--encoder", "finished", "--out", "l.csv"]
+    assert [run(label), run(label), run([*label, "--force"])] == [0, 1, 0]
+
+
+COMMANDS = {
+    "pretrain": ["pretrain", "videos", "--out"],
+    "adapt": ["adapt", "videos/labels.csv", "--init", "none.pt", "--out"],
+    "embed": ["embed", "none.pt", "videos", "--out", "{}/f.parquet"],
+    "train-probe": ["train-probe", "none.pt", "videos/labels.csv", "--save"],
+    "label": ["label", "none", "videos", "--encoder", "none.pt", "--out", "{}/l.csv"],
+    "convert": ["convert", "none.pt", "--to", "hf", "--out"],
+    "report": ["report", "finished", "--out", "{}/r.html"],
+    "data motion": ["data", "motion", "videos", "--out"],
+    "demo": ["demo", "--out"],
+    "study toy": ["study", "toy", "--out"],
+    "check": ["check", "videos", "--json", "{}/c.json"],
+}
+"""Before the weights are even looked for: there are none of this name."""
+
+
+@pytest.mark.parametrize("place", ["/proc/new", "file", "file/new"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unwritable_place_is_found_before_any_work(here, capsys, command, place):
+    (here / "file").touch()
+    before = sorted(here.rglob("*"))
+    *line, last = COMMANDS[command]
+    line += [last.format(place)] if "{}" in last else [last, place]
+    assert run(line) == 1
+    told = capsys.readouterr().err
+    assert "cannot be written: " in told or "is a file, and a folder is needed" in told
+    assert len(told.strip().splitlines()) == 1 and "(--" in told
+    assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["pretrain", "bad", "--out", "out"],
+        ["embed", "finished", "bad", "--out", "out.parquet"],
+        ["label", "probe", "bad", "--encoder", "finished", "--out", "out.csv"],
+        ["probe", "finished", "bad"],
+        ["data", "motion", "bad", "--out", "out"],
+    ],
+)
+def test_a_folder_without_a_usable_video_is_one_sentence(here, capsys, line):
+    (here / "bad").mkdir()
+    (here / "bad/a.mp4").write_text("no video")
+    assert run(line) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "Error: bad: no usable video - " in told and "bad/a.mp4: cannot be opened" in told
+    assert not list(here.glob("out*"))

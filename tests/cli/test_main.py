@@ -106,7 +106,7 @@ def test_debug_shows_the_traceback(jobs, capsys, line):
 def test_a_full_disk_is_the_users_matter_and_a_bug_is_not(jobs, capsys):
     jobs.answer = OSError(errno.ENOSPC, "No space left on device", "runs/a/state.pt")
     assert run(["report", "r"]) == 1
-    assert "No space left" in capsys.readouterr().err
+    assert "Error: runs/a/state.pt: no space left on device" in capsys.readouterr().err
     jobs.answer = RuntimeError("a bug")
     with pytest.raises(RuntimeError, match="a bug"):
         run(["report", "r"])

@@ -281,7 +281,7 @@ def test_bugs_are_not_taken_for_bad_files():
 
 
 def test_an_empty_catalog_is_refused():
-    with pytest.raises(DataError, match="nexus check"):
+    with pytest.raises(DataError, match="fake: no usable video"):
         make([])
 
 

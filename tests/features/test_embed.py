@@ -19,7 +19,7 @@ from nexus.data.clip_spec import ClipSpec
 from nexus.data.loader import one_ahead
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig
-from nexus.features.extract import embed
+from nexus.features.extract import Embedded, embed
 from nexus.features.table_files import load_table
 from nexus.features.window_reader import WindowReader
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
@@ -33,7 +33,7 @@ def test_each_row_is_its_windows_feature(tmp_path: Path, ending: str) -> None:
     encoder = tiny_encoder()
     seen: list[tuple[int, int]] = []
     out = tmp_path / f"out.{ending}"
-    problems = embed(
+    written = embed(
         encoder,
         ClipSource(CLIP, catalog, decoder),
         out,
@@ -42,7 +42,8 @@ def test_each_row_is_its_windows_feature(tmp_path: Path, ending: str) -> None:
         progress=lambda *at: seen.append(at),
     )
     table = load_table(out)
-    assert (len(table), table.rows["path"].nunique(), problems) == (6, 2, ())
+    assert (len(table), table.rows["path"].nunique()) == (6, 2)
+    assert written == Embedded(6, 2, ())
     assert table.rows["key"].tolist() == ["video 0.mp4"] * 4 + ["video 1.mp4"] * 2
     firsts = [0, 2, 4, 6, 0, 1]
     assert table.rows["start"].tolist() == pytest.approx([first / 10 for first in firsts])
@@ -98,7 +99,9 @@ def test_failures_are_named_and_take_only_themselves_along(tmp_path: Path) -> No
     decoder.broken[str(catalog.records[3].path)] = 0
     catalog.records[4].path.unlink()
     source = ClipSource(CLIP, catalog, decoder)
-    problems = embed(tiny_encoder(), source, tmp_path / "out.parquet")
+    written = embed(tiny_encoder(), source, tmp_path / "out.parquet")
+    assert (written.rows, written.videos) == (4, 2)
+    problems = written.problems
     table = load_table(tmp_path / "out.parquet")
     assert table.rows["key"].tolist() == ["video 0.mp4"] * 2 + ["video 2.mp4"] * 2
     assert table.rows["start"].tolist() == pytest.approx([0.0, 0.4, 0.0, 0.4])
@@ -222,3 +225,12 @@ def test_batches_hold_all_windows_in_order(tmp_path: Path) -> None:
     assert (
         list(WindowReader(replace(source, catalog=replace(catalog, records=()))).batches(3)) == []
     )
+
+
+@pytest.mark.parametrize("ending", ["arrow", "parquet"])
+def test_the_file_says_what_made_it(tmp_path: Path, ending: str) -> None:
+    catalog, decoder = memory_world(tmp_path, [8])
+    out, about = tmp_path / f"a.{ending}", {"weights": "w.pt", "fps": 4.0, "size": [16, 16]}
+    embed(tiny_encoder(), ClipSource(CLIP, catalog, decoder), out, about=about)
+    assert load_table(out).about == about
+    assert load_table(out).take(np.array([0])).about == about

@@ -17,7 +17,7 @@ from nexus.atomic import write_json
 from nexus.checkpoints.files import ModelCard, load_checkpoint_model, save_checkpoint
 from nexus.cli.main import run
 from nexus.config import write_yaml
-from nexus.errors import CheckpointError
+from nexus.errors import CheckpointError, OutputError
 from nexus.jobs.conversion import FORMATS
 
 ROTARY = {"factorized": False, "positions": "rope_tiled", "num_mask_tokens": 3, "mask_token": 1}
@@ -197,7 +197,7 @@ def test_a_run_is_never_replaced_by_its_conversion(tmp_path, a_run):
     with pytest.raises(CheckpointError, match="which no conversion wrote"):
         nexus.convert(a_run, a_run, to="nexus", force=True)
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="is a file"):
+    with pytest.raises(OutputError, match="is a file"):
         nexus.convert(a_run, tmp_path / "file", to="nexus", force=True)
 
 

@@ -147,7 +147,8 @@ def test_a_run_whose_clips_grew_is_measured_with_the_last_ones(world, tmp_path, 
     assert run(["embed", str(result.out), videos, "--out", features]) == 0
     assert load_table(features).features.shape == (32 * 2, 24)  # 16 frames, 8 at a time
     assert "trained with" not in capsys.readouterr().err
-    assert run(["embed", str(result.out), videos, "--out", features, "--size", "48"]) == 0
+    line = ["embed", str(result.out), videos, "--out", features, "--size", "48"]
+    assert run([*line, "--force"]) == 0
     assert "pictures of 48 x 48 pixels" in capsys.readouterr().err
 
 

@@ -72,7 +72,7 @@ def test_the_home_folder_may_be_written_as_a_tilde(home, monkeypatch, tmp_path):
         assert opened.recipe is not None and opened.source == str(home / "runs/first")
         assert opened.results == home / "runs/first/results"
     tables = [
-        load_table(nexus.embed(run, "~/world/test", tmp_path / "f.parquet"))
+        load_table(nexus.embed(run, "~/world/test", tmp_path / "f.parquet", force=True))
         for run in ("~/runs/first", home / "runs/first")
     ]
     starts = [table.rows["start"].tolist() for table in tables]

@@ -10,7 +10,7 @@ import nexus
 from nexus.checkpoints.official import save_official
 from nexus.checkpoints.probe_folder import load_probe_folder
 from nexus.cli.main import run
-from nexus.errors import DataError
+from nexus.errors import DataError, OutputError
 
 
 def test_a_probe_is_not_replaced_by_another(folder, trained, here, capsys):
@@ -91,12 +91,12 @@ def test_a_place_that_cannot_be_written_is_found_at_once(folder, here):
     (here / "plain").write_text("text")
     data = folder / "clips/labels.csv"
     for save, told in (
-        (here / "probe.safetensors", r"probe\.safetensors is a file; .* for instance \S+/probe$"),
-        (here / "plain/deep", r"plain is a file; .* for instance \S+/plain-probe$"),
-        ("/proc/probe", r"cannot be kept in /proc/probe: .*give another folder"),
+        (here / "probe.safetensors", r"probe\.safetensors is a file, .*\(--save"),
+        (here / "plain/deep", r"plain is a file, .*\(--save"),
+        ("/proc/probe", r"/proc/probe cannot be written: .*name another folder \(--save"),
     ):
         # The weights are not even looked for.
-        with pytest.raises(DataError, match=told):
+        with pytest.raises(OutputError, match=told):
             nexus.train_probe(here / "none.pt", data, save=save)
     assert sorted(path.name for path in here.iterdir()) == ["plain", "probe.safetensors"]
 

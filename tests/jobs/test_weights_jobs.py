@@ -22,7 +22,7 @@ def test_published_files_of_either_layout_give_the_same_features(folder, here):
     for name in ("w.pt", "hf"):
         out = nexus.embed(
             str(folder / name), folder / "clips/test", here / "f.parquet", fps=8.0, overlap=0.5,
-            layers=(0, 2),
+            layers=(0, 2), force=True,
         )  # fmt: skip
         table = load_table(out)
         assert table.features.shape == (12 * 3, 64) and table.layers == (0, 2)
@@ -57,7 +57,7 @@ def test_other_clips_are_warned_about_in_one_line(folder, here, capsys):
 
 
 def test_a_picture_is_an_image_or_fills_one_tubelet(folder, here):
-    dark, config = folder / "pictures/dark.png", {"pooling": "tokens"}
+    dark, config = folder / "pictures/dark.png", {"pooling": "tokens", "force": True}
     for weights, frames in (("image.pt", 1), ("w.pt", 2)):
         nexus.embed(folder / weights, dark, here / "one.arrow", **config)
         nexus.embed(folder / weights, dark.parent, here / "both.arrow", images=True, **config)

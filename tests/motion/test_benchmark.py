@@ -162,7 +162,7 @@ def test_a_folder_that_holds_something_stays(sources, made, tmp_path):
     for force in (False, True):
         with pytest.raises(DataError, match="there is something else"):
             write_benchmark(catalog, tmp_path / "mine", SMALL, seed=0, force=force)
-    with pytest.raises(DataError, match="holds a benchmark already; force"):
+    with pytest.raises(DataError, match="holds a benchmark already; --force"):
         write_benchmark(catalog, made.listing.parent, SMALL, seed=0)
     shutil.copytree(made.listing.parent, tmp_path / "old")
     again = write_benchmark(
