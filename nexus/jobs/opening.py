@@ -221,7 +221,8 @@ def read_videos(
             data, index_dir=user_index_dir(), min_frames=min_frames, progress=tick, reader=reader
         )
     catalog.check_usable()
-    say_notes([_taken_from_folders(data, catalog)])
+    if reader in (None, "folder"):  # a reader of the user's own names what it reads
+        say_notes([_taken_from_folders(data, catalog)])
     return catalog
 
 

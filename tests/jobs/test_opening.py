@@ -12,9 +12,10 @@ import nexus
 from nexus.checkpoints.official import save_official
 from nexus.data.batch import normalise
 from nexus.data.catalog import scan
+from nexus.data.sources import Entry
 from nexus.errors import CheckpointError
 from nexus.features.table_files import load_table
-from nexus.jobs.opening import open_encoder
+from nexus.jobs.opening import open_encoder, read_videos
 from nexus.runs.folder import find_run, run_folder
 from nexus.toy.world import ToyConfig, write_toy_world
 
@@ -129,3 +130,18 @@ def test_the_processor_gives_the_input_that_embedding_reads(folder, trained, tmp
     read = opened.reading(scan(video, workers=0)).dataset().sample(0, seed=0, epoch=0).video
     assert torch.equal(normalise(read[None]), inputs)
     assert loaded.encoder(inputs).isfinite().all()
+
+
+class Dated:
+    """A reader of a user's own, of a folder, with a label of its own."""
+
+    def entries(self, path: Path) -> list[Entry]:
+        return [Entry(one, one.name, {"day": "monday"}) for one in sorted(path.rglob("*.mp4"))]
+
+
+def test_what_folders_are_taken_for_is_said_of_our_own_reader_alone(home, capsys):
+    assert read_videos(home / "world").records
+    assert "were taken for the splits" in capsys.readouterr().err
+    mine = read_videos(home / "world", reader=f"{__name__}:Dated")
+    assert {record.labels["day"] for record in mine.records} == {"monday"}
+    assert "were taken for" not in capsys.readouterr().err
