@@ -1,7 +1,7 @@
 """A trained probe as a folder: its weights, and all that its use depends on.
 
 PROBE/
-    probe.safetensors   the tensors of an `AttentiveHead`
+    probe.safetensors   the tensors of a head (`nexus.models.heads`)
     probe.json          `ProbeCard`: classes, encoder, clips, the sweep it was chosen from
 """
 
@@ -17,7 +17,7 @@ from nexus.checkpoints.weights import load_weights, save_weights, tensor_digest
 from nexus.config import Config
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import CheckpointError, ConfigError
-from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
+from nexus.models.heads import Head, HeadConfig, PooledHeadConfig
 from nexus.version import nexus_version
 
 CARD_FILE, WEIGHTS_FILE = "probe.json", "probe.safetensors"
@@ -54,14 +54,15 @@ class ProbeCard(Config):
     """The label column that was learned."""
     classes: tuple[str, ...]
     """Class names, in the order of the outputs."""
-    head: AttentiveHeadConfig
+    head: HeadConfig
     encoder: EncoderIdentity
     clips: ClipSpec
     """The clips of a video that the probe reads."""
     normalisation: Literal["imagenet"] = "imagenet"
     """Pixels, 0 to 1, less ImageNet's means and divided by its deviations (grey: their means)."""
     chosen: dict[str, float] = pydantic.Field(default_factory=dict)
-    """Learning rate and weight decay that won on the validation split."""
+    """The settings that won on the validation split: learning rate and weight decay, strength of
+    the penalty, or neighbours and temperature."""
     sweep: tuple[SweepRow, ...] = ()
     training: dict[str, Any] = pydantic.Field(default_factory=dict)
     """The settings of the training."""
@@ -84,10 +85,16 @@ class ProbeCard(Config):
                 f"the probe reads {self.head.dim} features a token, its encoder gives "
                 f"{self.encoder.dim}"
             )
+        layers = len(self.encoder.layers)
+        if isinstance(self.head, PooledHeadConfig) and self.head.num_layers != layers:
+            raise ValueError(
+                f"the probe reads {self.head.num_layers} layers side by side, its encoder gives "
+                f"{layers}"
+            )
         return self
 
 
-def save_probe(folder: str | Path, head: AttentiveHead, card: ProbeCard) -> Path:
+def save_probe(folder: str | Path, head: Head, card: ProbeCard) -> Path:
     """Write a probe's folder, each file atomically; returns the folder."""
     folder = Path(folder)
     with atomic_path(folder / WEIGHTS_FILE) as temporary:
@@ -97,7 +104,7 @@ def save_probe(folder: str | Path, head: AttentiveHead, card: ProbeCard) -> Path
     return folder
 
 
-def load_probe_folder(folder: str | Path) -> tuple[AttentiveHead, ProbeCard]:
+def load_probe_folder(folder: str | Path) -> tuple[Head, ProbeCard]:
     """A probe, in eval mode, and its card.
 
     Raises:
@@ -114,7 +121,7 @@ def load_probe_folder(folder: str | Path) -> tuple[AttentiveHead, ProbeCard]:
         card = ProbeCard.from_mapping(upgraded(json.loads(file.read_text(encoding="utf-8"))))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, ConfigError) as error:
         raise CheckpointError(f"cannot use {file}: {error}") from error
-    head = AttentiveHead(card.head)
+    head = card.head.build()
     load_weights(head, folder / WEIGHTS_FILE)
     if card.digest and tensor_digest(head.state_dict()) != card.digest:
         raise CheckpointError(
@@ -127,8 +134,10 @@ def load_probe_folder(folder: str | Path) -> tuple[AttentiveHead, ProbeCard]:
 def upgraded(card: Mapping[str, Any]) -> dict[str, Any]:
     """A card of any version in today's form; what is no card is left for the validation to name.
 
-    Format 1 had the clips in two groups: `sampling`, and in it `clip`.
+    Format 1 had the clips in two groups, `sampling` and in it `clip`; of heads there was one kind.
     """
+    if isinstance(card.get("head"), Mapping):
+        card = {**card, "head": {"kind": "attentive", **card["head"]}}
     if card.get("format") != "nexus-probe-1":
         return dict(card)
     sampling = dict(card["sampling"])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -71,11 +71,20 @@ def train_probe(
     label: Annotated[
         str | None, typer.Option(help="The column to learn; default: every column of classes.")
     ] = None,
+    kind: Annotated[
+        Literal["attentive", "linear", "knn"],
+        typer.Option(
+            help="The published attentive probe; or, quick, what [bold]nexus probe[/bold] measures."
+        ),
+    ] = "attentive",
     which: options.Encoder = "target",
     layers: options.Layers = None,
     precision: options.PrecisionOption = "fp32",
     seeds: Annotated[
-        int, typer.Option(min=1, help="Repetitions; the one that validates best is kept.")
+        int,
+        typer.Option(
+            min=1, help="Repetitions of an attentive probe; the one that validates best is kept."
+        ),
     ] = 1,
     changes: Annotated[
         list[str] | None,
@@ -84,14 +93,16 @@ def train_probe(
             metavar="KEY=VALUE",
             help="A setting of the sweep, such as epochs=5; may be given several times. There are "
             "learning_rates, weight_decays, epochs, batch_size, warmup, depth, num_heads, "
-            "clip_norm, precision, split_seed.",
+            "clip_norm, precision, split_seed; of a linear probe strengths, max_iterations, "
+            "split_seed; of knn neighbours, temperatures, centre, split_seed.",
         ),
     ] = None,
     save: Annotated[
         Path | None,
         typer.Option(
             help="Folder to keep the probe in.",
-            show_default="RUN/results/LABEL or probes/WEIGHTS/LABEL",
+            show_default="RUN/results/LABEL or probes/WEIGHTS/LABEL; LABEL-KIND of other kinds "
+            "than attentive",
         ),
     ] = None,
     force: options.Force = False,
@@ -103,12 +114,13 @@ def train_probe(
     join: options.Join = None,
     debug: terminal.Debug = False,
 ) -> None:
-    """Train the published attentive probe (20 heads of 4 blocks at once) and keep it.
+    """Train a probe and keep it, for `nexus label` to use.
 
-    The learning rate and weight decay are chosen on the validation split; the test split is read
-    for the chosen head alone. `nexus label` uses the probe.
+    By default it is the published attentive probe, 20 heads of 4 blocks at once. What there is to
+    choose is chosen on the validation split; the test split is read for the chosen one alone.
 
     Examples:
+        nexus train-probe runs/first --label action --kind linear
         nexus train-probe runs/first --label action
         nexus train-probe vitl.pt labels.csv --label action --frames 16 --set epochs=10
     """
@@ -118,6 +130,7 @@ def train_probe(
         source,
         data,
         label=label,
+        kind=kind,
         overrides=tuple(changes or ()),
         clips=options.clips_of(num_frames, fps, size, clips, pad),
         join_clips=bool(join),

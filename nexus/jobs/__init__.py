@@ -4,7 +4,7 @@ pretrain   scan -> train -> pictures of the features -> probes -> page
 demo       the same on a toy world that it makes
 adapt      published weights, continued on one's own videos in a few ways; the best by probes
 probe, embed, report   the later steps again, or on other data
-train_probe, load_probe, keep_probe, label   attentive probes to keep, and the labels they give
+train_probe, load_probe, keep_probe, label   probes to keep, and the labels that they give
 convert    weights from one layout to another
 make_motion   a benchmark of real motion from one's own videos
 processor  a path, arrays or PIL pictures to input for an encoder

@@ -151,13 +151,18 @@ def _pooling(
     if probe is None:
         return opened, None, config.with_changes(layers=layers or (-1,))
     classifier = load_probe(probe, encoder=opened)
-    own = classifier.card.encoder.layers
+    own, head = classifier.card.encoder.layers, classifier.head
+    if not isinstance(head, AttentiveHead):
+        raise DataError(
+            f"the probe in {probe} is {classifier.card.head.kind}: it reads the mean over a clip's "
+            "tokens; give --pooling mean without --probe, or an attentive probe"
+        )
     if layers and layers != own:
         raise DataError(
             f"the probe in {probe} reads the layers {', '.join(map(str, own))}; leave --layers out"
         )
     clips = replace(opened.clips, spec=classifier.card.clips)
-    head = classifier.head.to(device_of(opened.encoder))
+    head = head.to(device_of(opened.encoder))
     return replace(opened, clips=clips), head, config.with_changes(layers=own)
 
 

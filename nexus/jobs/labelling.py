@@ -13,7 +13,7 @@ from nexus.errors import CheckpointError
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.jobs.console import progress, say_each, say_notes, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
-from nexus.models.heads import AttentiveHead
+from nexus.models.heads import Head, PooledHeadConfig
 from nexus.probes.classifier import Labelled, VideoClassifier, check_label_file
 from nexus.runs.folder import expanded
 
@@ -65,6 +65,11 @@ def load_probe(
     opened = opened.with_clips({"join": join_clips, **(clips or {})}, card.clips)
     spec, layers = opened.clips.spec, tuple(layers) or card.encoder.layers
     check_layers(opened.encoder, layers)
+    if isinstance(card.head, PooledHeadConfig) and (layers != card.encoder.layers or spec.join):
+        raise CheckpointError(
+            f"the probe {probe} is {card.head.kind}: it reads the mean over a clip's tokens in the "
+            f"layers {', '.join(map(str, card.encoder.layers))}; leave --layers and --join out"
+        )
     known = card.encoder.with_changes(layers=layers)
     card = card.model_copy(update={"clips": spec, "encoder": known})
     if (unlike := opened.off_distribution()) is not None:
@@ -117,7 +122,7 @@ def label(
 
 def _of_folder(
     folder: Path, encoder: str | Path | OpenedEncoder | None, any_encoder: bool, device: str
-) -> tuple[AttentiveHead, ProbeCard, OpenedEncoder]:
+) -> tuple[Head, ProbeCard, OpenedEncoder]:
     head, card = load_probe_folder(folder)
     known = card.encoder
     if encoder is None and not known.source:
@@ -157,7 +162,7 @@ def _imported(
     classes: Sequence[str] | str | Path | None,
     index: int | None,
     device: str,
-) -> tuple[AttentiveHead, ProbeCard, OpenedEncoder, tuple[str, ...]]:
+) -> tuple[Head, ProbeCard, OpenedEncoder, tuple[str, ...]]:
     """A published probe, with the card that it would have had."""
     path = locate(probe).path
     if path.is_dir() and is_huggingface(path):

@@ -1,4 +1,4 @@
-"""`train_probe`: the published attentive probe on any weights, kept as a folder."""
+"""`train_probe`: a probe on any weights, kept as a folder: attentive, linear or neighbours."""
 
 import json
 import math
@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from nexus.atomic import check_writable
 from nexus.checkpoints.probe_folder import EncoderIdentity, ProbeCard, save_probe
 from nexus.checkpoints.weights import tensor_digest
@@ -14,17 +16,25 @@ from nexus.config import parse_overrides
 from nexus.data.catalog import Catalog
 from nexus.data.clip_spec import ClipSpec
 from nexus.digest import digest
-from nexus.errors import DataError
+from nexus.errors import ConfigError, DataError, did_you_mean
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
+from nexus.features.extract import extract
+from nexus.features.table import FeatureTable
 from nexus.features.tokens import JoinedTokens, TokenSource, token_source
 from nexus.jobs.console import messages, progress, say_each, say_notes, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder
 from nexus.jobs.probe_place import ANOTHER, check_free, keep_rows
-from nexus.probes.attentive import PUBLISHED, AttentiveProbe, FittedProbe
+from nexus.probes.attentive import PUBLISHED, AttentiveProbe
 from nexus.probes.columns import brief, class_columns, class_task
-from nexus.probes.results import probe_row
+from nexus.probes.knn import KNNProbe
+from nexus.probes.linear import LinearProbe
+from nexus.probes.results import FittedProbe, probe_row
 from nexus.runs.folder import expanded
 from nexus.runs.schema import ProbeRow
+
+KeptProbe = AttentiveProbe | LinearProbe | KNNProbe
+KINDS: dict[str, KeptProbe] = {"attentive": PUBLISHED, "linear": LinearProbe(), "knn": KNNProbe()}
+"""What can be kept, with its settings."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,7 @@ def train_probe(
     data: str | Path | None = None,
     *,
     label: str | None = None,
+    kind: str = "attentive",
     overrides: Sequence[str] = (),
     clips: Mapping[str, Any] | None = None,
     join_clips: bool = False,
@@ -52,41 +63,45 @@ def train_probe(
     keep_tokens: bool = True,
     device: str = "auto",
 ) -> list[TrainedProbe]:
-    """Train the published attentive probe on a frozen encoder: 20 heads of 4 blocks at once.
+    """Train a probe on a frozen encoder and keep it, for `label` to use.
 
-    The learning rate and weight decay are chosen on the validation split, the test split is read
-    for the chosen head alone. Of several seeds the one that validates best is kept.
+    By default it is the published attentive probe: 20 heads of 4 blocks at once. Its settings
+    (learning rate and weight decay, the penalty's strength, or neighbours and temperature) are
+    chosen on the validation split, the test split is read for what was chosen alone. Of several
+    seeds the one that validates best is kept.
 
     Args:
         source: weights, as for `embed`.
         data: a list with labels; default: the data that a run was trained on.
         label: the column to learn; default: every one of classes that can be learned.
-        overrides: changes to `AttentiveProbe`, `["epochs=5", "depth=1", ...]`.
+        kind: "attentive", or of the mean over a clip's tokens "linear" or "knn": as `nexus.probe`
+            measures them, done in seconds once the clips are encoded.
+        overrides: changes to the settings of `AttentiveProbe`, `LinearProbe` or `KNNProbe`:
+            `["epochs=5", "depth=1", ...]`.
         clips: keys of `nexus.data.clip_spec.CHOICES`; default: one clip in a video's middle, as
             trained.
         join_clips: pool the tokens of a video's clips together, as published, instead of averaging
-            their probabilities.
+            their probabilities; attentive probes alone do.
         layers: blocks, from 0, whose tokens are pooled together; default: the last.
-        seeds: repetitions.
+        seeds: repetitions of an attentive probe; the others draw nothing at random.
         precision: "fp32" or "bf16", of the encoder.
-        save: the probe's folder; default: RUN/results/LABEL or probes/WEIGHTS/LABEL. With several
-            columns: the folder of their folders.
+        save: the probe's folder; default: RUN/results/LABEL or probes/WEIGHTS/LABEL, LABEL-KIND
+            of other kinds than attentive. With several columns: the folder of their folders.
         force: replace another probe that is kept there: of other weights, data or settings.
         keep_tokens: keep the encoder's tokens on the disk (beside the probes) if they fit there.
 
     Raises:
         CheckpointError: the weights cannot be read.
-        ConfigError: an override that is not acceptable.
+        ConfigError: an unknown kind, or an override that is not acceptable for it.
         DataError: no usable video, no label column, or one that cannot be learned; or another
             probe is kept there.
         OutputError: the probe cannot be written, which is found out before anything is encoded.
     """
     if save is not None:
         check_writable(expanded(save), remedy=ANOTHER)
-    config = AttentiveProbe.from_mapping({**PUBLISHED.to_mapping(), **parse_overrides(overrides)})
-    opened = open_encoder(source, which, device=device).with_clips(
-        {"join": join_clips, **(clips or {})}
-    )
+    config = _settings(kind, overrides, seeds)
+    own = open_encoder(source, which, device=device)
+    opened = own.with_clips({"join": join_clips, **(clips or {})})
     opened.check_results()
     layers = tuple(layers) or (-1,)
     check_layers(opened.encoder, layers)
@@ -96,6 +111,11 @@ def train_probe(
     say_notes((*opened.notes, opened.off_distribution(), *unlearned))
 
     folders, wanted, spec = {}, {}, opened.clips.spec
+    if spec.join and kind != "attentive":
+        raise ConfigError(
+            f"clips are joined for attentive probes alone; a {kind} probe averages what it says of "
+            "each clip: leave --join out (join_clips)"
+        )
     identity = EncoderIdentity(
         source=str(Path(opened.source).absolute() if opened.is_local else opened.source),
         which=opened.which,
@@ -105,8 +125,10 @@ def train_probe(
     )
     home = opened.results if save is None else Path(expanded(save))
     for column in columns:
-        folders[column] = home / column if save is None or len(columns) > 1 else home
+        name = column if kind == "attentive" else f"{column}-{kind}"
+        folders[column] = home / name if save is None or len(columns) > 1 else home
         wanted[column] = {
+            "head": {"kind": kind},
             "encoder": {"digest": identity.digest, "layers": identity.layers},
             "clips": spec.to_mapping(),
             "training": {
@@ -119,42 +141,86 @@ def train_probe(
         check_writable(folders[column], remedy=ANOTHER)
         check_free(folders[column], wanted[column], force)
 
-    features = FeatureConfig.from_mapping(
-        {
-            "pooling": "tokens",
-            "layers": layers,
-            "precision": precision,
-            "batch_size": fitting_batch(opened.encoder, spec.num_frames, spec.size),
-        }
-    )
-    with progress("encoding") as tick:
-        tokens: TokenSource = token_source(
-            opened.encoder,
-            opened.reading(catalog),
-            features,
-            cache_dir=opened.results / "features" if keep_tokens else None,
-            progress=tick,
-            say=lambda text: say_notes([text]),
-        )
-    say_each(tokens.problems)
-    if spec.join and spec.clips_per_video > 1:
-        tokens = JoinedTokens(tokens, spec.clips_per_video)
-        for key in tokens.left_out:
-            messages().print(f"left out {key}: not all of its clips can be read", markup=False)
-
+    cache = opened.results / "features" if keep_tokens else None
+    features = _features(opened, catalog, kind, layers, precision, cache)
+    comparable = layers == (-1,) and (opened.recipe is None or spec == own.clips.spec)
     trained = []
-    for column in _still_learned(tokens, columns, config, strict=label is not None):
+    for column in _still_learned(features, columns, config, strict=label is not None):
         folder = folders[column]
-        fitted = _fit(tokens, column, config, seeds, opened)
+        fitted = _fit(features, column, config, seeds, opened)
         best = max(fitted, key=lambda one: one.result.validation)
         training = {**wanted[column]["training"], "data": catalog.source}
         card = _card(best, column, training, identity, spec)
         save_probe(folder, best.head, card)
         seed = opened.recipe.training.seed if opened.recipe else 0
         row = probe_row(opened.name, "trained", {seed: [one.result for one in fitted]})
-        keep_rows(opened.results / "probes.json", [row], notes=best.result.notes)
+        if kind == "attentive" or comparable:
+            keep_rows(opened.results / "probes.json", [row], notes=best.result.notes)
+        else:
+            say_notes(
+                [
+                    f"{column}: not in {opened.results / 'probes.json'}, which compares {kind} "
+                    "probes of the last layer on the clips of the recipe"
+                ]
+            )
         trained.append(TrainedProbe(folder, row))
     return trained
+
+
+def _settings(kind: str, overrides: Sequence[str], seeds: int) -> KeptProbe:
+    """The settings of a kind of probe, with changes.
+
+    Raises:
+        ConfigError: an unknown kind or setting, or seeds where nothing is drawn at random.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"no probe to keep is called {kind!r}; {did_you_mean(kind, KINDS)}")
+    if seeds > 1 and kind != "attentive":
+        raise ConfigError(f"a {kind} probe draws nothing at random; leave --seeds out (seeds)")
+    base = KINDS[kind]
+    return type(base).from_mapping({**base.to_mapping(), **parse_overrides(overrides)})
+
+
+def _features(
+    opened: OpenedEncoder,
+    catalog: Catalog,
+    kind: str,
+    layers: tuple[int, ...],
+    precision: str,
+    cache_dir: Path | None,
+) -> TokenSource:
+    """What a kind of probe reads of all clips: their tokens, or the mean over them.
+
+    Raises:
+        DataError: not a single clip could be read.
+    """
+    spec, source = opened.clips.spec, opened.reading(catalog)
+    config = FeatureConfig.from_mapping(
+        {
+            "pooling": "tokens" if kind == "attentive" else "mean",
+            "layers": layers,
+            "precision": precision,
+            "batch_size": fitting_batch(opened.encoder, spec.num_frames, spec.size),
+        }
+    )
+    with progress("encoding") as tick:
+        if kind == "attentive":
+            features: TokenSource = token_source(
+                opened.encoder,
+                source,
+                config,
+                cache_dir=cache_dir,
+                progress=tick,
+                say=lambda text: say_notes([text]),
+            )
+        else:
+            features = extract(opened.encoder, source, config, cache_dir=cache_dir, progress=tick)
+    say_each(features.problems)
+    if spec.join and spec.clips_per_video > 1:
+        features = JoinedTokens(features, spec.clips_per_video)
+        for key in features.left_out:
+            messages().print(f"left out {key}: not all of its clips can be read", markup=False)
+    return features
 
 
 def data_digest(catalog: Catalog, column: str) -> str:
@@ -167,7 +233,7 @@ def data_digest(catalog: Catalog, column: str) -> str:
 
 
 def _still_learned(
-    tokens: TokenSource, columns: Sequence[str], config: AttentiveProbe, *, strict: bool
+    features: TokenSource, columns: Sequence[str], config: KeptProbe, *, strict: bool
 ) -> list[str]:
     """The columns that can be learned from the videos that could be read; says notes on all.
 
@@ -179,7 +245,7 @@ def _still_learned(
     failed: DataError | None = None
     for column in columns:
         try:
-            task = class_task(tokens.rows, column, split_seed=config.split_seed)
+            task = class_task(features.rows, column, split_seed=config.split_seed)
         except DataError as error:
             if strict:
                 raise
@@ -195,12 +261,16 @@ def _still_learned(
 
 
 def _fit(
-    tokens: TokenSource,
+    features: TokenSource,
     column: str,
-    config: AttentiveProbe,
+    config: KeptProbe,
     seeds: int,
     opened: OpenedEncoder,
 ) -> list[FittedProbe]:
+    if not isinstance(config, AttentiveProbe):
+        assert isinstance(features, FeatureTable)
+        with threadpool_limits(1):  # as where they are measured (nexus.probes.suite)
+            return [config.fit(features, column)]
     device, fitted = device_of(opened.encoder), []
     with progress(f"training probes of {column}") as tick:
 
@@ -208,7 +278,7 @@ def _fit(
             tick(len(fitted) * total + done, seeds * total)
 
         for seed in range(seeds):
-            fitted.append(config.fit(tokens, column, seed=seed, device=device, progress=told))
+            fitted.append(config.fit(features, column, seed=seed, device=device, progress=told))
     return fitted
 
 

@@ -33,7 +33,7 @@ from nexus.features.encoding import Progress, autocast
 from nexus.features.tokens import TokenSource, split_rows
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 from nexus.probes.columns import ClassTask, class_task
-from nexus.probes.results import ProbeResult, class_result, vote_accuracy
+from nexus.probes.results import FittedProbe, ProbeResult, class_result, vote_accuracy
 from nexus.probes.splits import SPLIT_SEED
 from nexus.training.cpu import tune
 from nexus.training.schedules import learning_rate
@@ -41,15 +41,6 @@ from nexus.training.schedules import learning_rate
 TOKENS_AT_ONCE = 16_384
 """Tokens that a head is shown at a time, or those of one row if it has more; a larger batch is
 split. At the width of ViT-L and a depth of 4 the activations of so many take 3.5 GB."""
-
-
-@dataclass(frozen=True)
-class FittedProbe:
-    """The head that the validation split chose, its test result, and the whole sweep."""
-
-    head: AttentiveHead
-    result: ProbeResult
-    sweep: tuple[SweepRow, ...]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A trained attentive probe at work: labels for whole videos, or for each window of them."""
+"""A trained probe at work: labels for whole videos, or for each window of them."""
 
 import json
 from collections import Counter
@@ -30,7 +30,7 @@ from nexus.features.table import clip_rows, nothing_read
 from nexus.features.table_files import utf8
 from nexus.features.window_reader import WindowReader
 from nexus.models.contract import Encoder
-from nexus.models.heads import AttentiveHead
+from nexus.models.heads import Head
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,7 @@ class VideoClassifier:
     """
 
     encoder: Encoder
-    head: AttentiveHead
+    head: Head
     card: ProbeCard
     config: FeatureConfig = field(default_factory=FeatureConfig)
     """Batch size and precision; its layers are the card's."""

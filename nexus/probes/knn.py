@@ -7,22 +7,26 @@ are chosen on the validation split. Of training clips that are exactly as simila
 one votes is scikit-learn's choice (the same at every call).
 """
 
+from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
 import pydantic
+import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from sklearn.neighbors import NearestNeighbors
+from torch.nn import functional as F
 
 from nexus.features.table import FeatureTable
-from nexus.probes.columns import class_task
-from nexus.probes.pooled import PooledProbe, choose
+from nexus.models.heads import NeighbourHead, NeighbourHeadConfig
+from nexus.probes.columns import ClassTask
+from nexus.probes.pooled import MakeHead, PooledClassProbe, choose
 from nexus.probes.results import ProbeResult, class_result, vote_accuracy
 from nexus.probes.splits import Part
 
 
-class KNNProbe(PooledProbe):
+class KNNProbe(PooledClassProbe):
     """The nearest-neighbour probe, on features `(N, D)`."""
 
     neighbours: tuple[pydantic.PositiveInt, ...] = (1, 5, 10, 20, 50, 100, 200)
@@ -31,13 +35,12 @@ class KNNProbe(PooledProbe):
     temperatures: tuple[pydantic.PositiveFloat, ...] = (0.03, 0.07, 0.2, 1.0)
     centre: bool = True
 
-    def learn(self, features: FeatureTable, column: str) -> ProbeResult:
-        """Learn a column of classes."""
-        task = class_task(features.rows, column, split_seed=self.split_seed)
+    def solve(self, features: FeatureTable, task: ClassTask) -> tuple[ProbeResult, MakeHead]:
+        """Choose k and the temperature, and score the pair that validates best."""
         parts, classes = task.parts, len(task.classes)
         train = features.features[parts.train.rows].astype(np.float64)
         labels = task.labels[parts.train.rows]
-        mean = train.mean(axis=0) if self.centre else 0.0
+        mean = train.mean(axis=0) if self.centre else np.zeros(train.shape[1])
         fitting = [k for k in sorted(set(self.neighbours)) if k <= len(train)] or [len(train)]
         model = NearestNeighbors(algorithm="brute", metric="cosine").fit(train - mean)
 
@@ -52,7 +55,7 @@ class KNNProbe(PooledProbe):
             lambda scores: vote_accuracy(task, parts.validation, scores),
         )
         near = nearest(parts.test, k)
-        return class_result(
+        result = class_result(
             task,
             probe="knn",
             scores=knn_scores(*near, labels, k, temperature, classes=classes),
@@ -60,6 +63,16 @@ class KNNProbe(PooledProbe):
             chosen={"neighbours": k, "temperature": temperature},
             notes=parts.notes,
         )
+
+        def head(sizes: Mapping[str, int]) -> NeighbourHead:
+            vote = {"num_clips": len(train), "neighbours": k, "temperature": temperature}
+            config = NeighbourHeadConfig.from_mapping({**sizes, **vote})
+            made, clips = NeighbourHead(config), torch.from_numpy(train - mean)
+            tensors = {"mean": torch.from_numpy(mean), "clips": F.normalize(clips, dim=-1)}
+            made.load_state_dict({**tensors, "labels": torch.from_numpy(labels)})
+            return made.eval()
+
+        return result, head
 
 
 def knn_scores(

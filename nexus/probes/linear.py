@@ -6,38 +6,43 @@ is scored on the test split was fitted on the training split alone; the test spl
 """
 
 import warnings
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Self
 
 import numpy as np
 import pydantic
+import torch
 from jaxtyping import Float
 from numpy import ndarray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from nexus.features.table import FeatureTable
-from nexus.probes.columns import class_task, number_task
+from nexus.models.heads import LinearHead, LinearHeadConfig
+from nexus.probes.columns import ClassTask, number_task
 from nexus.probes.metrics import bootstrap_interval, r_squared
-from nexus.probes.pooled import PooledProbe, choose
+from nexus.probes.pooled import MakeHead, PooledClassProbe, PooledProbe, choose
 from nexus.probes.results import ProbeResult, class_result, vote_accuracy
-from nexus.probes.splits import Part, Parts
+from nexus.probes.splits import Part
 
 Strengths = Annotated[tuple[float, ...], pydantic.Field(min_length=1)]
 STRENGTHS = tuple(10.0**power for power in range(-5, 4))
 
 
-class LinearProbe(PooledProbe):
+class LinearProbe(PooledClassProbe):
     """Multinomial logistic regression on frozen features `(N, D)`."""
 
     strengths: Strengths = STRENGTHS
     """Penalties to choose from: the L2 weight on a mean loss over the training clips."""
     max_iterations: int = 1000
 
-    def learn(self, features: FeatureTable, column: str) -> ProbeResult:
-        """Learn a column of classes."""
-        task = class_task(features.rows, column, split_seed=self.split_seed)
-        parts = task.parts
-        train, validation, test = standardised(features, parts)
+    def solve(self, features: FeatureTable, task: ClassTask) -> tuple[ProbeResult, MakeHead]:
+        """Fit a model for each strength, and score the one that validates best."""
+        parts, scaling = task.parts, Scaling.of(features.features[task.parts.train.rows])
+        train, validation, test = (
+            scaling(features.features[part.rows])
+            for part in (parts.train, parts.validation, parts.test)
+        )
         labels = task.labels[parts.train.rows]
         notes = list(parts.notes)
 
@@ -59,7 +64,7 @@ class LinearProbe(PooledProbe):
             return vote_accuracy(task, parts.validation, model.predict_proba(validation))
 
         strength, score, model = choose(sorted(self.strengths, reverse=True), fit, validate)
-        return class_result(
+        result = class_result(
             task,
             probe="linear",
             scores=model.predict_proba(test),
@@ -67,6 +72,7 @@ class LinearProbe(PooledProbe):
             chosen={"strength": strength},
             notes=notes,
         )
+        return result, lambda sizes: _head(scaling, model, LinearHeadConfig.from_mapping(sizes))
 
 
 class RidgeProbe(PooledProbe):
@@ -78,8 +84,11 @@ class RidgeProbe(PooledProbe):
     def learn(self, features: FeatureTable, column: str) -> ProbeResult:
         """Learn a column of numbers."""
         task = number_task(features.rows, column, split_seed=self.split_seed)
-        parts = task.parts
-        train, validation, test = standardised(features, parts)
+        parts, scaling = task.parts, Scaling.of(features.features[task.parts.train.rows])
+        train, validation, test = (
+            scaling(features.features[part.rows])
+            for part in (parts.train, parts.validation, parts.test)
+        )
         targets = task.targets[parts.train.rows]
         offset, scale = targets.mean(axis=0), targets.std(axis=0)
 
@@ -114,21 +123,49 @@ class RidgeProbe(PooledProbe):
         )
 
 
-def standardised(table: FeatureTable, parts: Parts) -> list[Float[ndarray, "clips dim"]]:
-    """Features of the three splits, float64, standardised with the training clips' statistics.
+@dataclass(frozen=True)
+class Scaling:
+    """What makes features standardised with the training clips' statistics, in float64.
 
-    With more features than training clips they are rotated into the training clips' row space: an
+    `scale` is one over the deviation, 0 where a feature is constant. With more features than
+    training clips, `basis` spans the training clips' row space, into which they are rotated: an
     L2-penalised fit has no weight outside of it, so nothing changes but the time it takes.
     """
-    base = table.features[parts.train.rows].astype(np.float64)
-    mean, deviation = base.mean(axis=0), base.std(axis=0)
-    # A feature that is constant in training carries nothing, and dividing by rounding noise would
-    # blow it up on the other splits.
-    constant = deviation <= 1e-7 * np.abs(mean) + 1e-12
-    scale = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation))
-    every = (parts.train, parts.validation, parts.test)
-    out = [(table.features[part.rows].astype(np.float64) - mean) * scale for part in every]
-    if base.shape[1] > base.shape[0]:
-        basis = np.linalg.svd(out[0], full_matrices=False)[2]
-        out = [features @ basis.T for features in out]
-    return out
+
+    mean: Float[ndarray, " dim"]
+    scale: Float[ndarray, " dim"]
+    basis: Float[ndarray, "rank dim"] | None = None
+
+    @classmethod
+    def of(cls, train: Float[ndarray, "clips dim"]) -> Self:
+        """Of the training clips' features."""
+        base = train.astype(np.float64)
+        mean, deviation = base.mean(axis=0), base.std(axis=0)
+        # A feature that is constant in training carries nothing, and dividing by rounding noise
+        # would blow it up on the other splits.
+        constant = deviation <= 1e-7 * np.abs(mean) + 1e-12
+        scale = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation))
+        if base.shape[1] <= base.shape[0]:
+            return cls(mean, scale)
+        return cls(mean, scale, np.linalg.svd((base - mean) * scale, full_matrices=False)[2])
+
+    def __call__(self, features: Float[ndarray, "clips dim"]) -> Float[ndarray, "clips rank"]:
+        """Standardised, and rotated if need be."""
+        shown = (features.astype(np.float64) - self.mean) * self.scale
+        return shown if self.basis is None else shown @ self.basis.T
+
+
+def _head(scaling: Scaling, model: LogisticRegression, config: LinearHeadConfig) -> LinearHead:
+    """The same model in float32; two classes have one row of weights in scikit-learn."""
+    weight, bias = model.coef_, model.intercept_
+    if len(weight) == 1:
+        weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
+    if scaling.basis is not None:
+        weight = weight @ scaling.basis
+    mean = scaling.mean.astype(np.float32)
+    # What rounding takes from the means would count for much where a feature hardly varies.
+    bias = bias + ((mean - scaling.mean) * scaling.scale) @ weight.T
+    head = LinearHead(config)
+    parts = {"mean": mean, "scale": scaling.scale, "weight": weight, "bias": bias}
+    head.load_state_dict({name: torch.from_numpy(part).float() for name, part in parts.items()})
+    return head.eval()

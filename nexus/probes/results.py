@@ -8,6 +8,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from sklearn.metrics import accuracy_score, confusion_matrix
 
+from nexus.checkpoints.probe_folder import SweepRow
+from nexus.models.heads import Head
 from nexus.probes.columns import ClassTask
 from nexus.probes.metrics import chance_rate, mean_interval, wilson_interval
 from nexus.probes.splits import Part
@@ -44,6 +46,15 @@ class ProbeResult:
     recall: tuple[float, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FittedProbe:
+    """The head that the validation split chose, its test result, and the sweep, if it had one."""
+
+    head: Head
+    result: ProbeResult
+    sweep: tuple[SweepRow, ...] = ()
 
 
 Results = Mapping[tuple[str, str], Sequence[ProbeResult]]

@@ -259,3 +259,46 @@ def test_mistakes_are_found_before_anything_is_encoded(folder, here):
     with pytest.raises(DataError, match="no label columns of classes"):
         nexus.train_probe(folder / "w.pt", folder / "clips/test")
     assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["linear", "knn"])
+def test_what_probe_measures_is_kept_and_labels_as_it_was_scored(folder, here, capsys, kind):
+    listing, clips = folder / "clips/labels.csv", {"fps": 8.0}
+    [found] = nexus.train_probe(folder / "w.pt", listing, label="speed", kind=kind, clips=clips)
+    assert found.folder == Path(f"probes/w/speed-{kind}") and found.row.probe == kind
+    measured = nexus.probe(folder / "w.pt", listing, label="speed", kinds=(kind,), clips=clips)
+    assert found.row == measured[0]
+    card = json.loads((found.folder / "probe.json").read_text())
+    assert card["head"]["kind"] == kind and card["head"]["pooling"] == "mean"
+    assert card["encoder"]["digest"] and card["clips"]["fps"] == 8.0
+    labelled = nexus.label(nexus.load_probe(found.folder), listing)
+    table = pd.read_csv(listing).set_index("path")
+    right = [
+        str(table.loc[key, "speed"]) == label
+        for key, label in zip(labelled.rows["key"], labelled.labels, strict=True)
+        if table.loc[key, "split"] == "test"
+    ]
+    assert len(right) == 12 and np.mean(right) == pytest.approx(found.row.mean)
+    assert run(["label", str(found.folder), str(folder / "clips/test"), "--windows"]) == 0
+
+    other = make_model()
+    with torch.no_grad():
+        other.target_encoder.norm.bias += 1e-3
+    save_official(here / "other.pt", other)
+    with pytest.raises(CheckpointError, match="holds other weights"):
+        nexus.load_probe(found.folder, encoder=here / "other.pt")
+    for wrong in ({"layers": (0, 2)}, {"join_clips": True}):
+        with pytest.raises(CheckpointError, match=f"is {kind}: it reads the mean over a clip's"):
+            nexus.load_probe(found.folder, **wrong)
+    with pytest.raises(DataError, match=f"is {kind}: .* or an attentive probe"):
+        nexus.embed(
+            folder / "w.pt", listing, here / "f.parquet", pooling="attentive", probe=found.folder
+        )
+    line = ["train-probe", str(folder / "w.pt"), str(listing), "--kind", kind, "--fps", "8"]
+    assert run([*line, "--label", "speed"]) == 0  # the same one again
+    assert run([*line, "--label", "speed", "--set", "split_seed=1"]) == 1
+    assert "holds another probe: training.split_seed (0 there" in capsys.readouterr().err
+    assert run([*line, "--label", "speed", "--join", "--save", "joined"]) == 1
+    assert run([*line, "--label", "speed", "--seeds", "2"]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "leave --join out" in told and "leave --seeds out" in told
