@@ -65,6 +65,10 @@ def run_info(**changes: Any) -> dict[str, Any]:
             "collapsed_rank": 1.5,
             "collapsing_rank": 4.0,
             "collapsing_rank_share": 0.03,
+            "healthy_steps": 200,
+            "healthy_videos": 20,
+            "healthy_rank_share": 0.05,
+            "healthy_readings": 5,
         },
         "environment": {
             "python": "3.11.2",

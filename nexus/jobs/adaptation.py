@@ -252,8 +252,8 @@ class Trials:
             found.save(path)
         table = wording.markdown(found)
         write_text(sweep.out / "table.md", table)
-        page = write_report(best.folder)
-        write_text(sweep.out / "report.html", page.read_text(encoding="utf-8"))
+        page = sweep.out / "report.html"
+        write_text(page, write_report(best.folder).read_text(encoding="utf-8"))
         health = diagnosis(read_run(best.folder).journal)[0] or "unknown"
         notes = "\n".join(f"note: {note}" for note in found.notes)
         told = filter(None, [f"Run: {best.folder}", table.strip(), *pictures, notes])

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from nexus.reports import tables
+from nexus.reports.architecture import architecture, clips
 from nexus.runs.folder import how_to_continue
 from nexus.runs.read import RunFiles
 
@@ -74,19 +75,40 @@ def data_and_model(run: RunFiles) -> dict[str, str]:
         "source": ", ".join(data.sources),
         "videos": tables.count(data.videos),
         "total length": tables.duration(data.seconds),
-        "clips": data.clips or "",
+        "clips": data.clips or clips(run.recipe),
     }
     facts |= {f"label “{column}”": _labels(values) for column, values in data.labels.items()}
     facts |= {
         "model": model.kind or "",
         "parameters": tables.count(model.parameters),
         "… of the encoder": tables.count(model.encoder_parameters),
+        **architecture(run.recipe),
+        "trained for": trained_for(run),
+        "on": processor(run),
     }
     if init := run.info.init:
         facts["started from"] = init.source
         facts["… sha256 of its tensors"] = init.sha256 or ""
         facts["… notes"] = " ".join(note.rstrip(".") + "." for note in init.notes)
     return {name: value for name, value in facts.items() if value not in ("", "–")}
+
+
+def trained_for(run: RunFiles) -> str:
+    """Steps, clips and time of the training so far."""
+    info = run.info
+    known = {" steps": info.steps_done, " clips": info.clips_seen}
+    parts = [f"{tables.count(value)}{unit}" for unit, value in known.items() if value]
+    parts += [tables.duration(info.train_seconds)] if info.train_seconds else []
+    return ", ".join(parts)
+
+
+def processor(run: RunFiles) -> str:
+    """What it was trained on, in a line."""
+    info, machine = run.info, run.info.environment
+    if info.device == "cuda" and machine.get("gpu"):
+        return str(machine["gpu"])
+    cores = f", {machine['cores']} cores" if machine.get("cores") else ""
+    return f"{machine['cpu']}{cores}" if machine.get("cpu") else info.device or ""
 
 
 def check_command(run: RunFiles) -> str:

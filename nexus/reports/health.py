@@ -25,7 +25,10 @@ CHARTS = (
         "rank / largest possible, %",
         {"rank_share": "the weaker encoder"},
         "Effective rank against the most that the width and the batch allow.",
-        thresholds={"collapsing_rank_share": "collapsing below"},
+        thresholds={
+            "collapsing_rank_share": "collapsing below",
+            "healthy_rank_share": "healthy from",
+        },
     ),
     Chart(
         "Effective rank",

@@ -8,11 +8,12 @@ import jinja2
 
 from nexus.atomic import check_writable, write_text
 from nexus.reports import adaptation, facts, health, tables
+from nexus.reports.criteria import criteria
 from nexus.reports.intervals import probe_pictures
 from nexus.reports.plots import LOSS, RATE, SCHEDULES, THROUGHPUT, Chart, Picture, draw, horizon
 from nexus.reports.strips import films
-from nexus.reports.verdict import diagnosis, health_spans, verdict
-from nexus.reports.worth import horizon_words, main_arm
+from nexus.reports.verdict import LEVELS, diagnosis, health_spans, verdict
+from nexus.reports.worth import doubtful, horizon_words, main_arm
 from nexus.runs.read import RunFiles, read_run
 from nexus.runs.schema import ProbeTable
 
@@ -97,9 +98,11 @@ def _contents(run: RunFiles) -> dict[str, Any]:
         "info": run.info,
         "facts": facts,
         "answers": verdict(run),
+        "levels": LEVELS,
         "loss": _drawn((LOSS, RATE), run),
         "health": health.pictures(run),
         "diagnosis": diagnosis(run.journal),
+        "criteria": criteria(run),
         "alarms": health_spans(run.journal),
         "schedules": _drawn(SCHEDULES, run),
         "throughput": _drawn(THROUGHPUT, run),
@@ -115,12 +118,14 @@ def _contents(run: RunFiles) -> dict[str, Any]:
 
 def _probe_parts(table: ProbeTable | None) -> dict[str, Any]:
     if table is None or not table.rows:
-        return {"grid": None, "rows": (), "own": None, "legend": "", "table_notes": ()}
+        empty: dict[str, Any] = {"grid": None, "rows": (), "own": None, "doubtful": ()}
+        return {**empty, "legend": "", "table_notes": ()}
     grid = tables.grid_of(table.rows)
     return {
         "grid": grid,
         "rows": table.rows,
         "own": main_arm(table.rows),
+        "doubtful": doubtful(table.rows),
         "legend": tables.legend(grid),
         "table_notes": table.notes,
     }

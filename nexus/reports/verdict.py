@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nexus.reports.criteria import judges_learning, steps_done
 from nexus.reports.tables import count, duration
 from nexus.reports.worth import Comparison, comparisons
 from nexus.runs.journal import Journal
 from nexus.runs.read import RunFiles
 
 _ALARMS = ("not learning", "collapsing", "collapsed")
+LEVELS = {"good": "✓ good", "warn": "! doubtful", "bad": "✗ bad", "open": "? not known"}
+"""What the colour of an answer means, in words."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,11 @@ class Answer:
     short: str
     detail: str = ""
     lines: tuple[Comparison, ...] = ()
+
+    @property
+    def word(self) -> str:
+        """What its colour says."""
+        return LEVELS[self.level]
 
 
 @dataclass(frozen=True)
@@ -37,12 +45,6 @@ class Span:
 def verdict(run: RunFiles) -> list[Answer]:
     """The three answers, in the order in which they are asked."""
     return [_finished(run), _healthy(run), _worth(run)]
-
-
-def steps_done(run: RunFiles) -> int:
-    """The last step that the run is known to have made."""
-    steps = run.journal.steps
-    return max(run.info.steps_done or 0, int(steps[-1]) if len(steps) else 0)
 
 
 def health_spans(journal: Journal) -> list[Span]:
@@ -104,6 +106,9 @@ def _healthy(run: RunFiles) -> Answer:
         if skipped:
             plural = "s were" if skipped > 1 else " was"
             told.append(f"{count(skipped)} step{plural} skipped for numbers that are not finite.")
+    if status == "healthy" and not judges_learning(run):
+        told.append("This run was looked at for collapse alone, not for whether it learns.")
+        return Answer(question, "open", "Not collapsed", " ".join(told))
     if status == "healthy" and spans:
         told.append(f"An earlier alarm (step {_where(spans)}) has passed.")
     detail = " ".join(told)
@@ -146,7 +151,7 @@ def _worth(run: RunFiles) -> Answer:
     return Answer(
         question,
         "good" if ahead else "warn",
-        f"{nearest.size} {nearest.side} {nearest.arm} on {nearest.task}"
+        f"{nearest.distance[:1].upper()}{nearest.distance[1:]} {nearest.arm} on {nearest.task}"
         + (f" ({nearest.doubt})" if nearest.doubt else ""),
         lines=lines,
     )

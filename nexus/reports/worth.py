@@ -42,6 +42,11 @@ class Rival:
         return "above" if self.gap >= 0 else "below"
 
     @property
+    def distance(self) -> str:
+        """Both in words."""
+        return f"{self.size} {self.side}" if float(self.size.split()[0]) else "level with"
+
+    @property
     def doubt(self) -> str:
         """What keeps the difference from being sure; empty when nothing does."""
         return {True: "", False: "intervals overlap", None: "no intervals"}[self.apart]
@@ -79,6 +84,27 @@ def comparisons(table: ProbeTable) -> tuple[Comparison, ...]:
         )
         compared.append(Comparison(row, tuple(rivals)))
     return tuple(compared)
+
+
+def doubtful(rows: Sequence[ProbeRow]) -> frozenset[tuple[str, str]]:
+    """The tasks and probes of which this run's interval overlaps that of the task's best baseline.
+
+    The best one under any probe: a probe that reads a baseline badly is no excuse.
+    """
+    own, found = main_arm(rows), set()
+    for row in rows:
+        others = [
+            other
+            for other in rows
+            if (other.task, other.metric) == (row.task, row.metric)
+            and other.role in RIVALS
+            and _known(other.mean)
+        ]
+        if row.arm != own or not _known(row.mean) or not others:
+            continue
+        if _apart(row, max(others, key=lambda other: other.mean or 0.0)) is False:
+            found.add((row.task, row.probe))
+    return frozenset(found)
 
 
 def _known(value: float | None) -> bool:

@@ -7,11 +7,11 @@ after enough steps, on enough videos, with features that use their width.
 
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from nexus.errors import TrainingError
-from nexus.models.ssl.collapse import Diagnosis, diagnose
+from nexus.models.ssl.collapse import Diagnosis, DoctorConfig, diagnose
 
 OnCollapse = Literal["warn", "stop"]
 RECENT_LOSSES = 10
@@ -20,8 +20,6 @@ TRIVIAL = {
     "error_vs_mean": "the average of other clips",
 }
 """Readings that compare the prediction's error with that of predictors that learn nothing."""
-RECENT_READINGS = 5
-"""Of these the median counts: one batch says little."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,15 @@ class Evidence:
     videos: int = 20
     rank_share: float = 0.05
     """Effective rank of the features, as a share of what width and sample count allow."""
+    readings: int = 5
+    """The median of so many of the last ones counts: one batch says little."""
+
+
+def thresholds(evidence: Evidence | None = None) -> dict[str, float]:
+    """All that a run is judged by, for its record: the doctor's limits, and the evidence."""
+    evidence = evidence or Evidence()
+    needed = {f"healthy_{name}": value for name, value in vars(evidence).items()}
+    return {**DoctorConfig().to_mapping(), **needed}
 
 
 def learning(
@@ -98,7 +105,7 @@ class HealthWatch:
 
     def __init__(self, *, videos: int, patience: int = 3, on_collapse: OnCollapse = "warn") -> None:
         self.videos, self.patience = videos, patience
-        self.on_collapse = on_collapse
+        self.on_collapse, self.evidence = on_collapse, Evidence()
         self.verdict = Diagnosis("unknown", "no reading of the collapse meters yet")
         self._latest = "unknown"
         self._in_a_row = 0
@@ -129,12 +136,13 @@ class HealthWatch:
         for name in TRIVIAL:
             if name in metrics:
                 kept = [*self._ratios.get(name, []), metrics[name]]
-                self._ratios[name] = kept[-RECENT_READINGS:]
+                self._ratios[name] = kept[-self.evidence.readings :]
         reading = diagnose(metrics)
         if reading.status != "healthy":
             return reading
         ratios = {name: statistics.median(values) for name, values in self._ratios.items()}
-        return learning(step, ratios, metrics["rank_share"], self.videos) or reading
+        doubt = learning(step, ratios, metrics["rank_share"], self.videos, self.evidence)
+        return doubt or replace(reading, reason=f"{reading.reason}{_beaten(ratios)}")
 
     @property
     def stops(self) -> bool:
@@ -169,6 +177,12 @@ class HealthWatch:
         self.verdict = Diagnosis(*state["verdict"])
         self._latest, self._in_a_row = state["latest"], state["in_a_row"]
         self._ratios = dict(state.get("ratios", {}))  # 0.1.0 kept none
+
+
+def _beaten(ratios: Mapping[str, float]) -> str:
+    """The errors of the trivial predictors that the prediction's is smaller than, in words."""
+    told = [f"{ratio:.2g} times that of {TRIVIAL[name]}" for name, ratio in ratios.items()]
+    return f"; the prediction's error is {' and '.join(told)}" if told else ""
 
 
 class SkipWatch:

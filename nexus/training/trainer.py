@@ -14,14 +14,13 @@ from nexus.data.loader import LoadedBatch
 from nexus.errors import OutputError, TrainingError
 from nexus.models.contract import CanCheckpointGradients, CanCompile, checked
 from nexus.models.ssl import build_model
-from nexus.models.ssl.collapse import DoctorConfig
 from nexus.runs.folder import RunDirectory, how_to_continue
 from nexus.runs.journal import JournalWriter
 from nexus.runs.schema import ModelInfo, RunInfo
 from nexus.training.cpu import tune
 from nexus.training.environment import choose_device
 from nexus.training.feed import Feed, describe_data
-from nexus.training.health import HealthWatch, SkipWatch
+from nexus.training.health import HealthWatch, SkipWatch, thresholds
 from nexus.training.interrupts import Interrupts
 from nexus.training.optim import build_optimizer, rates_at, set_rates
 from nexus.training.progress import Pace, Screen
@@ -275,7 +274,7 @@ class Trainer:
                 parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
                 encoder_parameters=sum(p.numel() for p in encoder.parameters()),
             ),
-            health_thresholds=DoctorConfig().to_mapping(),
+            health_thresholds=thresholds(),
             steps_total=self.recipe.training.steps,
         )
         return self.counted(info)

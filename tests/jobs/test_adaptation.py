@@ -126,8 +126,8 @@ def test_the_pick_is_the_best_validation_score(done):
 def test_the_page_of_the_picked_run_shows_the_table(done):
     out, answer = done
     page = answer.report.read_text(encoding="utf-8")
-    assert answer.report == answer.out / "report.html"
-    assert (out / "report.html").read_text(encoding="utf-8") == page
+    assert answer.report == out / "report.html"
+    assert (answer.out / "report.html").read_text(encoding="utf-8") == page
     assert 'id="adaptation"' in page and all(arm in page for arm in ARMS)
     assert "tiny.pt" in page
     table = (out / "table.md").read_text()

@@ -20,6 +20,7 @@ from nexus.reports.intervals import probe_pictures
 from nexus.reports.plots import LOSS
 from nexus.reports.strips import HEIGHT, films
 from nexus.runs.colours import PatchColours
+from nexus.training.health import thresholds
 
 VALUES = arrays(
     np.float64, st.integers(1, 200), elements=st.floats(-100, 100) | st.just(float("nan"))
@@ -143,4 +144,4 @@ def test_the_curves_and_limits_are_the_models_and_the_doctors() -> None:
     columns = {column for chart in (*CHARTS, LOSS) for column in chart.curves}
     assert columns <= set(metrics)
     limits = {key for chart in CHARTS for key in chart.thresholds} - {"even"}
-    assert limits == set(DoctorConfig.model_fields)
+    assert limits == {*DoctorConfig.model_fields, "healthy_rank_share"} <= set(thresholds())

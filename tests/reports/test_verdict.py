@@ -5,12 +5,14 @@ from typing import Any
 import pytest
 from run_builder import Builder, journal_rows, probe_rows, run_info, table_of
 
+from nexus.reports.criteria import criteria, steps_done
 from nexus.reports.page import write_report
-from nexus.reports.verdict import Span, diagnosis, health_spans, steps_done, verdict
-from nexus.reports.worth import comparisons, horizon_words, main_arm
+from nexus.reports.verdict import LEVELS, Span, diagnosis, health_spans, verdict
+from nexus.reports.worth import comparisons, doubtful, horizon_words, main_arm
 from nexus.runs.journal import Journal
 from nexus.runs.read import read_run
 from nexus.runs.schema import Horizon
+from nexus.training.health import HealthWatch, thresholds
 
 
 def journal(*statuses: str) -> Journal:
@@ -62,6 +64,67 @@ def test_health_is_the_doctors_last_word(
     assert len(answer.detail) > 5
     if short == "Healthy at the end":
         assert answer.detail == "Reason 1. An earlier alarm (step 10) has passed."
+
+
+def test_an_earlier_versions_healthy_says_no_more_than_not_collapsed(build: Builder) -> None:
+    limits = {"collapsed_spread": 0.03}
+    run = read_run(build(info=run_info(health_thresholds=limits), parts=()))
+    answer = verdict(run)[1]
+    assert (answer.level, answer.short) == ("open", "Not collapsed")
+    assert "for collapse alone" in answer.detail
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps", "unmet"),
+    [
+        ({}, 2000, set()),
+        ({"rank_share": 0.049}, 2000, {"directions in use"}),
+        ({"error_vs_copy": 1.0}, 2000, {"error against a copy of the last frame"}),
+        ({}, 190, {"steps of training"}),
+        ({"context_spread": 0.09}, 2000, {"share of the features that depends on the clip"}),
+    ],
+)
+def test_the_criteria_are_the_doctors(
+    build: Builder, changes: dict[str, float], steps: int, unmet: set[str]
+) -> None:
+    """The same readings, given to the watch of a run, are healthy exactly if all are met."""
+    log = [{**row, **changes} for row in journal_rows(steps=2000)][-(steps // 10) :]
+    log = [{**row, "step": 10 * place} for place, row in enumerate(log, start=1)]
+    info = run_info(steps_done=steps, health_thresholds=thresholds())
+    run = read_run(build(journal=log, info=info, parts=()))
+    found = criteria(run)
+    assert len(found) == 7 and {it.what for it in found if not it.met} == unmet
+    watch = HealthWatch(videos=2000)
+    for row in log:
+        meters = {name: value for name, value in row.items() if isinstance(value, float)}
+        watch.read(row["step"], meters)
+    assert (watch.verdict.status == "healthy") == (not unmet)
+
+
+def test_one_odd_reading_is_no_unmet_criterion(build: Builder) -> None:
+    log = journal_rows()
+    log[-1]["error_vs_copy"] = 3.0
+    assert all(it.met for it in criteria(read_run(build(journal=log, parts=()))))
+
+
+def test_a_number_whose_interval_overlaps_the_best_baseline_is_marked(build: Builder) -> None:
+    table = rows(("vjepa", 0.61, (0.57, 0.65)), ("raw pixels", 0.24, (0.20, 0.28)))
+    better = [
+        {**row, "probe": "knn", "mean": mean, "ci95": (mean - 0.02, mean + 0.02)}
+        for row, mean in zip(table, (0.30, 0.60), strict=True)
+    ]
+    assert doubtful(table_of(table).rows) == frozenset()
+    assert doubtful(table_of([*table, *better]).rows) == {("direction", "linear")}
+    page = write_report(build(rows=[*table, *better], journal=[], parts=("probes",))).read_text()
+    assert page.count("≈ </span>61.0") == 1 and page.count("≈ </span>") == 1
+    assert "≈ intervals overlap" in page
+
+
+def test_every_colour_has_a_word(build: Builder) -> None:
+    page = write_report(build(journal=[], parts=())).read_text()
+    for level, word in LEVELS.items():
+        assert f'<div class="answer {level}' not in page or f'<p class="mark">{word}</p>' in page
+        assert f"{word}</span>" in page  # the legend
 
 
 def test_skipped_steps_are_told(build: Builder) -> None:

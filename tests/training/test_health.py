@@ -3,7 +3,8 @@ import math
 import pytest
 
 from nexus.errors import TrainingError
-from nexus.training.health import HealthWatch, SkipWatch
+from nexus.models.ssl.collapse import DoctorConfig
+from nexus.training.health import Evidence, HealthWatch, SkipWatch, thresholds
 
 
 def meters(spread, rank=20.0):
@@ -81,6 +82,22 @@ def test_features_that_do_not_collapse_are_not_yet_healthy():
     assert "the average of other clips" in health.verdict.reason
     assert against(0.9)[0].verdict.status == "healthy"
     assert against(math.nan)[0].verdict.status == "not learning"
+
+
+def test_the_reason_of_health_names_the_errors_that_were_beaten():
+    reason = against(0.9)[0].verdict.reason
+    assert reason.endswith(
+        "; the prediction's error is 0.9 times that of repeating the last frame and 0.5 times that "
+        "of the average of other clips"
+    )
+    assert "error" not in watch([HEALTHY])[0].verdict.reason
+
+
+def test_a_run_records_all_that_it_is_judged_by():
+    limits = thresholds(Evidence(steps=7, readings=3))
+    assert (limits["healthy_steps"], limits["healthy_readings"]) == (7, 3)
+    assert limits["collapsed_spread"] == DoctorConfig().collapsed_spread
+    assert len(limits) == len(DoctorConfig.model_fields) + 4
 
 
 def test_a_mask_without_a_future_is_held_against_the_average_alone():
