@@ -35,6 +35,16 @@ def spread(catalog: Catalog, count: int) -> Catalog:
     return replace(catalog, records=tuple(chosen))
 
 
+def different_videos(catalog: Catalog, count: int) -> Catalog:
+    """At most `count` records, evenly spread, of as many different files as there are."""
+    firsts = {record.path: record for record in reversed(catalog.records)}
+    one_each = [record for record in catalog.records if firsts[record.path] is record]
+    chosen = spread(replace(catalog, records=tuple(one_each)), count)
+    others = tuple(record for record in catalog.records if firsts[record.path] is not record)
+    more = spread(replace(catalog, records=others), count - len(chosen.records))
+    return replace(chosen, records=(*chosen.records, *more.records))
+
+
 def write_pictures(
     model: SelfSupervisedModel, encoder: Encoder, source: ClipSource, results: Path
 ) -> list[str]:
@@ -46,7 +56,7 @@ def write_pictures(
     catalog = held_out(source.catalog)
     notes = []
     try:
-        clips, names = _clips(replace(source, catalog=spread(catalog, COLOURED_CLIPS)))
+        clips, names = _clips(replace(source, catalog=different_videos(catalog, COLOURED_CLIPS)))
         patch_colours(encoder, clips, names).save(results / "pca.npz")
     except DataError as error:
         notes.append(f"no feature colours: {error}")

@@ -111,6 +111,11 @@ def processor(run: RunFiles) -> str:
     return f"{machine['cpu']}{cores}" if machine.get("cpu") else info.device or ""
 
 
+def data_name(run: RunFiles) -> str:
+    """The data as a command takes it."""
+    return run.info.data.source if isinstance(run.info.data.source, str) else "DATA"
+
+
 def check_command(run: RunFiles) -> str:
     """How to look for bad files in the data of a run."""
     return shlex.join(["nexus", "check", *(run.info.data.sources or ["DATA"])])
@@ -130,7 +135,7 @@ def repeat_command(run: RunFiles) -> str:
 
 
 def _pretrain(run: RunFiles, *options: str) -> str:
-    source = run.info.data.source if isinstance(run.info.data.source, str) else "DATA"
+    source = data_name(run)
     recipe = str(run.folder / "recipe.yaml")
     return shlex.join(["nexus", "pretrain", source, "--recipe", recipe, *options])
 

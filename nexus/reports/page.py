@@ -10,6 +10,7 @@ from nexus.atomic import check_writable, write_text
 from nexus.reports import adaptation, facts, health, tables
 from nexus.reports.criteria import criteria
 from nexus.reports.intervals import probe_pictures
+from nexus.reports.next_steps import next_steps
 from nexus.reports.plots import LOSS, RATE, SCHEDULES, THROUGHPUT, Chart, Picture, draw, horizon
 from nexus.reports.strips import films
 from nexus.reports.verdict import LEVELS, diagnosis, health_spans, verdict
@@ -111,6 +112,7 @@ def _contents(run: RunFiles) -> dict[str, Any]:
         "horizon_picture": horizon(run.horizon) if run.horizon else None,
         "horizon_words": horizon_words(run.horizon) if run.horizon else "",
         "strips": films(run.colours) if run.colours else [],
+        "next_steps": next_steps(run),
         "adaptation": run.adaptation,
         "adaptation_words": adaptation.words(run.adaptation) if run.adaptation else "",
     }
