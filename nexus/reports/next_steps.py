@@ -23,15 +23,15 @@ class NextStep:
 
 
 def next_steps(run: RunFiles) -> list[NextStep]:
-    """What to do now, the most useful first."""
+    """What to do with a finished run, the most useful first; any other has to go on first."""
     if run.info.status != "finished":
-        return [NextStep("Go on where it stopped.", facts.resume_command(run))]
+        return []
     health, worth = diagnosis(run.journal)[0], verdict(run)[2]
     steps = list(_of_health(run, health))
     if worth.short == "Not measured":
         steps.append(NextStep("Measure what the features are worth.", facts.probe_command(run)))
     good = health == "healthy" and judges_learning(run)
-    if not good or worth.level == "warn":
+    if run.info.init is None and (not good or worth.level == "warn"):
         why = "Start from published weights instead of from nothing: few videos teach little."
         steps.append(NextStep(why, _adapt(run)))
     return steps + list(_use(run))
@@ -50,7 +50,7 @@ def _of_health(run: RunFiles, health: str) -> Iterator[NextStep]:
         why = "Train for longer: so few steps tell nothing."
         # Twice as many: the verdict changes after some readings beyond the limit.
         yield NextStep(why, _longer(run, 2 * int(run.info.health_thresholds["healthy_steps"])))
-    elif health == "not learning" and run.info.recipe != "footage":
+    elif health == "not learning" and run.info.recipe == "small":
         why = "Try clips that span more time: in a short one nothing happens that can be predicted."
         data = shlex.quote(facts.data_name(run))
         yield NextStep(why, f"nexus pretrain {data} --recipe footage --out NEW_FOLDER")
