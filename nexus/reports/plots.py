@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogFormatter, MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from nexus.reports import canvas
 from nexus.reports.tables import significant
@@ -107,8 +107,6 @@ def draw(
             told.append(f"{label} {_story(journal.steps, values)}")
         if chart.log:
             axis.set_yscale("log")
-            axis.yaxis.set_major_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
-            axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
         _limits(axis, chart, thresholds or {}, np.array([values for values, _ in present.values()]))
         axis.set_title(chart.title)
         axis.set_xlabel("optimizer step")
@@ -196,6 +194,11 @@ def _limits(axis: Axes, chart: Chart, thresholds: Mapping[str, float], curves: n
         low, high = min(low, value), max(high, value)
     if chart.log:
         axis.set_ylim(low / 1.1, high * 1.1)
+        decades = np.log10(high / low)
+        rounds = LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,))
+        axis.yaxis.set_major_locator(rounds if decades > 0.7 else MaxNLocator(5))
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
         return
     if chart.from_zero and np.nanmin(curves) >= 0:
         low = 0

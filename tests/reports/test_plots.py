@@ -17,9 +17,10 @@ from nexus.models.ssl.collapse import DoctorConfig
 from nexus.reports import canvas
 from nexus.reports.health import CHARTS
 from nexus.reports.intervals import probe_pictures
-from nexus.reports.plots import LOSS
+from nexus.reports.plots import LOSS, draw
 from nexus.reports.strips import HEIGHT, films
 from nexus.runs.colours import PatchColours
+from nexus.runs.journal import Journal
 from nexus.training.health import thresholds
 
 VALUES = arrays(
@@ -145,3 +146,16 @@ def test_the_curves_and_limits_are_the_models_and_the_doctors() -> None:
     assert columns <= set(metrics)
     limits = {key for chart in CHARTS for key in chart.thresholds} - {"even"}
     assert limits == {*DoctorConfig.model_fields, "healthy_rank_share"} <= set(thresholds())
+
+
+@pytest.mark.parametrize("decades", [0.05, 0.3, 1, 3, 9])
+def test_the_ticks_of_ratios_are_few_and_plain(decades: float) -> None:
+    """However narrow or wide their range: no powers of ten such as 9e-01 beside 1."""
+    chart = next(chart for chart in CHARTS if chart.log)
+    rows = ({"step": s, "error_vs_copy": 1.1 * 10 ** (-decades * s / 9)} for s in range(10))
+    picture = draw(chart, Journal(tuple(rows)), {"even": 1.0})
+    assert picture is not None
+    axis = picture.image.partition("optimizer step")[2]
+    ticks = re.findall(r"<text[^>]*>([\d.e+-]+)</text>", axis)
+    assert 2 <= len(ticks) <= 12 and len({float(tick) for tick in ticks}) == len(ticks)
+    assert not any("e-0" in tick and float(tick) >= 1e-4 for tick in ticks)
