@@ -69,6 +69,7 @@ def run_info(**changes: Any) -> dict[str, Any]:
             "healthy_videos": 20,
             "healthy_rank_share": 0.05,
             "healthy_readings": 5,
+            "healthy_motion": 0.02,
         },
         "environment": {
             "python": "3.11.2",
@@ -120,7 +121,7 @@ def journal_rows(steps: int = 2000, every: int = 10, alarm: bool = True) -> list
             "context_rank": 2 + 41 * t, "target_rank": 2 + 38 * t, "rank_share": 0.021 + 0.4 * t,
             "error_vs_copy": 1.2 * np.exp(-4 * t) + 0.44,
             "error_vs_mean": 0.9 * np.exp(-4 * t) + 0.3,
-            "target_drift": 0.06 * np.sin(np.pi * min(1, 2 * t + 0.05)) + 0.02,
+            "motion": 0.3, "target_drift": 0.06 * np.sin(np.pi * min(1, 2 * t + 0.05)) + 0.02,
         })  # fmt: skip
     return rows
 

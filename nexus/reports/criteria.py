@@ -50,6 +50,10 @@ def criteria(run: RunFiles) -> list[Criterion]:
         if run.journal.has(name):
             ratio = statistics.median(_last(run, name, int(limits["healthy_readings"])))
             found.append(Criterion(what, "below 1 times", f"{ratio:.2f} times", ratio < 1))
+    if run.journal.has("motion") and "healthy_motion" in limits:
+        moving = statistics.median(_last(run, "motion", int(limits["healthy_readings"])))
+        what = "contrast that changes within a clip"
+        found.append(_share(what, moving, limits["healthy_motion"]))
     if videos is not None:
         found.append(_at_least("videos", videos, limits["healthy_videos"]))
     if run.journal.has("rank_share"):

@@ -2,7 +2,7 @@
 
 "Healthy" is a claim about learning. Features that do not collapse may be those of an untrained
 network; so a run is healthy only if its predictor also beats predictors that need no learning,
-after enough steps, on enough videos, with features that use their width.
+after enough steps, on enough videos in which something moves, with features that use their width.
 """
 
 import statistics
@@ -20,6 +20,8 @@ TRIVIAL = {
     "error_vs_mean": "the average of other clips",
 }
 """Readings that compare the prediction's error with that of predictors that learn nothing."""
+MOTION = "motion"
+"""The reading of `nexus.training.motion`."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,9 @@ class Evidence:
     videos: int = 20
     rank_share: float = 0.05
     """Effective rank of the features, as a share of what width and sample count allow."""
+    motion: float = 0.02
+    """Share of a clip's contrast that changes within it. Of clips of real footage the stillest, a
+    tenth of a second of a fixed camera, have 0.07; coded stills have less than 0.01."""
     readings: int = 5
     """The median of so many of the last ones counts: one batch says little."""
 
@@ -53,6 +58,8 @@ def learning(
     rank_share: float,
     videos: int,
     evidence: Evidence | None = None,
+    *,
+    motion: float | None = None,
 ) -> Diagnosis | None:
     """What speaks against calling features that have not collapsed healthy; None: nothing.
 
@@ -61,6 +68,7 @@ def learning(
         ratios: error of the prediction over that of trivial predictors, by the keys of `TRIVIAL`.
         rank_share: effective rank as a share of the largest possible.
         videos: that are trained on.
+        motion: share of the clips' contrast that changes within a clip, where that is known.
     """
     evidence = evidence or Evidence()
     if step < evidence.steps:
@@ -68,6 +76,14 @@ def learning(
             "unproven",
             f"not collapsed, but after {step} step{'s' * (step != 1)} of training nobody can tell "
             f"whether it learns (from {evidence.steps} on)",
+        )
+    if motion is not None and motion < evidence.motion:
+        return Diagnosis(
+            "not learning",
+            f"not collapsed, but not learning: next to nothing moves in these clips ({motion:.1%} "
+            f"of their contrast changes within a clip, below {evidence.motion:.0%}), so they teach "
+            "nothing about motion; take other videos, or clips that span more time (a lower "
+            "data.clip.fps, or a larger data.clip.stride)",
         )
     lost = {name: ratio for name, ratio in ratios.items() if not ratio < 1.0}
     if lost:
@@ -109,7 +125,7 @@ class HealthWatch:
         self.verdict = Diagnosis("unknown", "no reading of the collapse meters yet")
         self._latest = "unknown"
         self._in_a_row = 0
-        self._ratios: dict[str, list[float]] = {}
+        self._recent: dict[str, list[float]] = {}
 
     def read(self, step: int, metrics: Mapping[str, float]) -> str | None:
         """Take one reading; returns a line for the log when the verdict changes.
@@ -133,15 +149,17 @@ class HealthWatch:
         return f"step {step}: {back}{reading.reason}"
 
     def _judged(self, step: int, metrics: Mapping[str, float]) -> Diagnosis:
-        for name in TRIVIAL:
+        for name in (*TRIVIAL, MOTION):
             if name in metrics:
-                kept = [*self._ratios.get(name, []), metrics[name]]
-                self._ratios[name] = kept[-self.evidence.readings :]
+                kept = [*self._recent.get(name, []), metrics[name]]
+                self._recent[name] = kept[-self.evidence.readings :]
         reading = diagnose(metrics)
         if reading.status != "healthy":
             return reading
-        ratios = {name: statistics.median(values) for name, values in self._ratios.items()}
-        doubt = learning(step, ratios, metrics["rank_share"], self.videos, self.evidence)
+        recent = {name: statistics.median(values) for name, values in self._recent.items()}
+        ratios = {name: value for name, value in recent.items() if name in TRIVIAL}
+        share, motion = metrics["rank_share"], recent.get(MOTION)
+        doubt = learning(step, ratios, share, self.videos, self.evidence, motion=motion)
         return doubt or replace(reading, reason=f"{reading.reason}{_beaten(ratios)}")
 
     @property
@@ -169,14 +187,14 @@ class HealthWatch:
             "verdict": [self.verdict.status, self.verdict.reason],
             "latest": self._latest,
             "in_a_row": self._in_a_row,
-            "ratios": self._ratios,
+            "ratios": self._recent,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`."""
         self.verdict = Diagnosis(*state["verdict"])
         self._latest, self._in_a_row = state["latest"], state["in_a_row"]
-        self._ratios = dict(state.get("ratios", {}))  # 0.1.0 kept none
+        self._recent = dict(state.get("ratios", {}))  # 0.1.0 kept none
 
 
 def _beaten(ratios: Mapping[str, float]) -> str:

@@ -20,8 +20,9 @@ from nexus.runs.schema import ModelInfo, RunInfo
 from nexus.training.cpu import tune
 from nexus.training.environment import choose_device
 from nexus.training.feed import Feed, describe_data
-from nexus.training.health import HealthWatch, SkipWatch, thresholds
+from nexus.training.health import MOTION, HealthWatch, SkipWatch, thresholds
 from nexus.training.interrupts import Interrupts
+from nexus.training.motion import moving_share
 from nexus.training.optim import build_optimizer, rates_at, set_rates
 from nexus.training.progress import Pace, Screen
 from nexus.training.recipe import Recipe
@@ -135,11 +136,13 @@ class Trainer:
 
     def log(self, result: StepResult, rates: Mapping[str, float]) -> None:
         """Write a row to the journal, look at the health, tell the person who watches."""
-        news = self.health.read(self.step, result.metrics) if result.applied else None
+        motion = moving_share(self.loaded.batch.clips)
+        metrics = result.metrics if motion is None else {**result.metrics, MOTION: motion}
+        news = self.health.read(self.step, metrics) if result.applied else None
         self.last_row = {
             "step": self.step,
             "epoch": self.loaded.epoch,
-            **result.metrics,
+            **metrics,
             "loss": result.loss,
             **rates,
             "momentum": result.momentum,

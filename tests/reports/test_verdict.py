@@ -81,6 +81,7 @@ def test_an_earlier_versions_healthy_says_no_more_than_not_collapsed(build: Buil
         ({"rank_share": 0.049}, 2000, {"directions in use"}),
         ({"error_vs_copy": 1.0}, 2000, {"error against a copy of the last frame"}),
         ({}, 190, {"steps of training"}),
+        ({"motion": 0.019}, 2000, {"contrast that changes within a clip"}),
         ({"context_spread": 0.09}, 2000, {"share of the features that depends on the clip"}),
     ],
 )
@@ -93,7 +94,7 @@ def test_the_criteria_are_the_doctors(
     info = run_info(steps_done=steps, health_thresholds=thresholds())
     run = read_run(build(journal=log, info=info, parts=()))
     found = criteria(run)
-    assert len(found) == 7 and {it.what for it in found if not it.met} == unmet
+    assert len(found) == 8 and {it.what for it in found if not it.met} == unmet
     watch = HealthWatch(videos=2000)
     for row in log:
         meters = {name: value for name, value in row.items() if isinstance(value, float)}

@@ -97,7 +97,7 @@ def test_a_run_records_all_that_it_is_judged_by():
     limits = thresholds(Evidence(steps=7, readings=3))
     assert (limits["healthy_steps"], limits["healthy_readings"]) == (7, 3)
     assert limits["collapsed_spread"] == DoctorConfig().collapsed_spread
-    assert len(limits) == len(DoctorConfig.model_fields) + 4
+    assert len(limits) == len(DoctorConfig.model_fields) + 5
 
 
 def test_a_mask_without_a_future_is_held_against_the_average_alone():
@@ -118,6 +118,16 @@ def test_few_steps_few_videos_and_few_directions_prove_nothing():
     assert health.verdict.status == "unproven" and "1 video:" in health.verdict.reason
     health, _ = watch([{**meters(0.6, rank=4.5), "error_vs_copy": 0.5}])
     assert health.verdict.status == "unproven" and "4.7% of the directions" in health.verdict.reason
+
+
+def test_clips_in_which_nothing_moves_teach_nothing():
+    readings = [{**HEALTHY, "error_vs_copy": 0.5, "motion": 0.01}] * 3
+    health, news = watch(readings)
+    assert health.verdict.status == "not learning"
+    assert "nothing moves in these clips (1.0% of their contrast" in news[2]
+    assert watch(readings, first=1)[0].verdict.status == "unproven"
+    moving = [{**each, "motion": 0.02} for each in readings]
+    assert watch(moving)[0].verdict.status == "healthy"
 
 
 def test_what_was_unproven_becomes_healthy_without_a_word():
