@@ -1,7 +1,7 @@
 """V-JEPA 2 as software: train, diagnose, measure and use video world models.
 
-`nexus.pretrain(data, out)`, `nexus.adapt(data, out, init=...)`, `nexus.demo()`,
-`nexus.probe(run)`, `nexus.embed(run, data, out)`, `nexus.report(run)` and
+`nexus.plan_run(data)`, `nexus.pretrain(data, out)`, `nexus.adapt(data, out, init=...)`,
+`nexus.demo()`, `nexus.probe(run)`, `nexus.embed(run, data, out)`, `nexus.report(run)` and
 `nexus.convert(source, out, to=...)` are the jobs of `nexus.jobs`.
 `nexus.load(source)` gives a model from published weights, the hub, or a run, and
 `nexus.processor(source)` what turns videos into its input;
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nexus.jobs.labelling import label, load_probe
     from nexus.jobs.motion import make_motion
     from nexus.jobs.opening import processor
+    from nexus.jobs.planning import plan_run
     from nexus.jobs.pretraining import demo, pretrain
     from nexus.jobs.probe_place import keep_probe
     from nexus.jobs.probe_training import train_probe
@@ -44,6 +45,7 @@ __all__ = [
     "load",
     "load_probe",
     "make_motion",
+    "plan_run",
     "pretrain",
     "probe",
     "processor",

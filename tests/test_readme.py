@@ -23,6 +23,10 @@ from nexus.checkpoints.huggingface import save_huggingface
 from nexus.checkpoints.official import save_official
 from nexus.cli.main import app, run
 from nexus.config import Config
+from nexus.fitting.choice import FEWER
+from nexus.fitting.movement import MOST_RECORDS
+from nexus.fitting.words import FEW_CLIPS, FEW_STEPS
+from nexus.jobs.planning import BASE, MINUTES
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
 from nexus.models.ssl.collapse import DoctorConfig
 from nexus.models.worlds.action_predictor import ActionPredictor, ActionPredictorConfig
@@ -41,14 +45,26 @@ TINY = [
     "training.threads=1",
     "data.num_workers=0",
 ]
-"""Appended to `nexus pretrain` and `nexus adapt`, and given as overrides to `nexus.pretrain`."""
+"""Appended to `nexus plan-run`, `pretrain` and `adapt`; overrides of what Python calls."""
+
+TINY_MODEL = [
+    "model.encoder_dim=24",
+    "model.num_heads=2",
+    "model.predictor_dim=16",
+    "model.predictor_heads=2",
+    "model.num_spatial_layers=1",
+    "model.num_temporal_layers=1",
+    "model.num_predictor_layers=1",
+]
+"""Appended where the size would be chosen."""
 
 TINY_WORLD = ToyConfig(
     train_clips=12, validation_clips=6, test_clips=6, tasks={"speed": 1.0}, size=32, num_frames=16
 )
 
 IN_PYTHON = {
-    'out="runs/second")': f'out="runs/second", overrides={TINY!r})',
+    'out="runs/second")': f'out="runs/second", overrides={TINY + TINY_MODEL!r})',
+    'overrides=["model.num_frames=8"]': f'overrides=["model.num_frames=8", *{TINY + TINY_MODEL!r}]',
     'overrides=["training.steps=400", "optim.lr=1e-3"]': f'overrides=["optim.lr=1e-3", *{TINY!r}]',
     "torch.randn(4, 3, 16, 224, 224)": "torch.randn(1, 3, 16, 224, 224)",
     '"encoder_dim": 768': '"encoder_dim": 48',  # tests/test_seed.py runs it in its size
@@ -119,8 +135,8 @@ def prepared(tmp_path_factory):
         writer.writeheader()
         writer.writerows(rows)
     with contextlib.chdir(folder):
-        pretrain("videos/", "--out", "runs/first")
-        pretrain("list.csv", "--out", "runs/labelled", "--label", "action")
+        pretrain("videos/", "--recipe", "small", "--out", "runs/first")
+        pretrain("list.csv", "--recipe", "small", "--out", "runs/labelled", "--label", "action")
     write_published_weights(folder / "weights")
     return folder
 
@@ -169,8 +185,9 @@ def run_command(line, monkeypatch):
     assert words[0] == "nexus", f"no rule how to test {line!r}"
     if any(line.startswith(slow) for slow in ONLY_PARSED):
         words.append("--help")
-    elif words[1] in ("pretrain", "adapt") and "--help" not in words:
-        words += TINY
+    elif words[1] in ("plan-run", "pretrain", "adapt") and "--help" not in words:
+        chosen = words[1] != "adapt" and not {"--recipe", "--resume"} & set(words)
+        words += TINY + TINY_MODEL * chosen
     monkeypatch.setattr(sys, "argv", words)
     assert run(words[1:]) == 0, line
 
@@ -286,13 +303,20 @@ def test_named_keys_of_the_recipe_exist(document):
 
 
 def test_the_defaults_that_are_named_are_the_defaults():
-    model, world = load_recipe("small").model, ToyConfig.from_mapping({})
-    side = model.image_sides[0]
-    clip = f"{model.num_frames} frames of {side} \u00d7 {side} pixels"
-    for name in ("README.md", "docs/your-own-videos.md"):
-        assert clip in (ROOT / name).read_text(encoding="utf-8")
+    base, world = load_recipe(BASE), ToyConfig.from_mapping({})
+    side = base.data.clip.size[0]
     own = (ROOT / "docs/your-own-videos.md").read_text(encoding="utf-8")
-    assert f"{clip}, {load_recipe('small').training.steps} steps" in own
+    clip = f"{base.data.clip.num_frames} frames of {side} \u00d7 {side} pixels"
+    assert f"`{BASE}` is what choices start from, with {clip} at {base.data.clip.fps:g} a" in own
+    planning = (ROOT / "docs/planning-a-run.md").read_text(encoding="utf-8")
+    for text in (
+        f"`--minutes`, {MINUTES:g} unless",
+        f"in up to {MOST_RECORDS} videos",
+        f"fewer than {FEW_CLIPS} different clips",
+        f"fewer than {FEW_STEPS} steps",
+        f"{FEWER:.0%} of the steps of `{BASE}`".replace("%", " %"),
+    ):
+        assert text in planning, text
     toy = (ROOT / "docs/toy-world.md").read_text(encoding="utf-8")
     for text in (
         f"{world.size} \u00d7 {world.size} pixels, {world.num_frames} frames at {world.fps:g}",

@@ -73,6 +73,7 @@ def _top(
     Examples:
         nexus demo
         nexus check videos/
+        nexus plan-run videos/
         nexus pretrain videos/ --out runs/first
         nexus pretrain --help
     """
@@ -103,6 +104,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start here": (training.demo,),
     "Your own videos": (
         checking.check,
+        training.plan_run,
         training.pretrain,
         training.adapt,
         probing.probe,

@@ -1,4 +1,4 @@
-"""`nexus demo`, `nexus pretrain` and `nexus adapt`: the commands that train."""
+"""`nexus demo`, `pretrain` and `adapt`, the commands that train, and `plan-run` before them."""
 
 import shlex
 import sys
@@ -34,6 +34,60 @@ def demo(
     _finish(jobs.demo(out, seed=seed))
 
 
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        help="What training may take where no recipe is named; probes and the page come on top.",
+        show_default="20",
+    ),
+]
+
+
+def plan_run(
+    data: Annotated[str, typer.Argument(help="A folder of videos or a .csv or .jsonl list.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE",
+            help="What is not to be chosen, for example training.steps=2000 model.img_size=96.",
+        ),
+    ] = None,
+    *,
+    minutes: Minutes = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the recipe there, a .yaml file.", show_default="nowhere"),
+    ] = None,
+    debug: terminal.Debug = False,
+) -> None:
+    """Look at videos and machine and say what `nexus pretrain` would train; nothing is trained.
+
+    How fast things move decides the rate of the clips, how long videos last their length; some
+    steps are tried on this machine, to choose the largest model of which enough steps fit.
+
+    Examples:
+        nexus plan-run videos/
+        nexus plan-run videos/ --minutes 60 --out mine.yaml model.num_frames=32
+    """
+    from nexus import jobs
+    from nexus.jobs.planning import MINUTES, say_plan
+
+    minutes = MINUTES if minutes is None else minutes
+    plan = jobs.plan_run(data, minutes=minutes, overrides=tuple(overrides or ()), out=out)
+    printer = terminal.output()
+    say_plan(plan, printer)
+    if out is None:
+        printer.print(
+            "`nexus pretrain` without a recipe chooses anew and writes RUN/recipe.yaml; "
+            "--out FILE.yaml writes this one now",
+            markup=False,
+            soft_wrap=True,
+        )
+    else:
+        again = shlex.join(["nexus", "pretrain", data, "--recipe", str(out), "--out", "RUN"])
+        printer.print(f"Recipe: {out}; to train it:\n  {again}", markup=False, soft_wrap=True)
+
+
 def pretrain(
     data: Annotated[
         str | None,
@@ -54,16 +108,21 @@ def pretrain(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Name of a recipe that comes with nexus, or a .yaml file.",
-            show_default="small; with --resume: the run's own",
+            help="A .yaml file, or a recipe that comes with nexus: [bold]footage[/bold] (real "
+            "videos, a CPU), [bold]small[/bold] (the toy world), [bold]adapt[/bold] (goes on from "
+            "published weights), [bold]seed[/bold], [bold]vjepa2[/bold], [bold]vjepa2.1[/bold] "
+            "(as they were published).",
+            show_default="chosen for videos and machine; with --init: adapt; with --resume: the "
+            "run's own",
         ),
     ] = None,
+    minutes: Minutes = None,
     steps: Annotated[
         int | None,
         typer.Option(
             min=1,
             help="Length of the run, training.steps; with --resume also more than it had.",
-            show_default="the recipe's",
+            show_default="what fits --minutes, or the recipe's",
         ),
     ] = None,
     init: Annotated[
@@ -91,6 +150,10 @@ def pretrain(
 ) -> None:
     """Train an encoder on videos, say whether it is healthy, write RUN/report.html.
 
+    Where no recipe is named, clips, sizes and length are chosen by looking at the videos and trying
+    this machine, as [bold]nexus plan-run[/bold] does; what is chosen is said, and written to
+    RUN/recipe.yaml. Changes on the command line always win.
+
     Broken files are left out, counted and named. Ctrl-C saves a checkpoint and prints the command
     to go on. Every key of the recipe can be changed on the command line; RUN/recipe.yaml shows
     them all.
@@ -100,7 +163,7 @@ def pretrain(
         nexus pretrain --resume --out runs/first
         nexus pretrain --resume --out runs/first --steps 4000
         nexus pretrain list.csv --out runs/two --label action training.steps=20000 optim.lr=3e-4
-        nexus pretrain toy --out runs/toy
+        nexus pretrain videos/ --out runs/small --recipe small
     """
     from nexus import jobs
 
@@ -113,6 +176,7 @@ def pretrain(
         data,
         out,
         recipe=recipe,
+        minutes=minutes,
         overrides=tuple(changes),
         init=init,
         resume=resume,

@@ -1,6 +1,7 @@
 """The jobs that a user comes with, each as one call: what the command line and `nexus.*` offer.
 
-pretrain   scan -> train -> pictures of the features -> probes -> page
+plan_run   look at videos and machine, choose clips, sizes and length of a run
+pretrain   scan, plan (unless a recipe is named) -> train -> pictures -> probes -> page
 demo       the same on a toy world that it makes
 adapt      published weights, continued on one's own videos in a few ways; the best by probes
 probe, embed, report   the later steps again, or on other data
@@ -24,6 +25,7 @@ HOMES = {
     "label": "nexus.jobs.labelling",
     "load_probe": "nexus.jobs.labelling",
     "make_motion": "nexus.jobs.motion",
+    "plan_run": "nexus.jobs.planning",
     "pretrain": "nexus.jobs.pretraining",
     "probe": "nexus.jobs.probing",
     "processor": "nexus.jobs.opening",

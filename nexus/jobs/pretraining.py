@@ -10,10 +10,12 @@ from nexus.atomic import check_writable, write_text
 from nexus.config import parse_overrides
 from nexus.data.catalog import Catalog
 from nexus.data.clip_spec import ClipSpec
-from nexus.errors import DataError
+from nexus.errors import ConfigError, DataError
 from nexus.features.pictures import write_pictures
+from nexus.fitting.plan import Planner
 from nexus.jobs.console import progress, say_notes, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
+from nexus.jobs.planning import BASE, MINUTES, plan_for, say_plan
 from nexus.jobs.probing import measure_arms
 from nexus.jobs.starting import start_of
 from nexus.probes.columns import label_columns
@@ -27,7 +29,7 @@ from nexus.toy.world import ToyConfig, write_toy_world
 from nexus.training.loop import train
 from nexus.training.recipe import load_recipe
 
-TOY, DEFAULT_RECIPE = "toy", "small"
+TOY, ADAPT = "toy", "adapt"
 SHORT_LOOK = 0.5
 """Seconds below which little moves in front of a camera."""
 TOY_TASKS = ("direction", "speed", "contact", "occlusion", "shape")
@@ -49,6 +51,7 @@ def pretrain(
     out: str | Path,
     *,
     recipe: str | Path | None = None,
+    minutes: float | None = None,
     overrides: Sequence[str] = (),
     init: str | Path | None = None,
     resume: bool = False,
@@ -63,8 +66,10 @@ def pretrain(
         data: a folder, a .csv or .jsonl list, a video, several of these, or "toy" for a toy world
             that is made in `out/toy`. None, with `resume`: what the run was trained on.
         out: the run's folder.
-        recipe: a recipe's name or a .yaml file; None: "small", or that of the run to resume.
-        overrides: changes to it, `["training.steps=2000", ...]`.
+        recipe: a recipe's name or a .yaml file; None: chosen by looking at videos and machine
+            (`plan_run`), "adapt" with `init`, that of the run to resume.
+        minutes: what training may take where the recipe is chosen; None: 20.
+        overrides: changes to the recipe, `["training.steps=2000", ...]`; they always win.
         init: weights to start from (recipe "adapt" needs some): what `nexus.load` takes, that is
             the folder of a run or checkpoint, published weights, or a hub id. The run keeps what
             it needs of them.
@@ -76,31 +81,59 @@ def pretrain(
 
     Raises:
         DataError: no usable video, an unknown label column, or too many files that fail.
-        ConfigError: a recipe or override that is not acceptable, or that does not go with `init`.
+        ConfigError: a recipe or override that is not acceptable, or that does not go with `init`;
+            `minutes` with a recipe, whose length is its own.
         CheckpointError: `init` cannot be read.
         TrainingError: `out` holds a run already, or training cannot go on.
         OutputError: `out` cannot be written, or the disk is full.
     """
     out, seeded = Path(out), [] if seed is None else [f"training.seed={seed}"]
     check_writable(out)
-    if not resume:
-        RunDirectory(out).check_free()
+    run = RunDirectory(out)
     changes = parse_overrides([*overrides, *seeded])
-    if resume and recipe is None and RunDirectory(out).recipe_file.exists():
-        recipe = RunDirectory(out).recipe_file
+    if resume:
+        run.check_started()
+        recipe = recipe or run.recipe_file
+    else:
+        run.check_free()
+        recipe = recipe or (ADAPT if init is not None else None)
+        if recipe is not None and minutes is not None:
+            raise ConfigError(
+                f"minutes {minutes:g}: a run of recipe {recipe} is as long as its training.steps; "
+                "give the steps (--steps), or leave the recipe out to have all chosen"
+            )
     if data is None:
         data = _data_of(out, resume=resume)
+    planner = plan = None
     start, weights = start_of(init, out, resume=resume)
-    settings = load_recipe(recipe or DEFAULT_RECIPE, changes, weights=weights)
+    if recipe is None:
+        planner = Planner(BASE, changes, MINUTES if minutes is None else minutes)
+        settings = planner.settings
+    else:
+        settings = load_recipe(recipe, changes, weights=weights)
     if data == TOY:
         data = toy_world(out / "toy", ToyConfig.from_mapping({}), seed=settings.training.seed)
         label = label or TOY_TASKS
-    catalog = read_videos(data, settings.frames_needed, settings.data.reader)
+    frames = 1 if planner else settings.frames_needed
+    catalog = read_videos(data, frames, settings.data.reader)
     wanted = (label,) if isinstance(label, str) else label
     columns = label_columns(catalog, wanted)
+    if planner:
+        plan, catalog = plan_for(data, catalog, planner)
+        settings = plan.recipe
     say_problems(catalog)
     say_notes([short_look(catalog, settings.final_clip)])
-    result = train(settings, catalog, out, resume=resume, start=start, command=command)
+    if plan:
+        say_plan(plan)
+    result = train(
+        settings,
+        catalog,
+        out,
+        resume=resume,
+        start=start,
+        plan=plan.record if plan else None,
+        command=command,
+    )
     told = [f"Health: {result.health.status}: {result.health.reason}."]
     page = None
     if report and result.status == "finished":
@@ -121,8 +154,8 @@ def short_look(catalog: Catalog, clip: ClipSpec) -> str | None:
         return None
     return (
         f"a clip lasts {look:.2f} s and your videos {lasts:.1f} s in the median: in so short a "
-        "look little moves, and little is learned; try --recipe footage (clips of two seconds), or "
-        f"data.clip.fps={max(1, (clip.num_frames - 1) // 2)} with this recipe"
+        "look little moves, and little is learned; leave --recipe out (clips are chosen then), or "
+        f"try data.clip.fps={max(1, (clip.num_frames - 1) // 2)} with this recipe"
     )
 
 

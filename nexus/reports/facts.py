@@ -78,6 +78,10 @@ def data_and_model(run: RunFiles) -> dict[str, str]:
         "clips": data.clips or clips(run.recipe),
     }
     facts |= {f"label “{column}”": _labels(values) for column, values in data.labels.items()}
+    if plan := run.info.plan:
+        names = ("clips, as chosen", "size, as chosen", "length, as chosen")
+        facts |= dict(zip(names, plan.lines, strict=False))
+        facts["… against it"] = plan.objections
     facts |= {
         "model": model.kind or "",
         "parameters": tables.count(model.parameters),

@@ -93,16 +93,24 @@ class RunDirectory:
                 "it, or choose another --out"
             )
 
+    def check_started(self) -> None:
+        """Check that there is a run to go on with.
+
+        Raises:
+            TrainingError: there is none.
+        """
+        if not self.info_file.exists():
+            raise TrainingError(
+                f"{self.root} holds no run to resume; leave --resume out to start one there"
+            )
+
     def reopen(self, recipe: Config) -> None:
         """Check that the run in this folder can go on with a recipe: its own, or a longer one.
 
         Raises:
             TrainingError: there is no run, or it was made with another recipe.
         """
-        if not self.info_file.exists():
-            raise TrainingError(
-                f"{self.root} holds no run to resume; leave --resume out to start one there"
-            )
+        self.check_started()
         self.info = self.read_info()
         before = type(recipe).from_mapping(self.read_recipe())
         changed = changed_keys(before.to_mapping(), recipe.to_mapping())
@@ -124,8 +132,8 @@ class RunDirectory:
         Args:
             recipe: as resolved.
             info: what is run, and on what. Of a run that goes on, `command` (unless the run is made
-                longer), `started`, `threads` (as many give the same bits) and `init` stay as they
-                were.
+                longer), `started`, `threads` (as many give the same bits), `init` and `plan` stay
+                as they were.
         """
         write_yaml(self.recipe_file, recipe.to_mapping())
         info, before = info.with_changes(status="running", started=now()), self.info
@@ -135,6 +143,7 @@ class RunDirectory:
                 started=before.started,
                 threads=before.threads,
                 init=before.init,
+                plan=before.plan,
                 resumed=(*before.resumed, now()),
             )
         self.write(info)

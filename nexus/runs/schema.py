@@ -111,6 +111,13 @@ class InitInfo(Row):
     notes: tuple[str, ...] = ()
 
 
+class PlanInfo(Row):
+    """Why a run is as it is, where it was chosen; `objections`: why it will hardly learn."""
+
+    lines: tuple[str, ...] = ()
+    objections: str = ""
+
+
 class RunInfo(Record):
     """`run.json`: what was run, on what, and how far it came."""
 
@@ -134,6 +141,7 @@ class RunInfo(Record):
     data: DataInfo = DataInfo()
     model: ModelInfo = ModelInfo()
     init: InitInfo | None = None
+    plan: PlanInfo | None = None
 
 
 class ProblemRow(Row):

@@ -13,6 +13,7 @@ from nexus.checkpoints.files import discard_leftovers, latest_checkpoint
 from nexus.data.catalog import Catalog
 from nexus.models.ssl.collapse import Diagnosis
 from nexus.runs.folder import RunDirectory, how_to_continue
+from nexus.runs.schema import PlanInfo
 from nexus.training.cpu import calibrate, precision_warning, thread_counts
 from nexus.training.environment import choose_device, describe_environment, kept_settings
 from nexus.training.feed import training_part
@@ -48,6 +49,7 @@ def train(
     *,
     resume: bool = False,
     start: Start | None = None,
+    plan: PlanInfo | None = None,
     command: str = "",
     console: Console | None = None,
 ) -> TrainResult:
@@ -62,6 +64,7 @@ def train(
         resume: go on from the run's last checkpoint (from the start if it has none yet). On the
             CPU the weights and the journal come out bit for bit as without the interruption.
         start: weights to start from; not needed once the run has a checkpoint.
+        plan: why the recipe is as it is, for the record.
         command: the command line that was given, for the record and for the hint how to go on.
         console: where progress goes; default: standard error.
 
@@ -92,6 +95,7 @@ def train(
                 command=command,
                 environment=describe_environment(),
                 init=start.origin if start else None,
+                plan=plan,
             )
             run.start(recipe, info)
             with run.failures_recorded():

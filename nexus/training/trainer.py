@@ -4,31 +4,26 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import torch
-
 from nexus.checkpoints.files import MODEL_FILE, ModelCard, load_state, save_checkpoint
 from nexus.checkpoints.weights import load_weights
 from nexus.data.batch import Batch
 from nexus.data.catalog import Catalog
 from nexus.data.loader import LoadedBatch
 from nexus.errors import OutputError, TrainingError
-from nexus.models.contract import CanCheckpointGradients, CanCompile, checked
-from nexus.models.ssl import build_model
 from nexus.runs.folder import RunDirectory, how_to_continue
 from nexus.runs.journal import JournalWriter
 from nexus.runs.schema import ModelInfo, RunInfo
-from nexus.training.cpu import tune
-from nexus.training.environment import choose_device
+from nexus.training.assembly import assemble, random_batch
 from nexus.training.feed import Feed, describe_data
 from nexus.training.health import MOTION, HealthWatch, SkipWatch, thresholds
 from nexus.training.interrupts import Interrupts
 from nexus.training.motion import moving_share
-from nexus.training.optim import build_optimizer, rates_at, set_rates
+from nexus.training.optim import rates_at, set_rates
 from nexus.training.progress import Pace, Screen
 from nexus.training.recipe import Recipe
-from nexus.training.rng import kept_rng, rng_state, seed_everything, set_rng_state
+from nexus.training.rng import kept_rng, rng_state, set_rng_state
 from nexus.training.start import Start, load_start
-from nexus.training.step import StepResult, TrainStep
+from nexus.training.step import StepResult
 from nexus.version import nexus_version
 
 Status = Literal["finished", "interrupted"]
@@ -40,24 +35,9 @@ class Trainer:
     def __init__(self, recipe: Recipe, catalog: Catalog, run: RunDirectory, screen: Screen) -> None:
         settings = recipe.training
         self.recipe, self.directory, self.screen = recipe, run, screen
-        self.device = choose_device(settings.device)
-        seed_everything(settings.seed)
-        self.model = build_model(recipe.model_settings)
-        self.model.to(self.device).train()
-        tune(self.model)
-        if settings.gradient_checkpointing:
-            what = "training.gradient_checkpointing: model"
-            checked(self.model, CanCheckpointGradients, what).enable_gradient_checkpointing()
-        if settings.compile:
-            checked(self.model, CanCompile, "training.compile: model").compile_stacks()
-        self.optimizer = build_optimizer(self.model, recipe.optim)
-        self.take_step = TrainStep(
-            self.model,
-            self.optimizer,
-            precision=settings.precision,
-            clip_grad=recipe.optim.clip_grad,
-            device=self.device,
-        )
+        parts = assemble(recipe)
+        self.device, self.model, self.optimizer = parts.device, parts.model, parts.optimizer
+        self.take_step = parts.take_step
         self.feed = Feed(
             recipe,
             catalog,
@@ -284,12 +264,8 @@ class Trainer:
 
     def rehearse(self) -> None:
         """Forward and backward of a random batch, as in a step, that leaves no trace."""
-        settings, model = self.recipe.training, self.model.config
-        clip = self.recipe.stages[0].clip
-        shape = (settings.batch_size, model.in_chans, clip.num_frames, *clip.size)
         with kept_rng():
-            video = torch.randint(256, shape, dtype=torch.uint8)
-            self.take_step.backward(Batch(video), meters=False)
+            self.take_step.backward(random_batch(self.recipe), meters=False)
         self.optimizer.zero_grad(set_to_none=True)
 
     def counted(self, info: RunInfo) -> RunInfo:

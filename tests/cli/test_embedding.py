@@ -79,6 +79,7 @@ def test_a_file_names_its_weights_and_is_not_replaced_unasked(here, capsys):
 
 
 COMMANDS = {
+    "plan-run": ["plan-run", "videos", "--out", "{}/p.yaml"],
     "pretrain": ["pretrain", "videos", "--out"],
     "adapt": ["adapt", "videos/labels.csv", "--init", "none.pt", "--out"],
     "embed": ["embed", "none.pt", "videos", "--out", "{}/f.parquet"],
@@ -112,6 +113,7 @@ def test_an_unwritable_place_is_found_before_any_work(here, capsys, command, pla
     "line",
     [
         ["pretrain", "bad", "--out", "out"],
+        ["plan-run", "bad"],
         ["embed", "finished", "bad", "--out", "out.parquet"],
         ["label", "probe", "bad", "--encoder", "finished", "--out", "out.csv"],
         ["probe", "finished", "bad"],

@@ -13,7 +13,7 @@ from nexus.cli.main import run
 from nexus.errors import DataError
 
 COMMANDS = [
-    *("demo", "check", "pretrain", "adapt", "probe", "train-probe", "label", "embed"),
+    *("demo", "check", "plan-run", "pretrain", "adapt", "probe", "train-probe", "label", "embed"),
     *("convert", "report", "version"),
 ]
 

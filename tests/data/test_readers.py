@@ -104,7 +104,9 @@ def test_a_recipe_names_its_reader(database, tmp_path, capsys):
     ]
     changes += ["model.encoder_dim=16", "model.num_heads=2", "model.predictor_dim=16"]
     changes += ["model.predictor_heads=2", "data.reader=own_reader:ActivityNet"]
-    done = nexus.pretrain(database, tmp_path / "run", overrides=changes, report=False)
+    done = nexus.pretrain(
+        database, tmp_path / "run", recipe="small", overrides=changes, report=False
+    )
     assert done.status == "finished"
     info = json.loads((tmp_path / "run/run.json").read_text())["data"]
     assert info["videos"] == 2

@@ -55,7 +55,7 @@ def test_random_access_gives_the_frames_of_a_full_decode(footage, name):
 def test_two_videos_are_enough_to_train_on(footage, tmp_path):
     changes = ["training.steps=2", "training.threads=1", "training.batch_size=4"]
     changes += ["data.clip.clips_per_video=4", "data.clip.stride=4"]
-    done = nexus.pretrain(footage, tmp_path / "run", overrides=changes)
+    done = nexus.pretrain(footage, tmp_path / "run", recipe="small", overrides=changes)
     assert done.status == "finished"
     info = json.loads((tmp_path / "run/run.json").read_text())
     assert info["data"]["videos"] == 2 and info["clips_seen"] == 8

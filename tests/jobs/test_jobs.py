@@ -39,7 +39,7 @@ def world(tmp_path_factory):
 @pytest.fixture(scope="module")
 def labelled_run(world, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "labelled"
-    return nexus.pretrain(world, out, overrides=TINY, label=["speed", "shape"])
+    return nexus.pretrain(world, out, recipe="small", overrides=TINY, label=["speed", "shape"])
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,9 @@ def odd(tmp_path_factory):
 
 def test_a_folder_with_bad_files_is_trained_on_and_each_bad_file_is_named(odd, tmp_path):
     folder, expected = odd
-    code = run(["pretrain", str(folder), "--out", str(tmp_path / "run"), *TINY])
+    code = run(
+        ["pretrain", str(folder), "--recipe", "small", "--out", str(tmp_path / "run"), *TINY]
+    )
     assert code == 0
     info = json.loads((tmp_path / "run/run.json").read_text())
     assert info["status"] == "finished" and info["steps_done"] == 4
@@ -95,14 +97,14 @@ def test_labels_that_are_quantities_have_a_table_as_well(world, tmp_path):
     table["weight"] = [number / 7 for number in range(len(table))]
     table[["path", "split", "weight"]].to_csv(tmp_path / "list.csv", index=False)
     zero = (*TINY, "training.steps=0")
-    done = nexus.pretrain(tmp_path / "list.csv", tmp_path / "run", overrides=zero)
+    done = nexus.pretrain(tmp_path / "list.csv", tmp_path / "run", recipe="small", overrides=zero)
     assert "weight, ridge" in done.summary and done.report is not None
 
 
 def test_the_untrained_arm_is_the_untrained_model(world, tmp_path):
     # A run of no steps is its own random init: both rows must agree to the last digit.
     zero = (*TINY, "training.steps=0")
-    nexus.pretrain(world, tmp_path / "zero", overrides=zero, label="speed")
+    nexus.pretrain(world, tmp_path / "zero", recipe="small", overrides=zero, label="speed")
     rows = json.loads((tmp_path / "zero/results/probes.json").read_text())["rows"]
     values = {(row["arm"], row["probe"]): row["values"] for row in rows}
     for probe in ("linear", "knn"):
@@ -139,7 +141,9 @@ def test_embed_writes_windows_with_times(labelled_run, world, tmp_path):
 
 def test_a_run_whose_clips_grew_is_measured_with_the_last_ones(world, tmp_path, capsys):
     growing = (*TINY, "training.curriculum=[[0,4,16],[2,8,24],[100,16,32]]")
-    result = nexus.pretrain(world, tmp_path / "run", overrides=growing, label="speed")
+    result = nexus.pretrain(
+        world, tmp_path / "run", recipe="small", overrides=growing, label="speed"
+    )
     with np.load(result.out / "results/pca.npz") as colours:
         assert colours["frames"].shape == (4, 8, 24, 24, 3)
     capsys.readouterr()

@@ -34,7 +34,7 @@ def home(tmp_path_factory) -> Path:
         {"train_clips": 6, "validation_clips": 2, "test_clips": 2, "tasks": {"speed": 1.0}}
     )
     listing = write_toy_world(home / "world", world, seed=0)
-    nexus.pretrain(listing, home / "runs/first", overrides=TINY, report=False)
+    nexus.pretrain(listing, home / "runs/first", recipe="small", overrides=TINY, report=False)
     return home
 
 

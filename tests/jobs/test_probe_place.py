@@ -124,7 +124,7 @@ def test_a_published_probe_replaces_no_other(folder, trained, here):
 def test_a_runs_probe_is_kept_in_the_run(folder, here):
     tiny = ["training.steps=0", "training.threads=1", "model.encoder_dim=32", "model.num_heads=2"]
     data = folder / "clips/labels.csv"
-    nexus.pretrain(data, here / "run", overrides=tiny, report=False)
+    nexus.pretrain(data, here / "run", recipe="small", overrides=tiny, report=False)
     [found] = nexus.train_probe(here / "run", label="speed", overrides=QUICK, seeds=2)
     assert found.folder == here / "run/results/speed" and len(found.row.values) == 1
     classifier = nexus.load_probe(found.folder)

@@ -43,7 +43,9 @@ def asked(monkeypatch):
 @pytest.mark.parametrize(("device", "place"), [("auto", "auto"), ("cpu", "cpu")])
 def test_every_job_measures_a_run_on_the_runs_device(world, tmp_path, asked, device, place):
     own = f"training.device={device}"
-    nexus.pretrain(world, tmp_path / "run", overrides=(*TINY, *MODEL, own), label="shape")
+    nexus.pretrain(
+        world, tmp_path / "run", recipe="small", overrides=(*TINY, *MODEL, own), label="shape"
+    )
     assert asked == [place]
     nexus.probe(tmp_path / "run", label="shape", kinds=["linear"])
     assert asked == [place] * 2
@@ -56,7 +58,8 @@ def test_every_job_measures_a_run_on_the_runs_device(world, tmp_path, asked, dev
 
 def test_a_run_of_a_gpu_is_measured_where_there_is_none(world, tmp_path):
     run = tmp_path / "run"
-    nexus.pretrain(world, run, overrides=(*TINY, *MODEL, "training.device=cpu"), report=False)
+    on_cpu = (*TINY, *MODEL, "training.device=cpu")
+    nexus.pretrain(world, run, recipe="small", overrides=on_cpu, report=False)
     recipe = (run / "recipe.yaml").read_text().replace("device: cpu", "device: cuda")
     (run / "recipe.yaml").write_text(recipe)
     opened = open_encoder(run)

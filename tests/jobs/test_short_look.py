@@ -25,7 +25,7 @@ def test_small_on_a_camera_s_footage_is_told_how_short_its_look_is():
     told = short_look(videos(3, 3.2, 60), load_recipe("small").final_clip)
     assert told is not None
     assert "a clip lasts 0.28 s and your videos 3.2 s" in told
-    assert "--recipe footage" in told and "data.clip.fps=3 " in told
+    assert "leave --recipe out" in told and "data.clip.fps=3 " in told
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,14 @@ def test_missing_parts_are_said_with_the_command_that_makes_them(build: Builder)
     assert "The run holds no recipe.yaml" in text
 
 
+def test_a_run_that_was_planned_says_what_was_chosen(build: Builder) -> None:
+    plan = {"lines": ["clips of 2 s", "a model", "9 steps"], "objections": "too <few> videos"}
+    page = Page(write_report(build(info=run_info(plan=plan))))
+    for words in (*plan["lines"], plan["objections"]):
+        assert words in page.text
+    assert ", as chosen" not in Page(write_report(build("other", info=run_info()))).text
+
+
 def test_a_run_on_unlabelled_videos_is_told_to_bring_labels(build: Builder) -> None:
     info = run_info()
     info["data"]["labels"] = {}
