@@ -12,7 +12,7 @@ from nexus.errors import DataError, TrainingError
 from nexus.models.ssl import VJEPAModel
 from nexus.nn.blocks import Block
 from nexus.runs.folder import RunDirectory
-from nexus.training import trainer as trainer_module
+from nexus.training import assembly
 from nexus.training.interrupts import Interrupts
 from nexus.training.loop import train
 from nexus.training.optim import rates_at
@@ -264,7 +264,7 @@ def test_steps_without_finite_numbers_are_skipped_counted_and_finally_fatal(
                 return loss * float("nan"), {**metrics, "loss": float("nan")}
             return loss, metrics
 
-    monkeypatch.setattr(trainer_module, "build_model", lambda config: Faulty(config))
+    monkeypatch.setattr(assembly, "build_model", lambda config: Faulty(config))
     train(tiny("training.steps=8"), world, tmp_path / "a", console=quiet)
     rows = journal(tmp_path / "a")
     assert [row["skipped_steps"] for row in rows] == [0, 0, 1, 2, 3, 4, 4, 4]
@@ -296,7 +296,7 @@ class Dead(VJEPAModel):
 def test_a_collapse_is_told_in_plain_words_or_stops_the_run(
     tmp_path, world, tiny, quiet, monkeypatch
 ):
-    monkeypatch.setattr(trainer_module, "build_model", lambda config: Dead(config))
+    monkeypatch.setattr(assembly, "build_model", lambda config: Dead(config))
     slow = ("optim.lr=1e-7", "optim.final_lr=1e-7", "training.checkpoint_every=100")
     warned = train(tiny(*slow), world, tmp_path / "warn", console=quiet)
     assert warned.status == "finished" and warned.health.status == "collapsed"
