@@ -82,14 +82,23 @@ def label(
     num_frames: options.Frames = None,
     fps: options.Fps = None,
     size: options.Size = None,
-    clips: options.Clips = None,
+    clips: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Clips that each video is labelled from, evenly spread.",
+            show_default="as many as the probe learned from, 3 where that was one",
+            rich_help_panel=options.CLIPS,
+        ),
+    ] = None,
     pad: options.Pad = False,
     join: options.Join = None,
     debug: terminal.Debug = False,
 ) -> None:
     """Label videos, or each window of them, with a probe.
 
-    The clips are cut as the probe was trained, unless they are asked for otherwise.
+    The clips are cut as the probe was trained, unless they are asked for otherwise; of each video
+    several are read, spread through it, and what the probe says of them is averaged.
 
     Examples:
         nexus label probes/vitl/action videos/ --out labels.csv --top 5

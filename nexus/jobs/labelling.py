@@ -9,6 +9,7 @@ from nexus.checkpoints.huggingface import is_huggingface
 from nexus.checkpoints.probe_folder import EncoderIdentity, ProbeCard, load_probe_folder
 from nexus.checkpoints.probe_import import import_huggingface, import_meta, is_probe_folder
 from nexus.checkpoints.weights import tensor_digest
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import CheckpointError
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.jobs.console import progress, say_each, say_notes, say_problems
@@ -16,6 +17,10 @@ from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
 from nexus.models.heads import Head, PooledHeadConfig
 from nexus.probes.classifier import Labelled, VideoClassifier, check_label_file
 from nexus.runs.folder import expanded
+
+LABEL_CLIPS = 3
+"""Clips that a video is labelled from where the probe learned from a single one: at the start, in
+the middle (as the probe learned), at the end."""
 
 
 def load_probe(
@@ -43,6 +48,8 @@ def load_probe(
         index: which of several probes in one of Meta's files.
         clips, join_clips, layers: how the probe is used (`clips`: keys of
             `nexus.data.clip_spec.CHOICES`), where it does not say or should be used differently.
+            Of a probe that learned from one clip a video, several label it unless
+            `clips_per_video` is given.
         any_encoder: take an encoder of the right width even if it is not the one that the probe was
             trained on.
         precision: "fp32" or "bf16", of the encoder.
@@ -62,7 +69,8 @@ def load_probe(
         classes = None
     if classes is not None:
         raise CheckpointError(f"{probe} names its classes itself; leave the class names out")
-    opened = opened.with_clips({"join": join_clips, **(clips or {})}, card.clips)
+    choices = {"join": join_clips, **(clips or {})}
+    opened, learned = opened.with_clips(choices, card.clips), card.clips
     spec, layers = opened.clips.spec, tuple(layers) or card.encoder.layers
     check_layers(opened.encoder, layers)
     if isinstance(card.head, PooledHeadConfig) and (layers != card.encoder.layers or spec.join):
@@ -78,7 +86,9 @@ def load_probe(
         batch_size = fitting_batch(opened.encoder, spec.num_frames, spec.size)
     config = FeatureConfig.from_mapping({"precision": precision, "batch_size": batch_size})
     head = head.to(device_of(opened.encoder))
-    return VideoClassifier(opened.encoder, head, card, config, notes)
+    several = choices.get("clips_per_video") or spec.join or learned.clips_per_video > 1
+    count = None if several else LABEL_CLIPS
+    return VideoClassifier(opened.encoder, head, card, config, notes, count)
 
 
 def label(
@@ -91,7 +101,7 @@ def label(
     top: int = 1,
     force: bool = False,
 ) -> Labelled:
-    """Label videos with a probe.
+    """Label videos with a probe: each from several clips spread through it, as is said.
 
     Args:
         out: a .csv, .parquet or .jsonl file for the labels.
@@ -108,7 +118,7 @@ def label(
         check_label_file(out, force)
     catalog = read_videos(data)
     say_problems(catalog)
-    say_notes(classifier.notes)
+    say_notes([*classifier.notes, None if windows else _how_many(classifier.spec)])
     with progress("labelling") as tick:
         if windows:
             labelled = classifier.windows(catalog, overlap, progress=tick)
@@ -118,6 +128,16 @@ def label(
     if out is not None:
         labelled.save(out, top)
     return labelled
+
+
+def _how_many(clips: ClipSpec) -> str | None:
+    """How videos are labelled from several clips, if they are."""
+    if clips.clips_per_video == 1:
+        return None
+    count, how = clips.clips_per_video, "pooled together" if clips.join else "averaged"
+    alone = "" if clips.join else "; --clips 1 (clips_per_video) takes the one in the middle alone"
+    what = "their tokens" if clips.join else "their probabilities"
+    return f"each video is labelled from {count} clips spread through it, {what} {how}{alone}"
 
 
 def _of_folder(

@@ -124,6 +124,8 @@ class VideoClassifier:
     config: FeatureConfig = field(default_factory=FeatureConfig)
     """Batch size and precision; its layers are the card's."""
     notes: tuple[str, ...] = ()
+    clips_per_video: int | None = None
+    """Clips that a video is labelled from, spread through it; None: as many as in training."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -132,8 +134,9 @@ class VideoClassifier:
 
     @property
     def spec(self) -> ClipSpec:
-        """The clips that the probe reads."""
-        return self.card.clips
+        """The clips that a video is labelled from."""
+        count = self.clips_per_video or self.card.clips.clips_per_video
+        return self.card.clips.with_changes(sampling="uniform", clips_per_video=count)
 
     def save(self, folder: str | Path) -> Path:
         """Write the probe's folder (the encoder stays where it is)."""
@@ -157,7 +160,7 @@ class VideoClassifier:
         decoder: Decoder | None = None,
         progress: Progress | None = None,
     ) -> Labelled:
-        """Label each video (or segment) from the clips that the probe was trained on.
+        """Label each video (or segment) from its clips.
 
         Args:
             progress: called with (clips done, clips in all).

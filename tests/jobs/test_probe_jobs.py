@@ -38,7 +38,7 @@ def test_a_trained_probe_is_kept_with_all_that_it_needs(folder, trained):
 
 def test_the_kept_probe_labels_videos_as_it_was_scored(folder, trained, here):
     listing = folder / "clips/labels.csv"
-    classifier = nexus.load_probe(trained.folder)
+    classifier = nexus.load_probe(trained.folder, clips={"clips_per_video": 1})
     found = nexus.label(classifier, listing, here / "out.csv", top=2)
     table = pd.read_csv(listing).set_index("path")
     right = [
@@ -51,6 +51,27 @@ def test_the_kept_probe_labels_videos_as_it_was_scored(folder, trained, here):
     assert found.rows["end"].tolist() == pytest.approx([found.rows["end"][0]] * 48)
     windows = nexus.label(classifier, folder / "clips/test", windows=True, overlap=0.5)
     assert len(windows) == 12 * 3
+
+
+def test_a_video_is_labelled_from_several_clips_unless_told_otherwise(folder, trained, capsys):
+    def labelled(**choices):
+        classifier = nexus.load_probe(trained.folder, **choices)
+        assert classifier.card.clips.clips_per_video == choices.get("clips", {}).get(
+            "clips_per_video", 1
+        )
+        found = nexus.label(classifier, folder / "clips/test")
+        return found.probabilities, " ".join(capsys.readouterr().err.split())
+
+    several, told = labelled()
+    assert "each video is labelled from 3 clips spread through it, their probabilities av" in told
+    alike, _ = labelled(clips={"clips_per_video": 3})
+    one, told = labelled(clips={"clips_per_video": 1})
+    np.testing.assert_array_equal(several, alike)
+    assert "each video is labelled" not in told and np.abs(several - one).max() > 1e-6
+    _, told = labelled(clips={"clips_per_video": 2}, join_clips=True)
+    assert "from 2 clips spread through it, their tokens pooled together" in told
+    windows = nexus.label(nexus.load_probe(trained.folder), folder / "clips/test", windows=True)
+    assert len(windows) == 24 and "each video" not in capsys.readouterr().err
 
 
 def test_a_video_whose_name_is_not_utf8_is_labelled(folder, trained, here, capsys):
@@ -271,7 +292,8 @@ def test_what_probe_measures_is_kept_and_labels_as_it_was_scored(folder, here, c
     card = json.loads((found.folder / "probe.json").read_text())
     assert card["head"]["kind"] == kind and card["head"]["pooling"] == "mean"
     assert card["encoder"]["digest"] and card["clips"]["fps"] == 8.0
-    labelled = nexus.label(nexus.load_probe(found.folder), listing)
+    one = {"clips_per_video": 1}
+    labelled = nexus.label(nexus.load_probe(found.folder, clips=one), listing)
     table = pd.read_csv(listing).set_index("path")
     right = [
         str(table.loc[key, "speed"]) == label
