@@ -24,6 +24,7 @@ from nexus.features.tokens import JoinedTokens, TokenSource, token_source
 from nexus.jobs.console import messages, progress, say_each, say_notes, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder
 from nexus.jobs.probe_place import ANOTHER, check_free, keep_rows
+from nexus.jobs.seen import with_seen
 from nexus.probes.attentive import PUBLISHED, AttentiveProbe
 from nexus.probes.columns import brief, class_columns, class_task
 from nexus.probes.knn import KNNProbe
@@ -150,12 +151,15 @@ def train_probe(
         fitted = _fit(features, column, config, seeds, opened)
         best = max(fitted, key=lambda one: one.result.validation)
         training = {**wanted[column]["training"], "data": catalog.source}
-        card = _card(best, column, training, identity, spec)
-        save_probe(folder, best.head, card)
         seed = opened.recipe.training.seed if opened.recipe else 0
         row = probe_row(opened.name, "trained", {seed: [one.result for one in fitted]})
+        [row], seen = with_seen(opened, catalog, [row], features.problems)
+        say_notes(seen)
+        card = _card(best, column, training, identity, spec)
+        result = {**card.result, "n_test_seen": row.n_test_seen}
+        save_probe(folder, best.head, card.with_changes(result=result))
         if kind == "attentive" or comparable:
-            keep_rows(opened.results / "probes.json", [row], notes=best.result.notes)
+            keep_rows(opened.results / "probes.json", [row], notes=[*best.result.notes, *seen])
         else:
             say_notes(
                 [

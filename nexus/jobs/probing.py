@@ -11,6 +11,7 @@ from nexus.features.encoding import device_of
 from nexus.jobs.console import progress, say_each, say_notes, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder
 from nexus.jobs.probe_place import keep_rows
+from nexus.jobs.seen import with_seen
 from nexus.models.ssl import build_model
 from nexus.probes.columns import label_columns
 from nexus.probes.results import RANDOM_ARM, pixel_rows, probe_rows
@@ -125,4 +126,6 @@ def measure_arms(
     rows = probe_rows(opened.name, "trained", {seed: own.results}, train_seconds=spent)
     if fresh is not None:
         rows += probe_rows(RANDOM_ARM, "untrained", {seed: fresh.results})
-    return Arms(rows + pixel_rows(pixels.results, seed), notes_of(own, pixels), own.problems)
+    rows, seen = with_seen(opened, catalog, rows, own.problems)
+    notes = [*notes_of(own, pixels), *seen]
+    return Arms(rows + pixel_rows(pixels.results, seed), notes, own.problems)

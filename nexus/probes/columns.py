@@ -175,6 +175,17 @@ def number_task(clips: pd.DataFrame, column: str, *, split_seed: int = SPLIT_SEE
     return NumberTask(targets, parts)
 
 
+def tested_paths(catalog: Catalog, column: str) -> list[str]:
+    """The file of each test sample of a column, as probes divide the catalog.
+
+    Raises:
+        DataError: the column cannot be learned.
+    """
+    rows = clip_rows(catalog.records)
+    task = (number_task if is_quantity(catalog, column) else class_task)(rows, column)
+    return task.parts.test.per_sample(rows["path"].to_numpy()).tolist()
+
+
 def label_column(clips: pd.DataFrame, column: str) -> list[Label]:
     """One label a clip, "" where a clip has none.
 

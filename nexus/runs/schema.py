@@ -174,6 +174,8 @@ class ProbeRow(Row):
     n_train: int | None = None
     n_validation: int | None = None
     n_test: int | None = None
+    n_test_seen: int | None = None
+    """Test samples whose videos the encoder was trained on, without labels; None: not known."""
     train_seconds: float | None = None
 
     @property
