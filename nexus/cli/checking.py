@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,8 @@ from nexus.jobs.console import messages, progress
 if TYPE_CHECKING:
     from nexus.data.catalog import Catalog
 
+MIN_FRAMES = 8
+"""Frames that a clip needs where no recipe says it."""
 MOST_VALUES = 6
 """Resolutions (or rates, ...) that are named; the rest is counted."""
 
@@ -29,8 +32,19 @@ def check(
         ),
     ],
     min_frames: Annotated[
-        int, typer.Option(min=1, help="Frames a clip needs; shorter videos are named as too short.")
-    ] = 8,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Frames a clip needs; shorter videos are named as too short.",
+            show_default="8, or as the recipe needs",
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Also check the videos against a recipe's clips: its name, or a .yaml file."
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", help="Also write every video and every problem to this file."),
@@ -46,26 +60,50 @@ def check(
 ) -> None:
     """Look at every video before training: how many, how long, which are broken or odd.
 
+    Named as well: files with the same content, a video in two splits, a video with two labels. With
+    a recipe: videos that are too short for its clips.
+
     Exits with 0 as long as there is something to train on.
 
     Examples:
         nexus check videos/
+        nexus check videos/ --recipe footage
         nexus check list.csv --min-frames 32 --json problems.json
     """
     from nexus.data.catalog import scan
+    from nexus.data.clip_check import check_clips
+    from nexus.data.contents import content_problems
     from nexus.data.index import user_index_dir
 
+    clip, how = None, reader
+    if recipe is not None:
+        from nexus.training.recipe import load_recipe
+
+        settings = load_recipe(recipe)
+        clip, how = settings.longest_clip, reader or settings.data.reader
+        min_frames = settings.frames_needed if min_frames is None else min_frames
     if json_file:
         check_writable(json_file, folder=False, remedy="name another file (--json)")
     with progress("reading videos") as report:
         catalog = scan(
             data,
             index_dir=user_index_dir(),
-            min_frames=min_frames,
+            min_frames=MIN_FRAMES if min_frames is None else min_frames,
             progress=report,
-            reader=reader,
+            reader=how,
         )
+    with progress("comparing files of one size") as report:
+        twice = content_problems(catalog.records, report)
+    catalog = replace(catalog, problems=(*catalog.problems, *twice))
+    notes: list[str] = []
+    if clip is not None:
+        checked = check_clips(catalog.records, clip)
+        notes = [f"clips of {recipe} last {checked.seconds:.2f} s ({clip})", *checked.notes()]
+        found = (*catalog.problems, *checked.too_short)
+        catalog = replace(catalog, records=checked.fitting, problems=found)
     show(catalog, terminal.output())
+    for note in notes:
+        terminal.output().print(f"\n{note}.", markup=False)
     if json_file:
         # ASCII escapes keep file names that are not valid Unicode.
         write_text(json_file, json.dumps(catalog.to_mapping(), indent=2) + "\n")

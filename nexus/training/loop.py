@@ -11,6 +11,7 @@ from rich.console import Console
 from nexus.atomic import check_writable
 from nexus.checkpoints.files import discard_leftovers, latest_checkpoint
 from nexus.data.catalog import Catalog
+from nexus.data.clip_check import check_clips
 from nexus.models.ssl.collapse import Diagnosis
 from nexus.runs.folder import RunDirectory, how_to_continue
 from nexus.runs.schema import PlanInfo
@@ -76,7 +77,10 @@ def train(
         CheckpointError: the checkpoint to resume from is damaged, or the weights to start from do
             not fit.
     """
-    training_part(catalog, recipe.data.split).check_usable()
+    videos = training_part(catalog, recipe.data.split)
+    videos.check_usable()
+    foreseen = check_clips(videos.records, recipe.longest_clip)
+    foreseen.raise_if_too_many(recipe.data.max_bad_files)
     choose_device(recipe.training.device)
     check_writable(out)
     run = RunDirectory(out)
@@ -99,6 +103,8 @@ def train(
             )
             run.start(recipe, info)
             with run.failures_recorded():
+                for note in () if resume else foreseen.notes():
+                    screen.say(f"note: {note}")
                 trainer.begin(start)
                 if slow := precision_warning(recipe.training.precision, trainer.device):
                     screen.say(slow)

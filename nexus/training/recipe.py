@@ -182,11 +182,15 @@ class Recipe(Config):
     @property
     def frames_needed(self) -> int:
         """Native frames that the longest clip needs at the least."""
-        clip = self.data.clip
-        longest = max(stage.clip.num_frames for stage in self.stages)
+        clip = self.longest_clip
         if clip.pad == "repeat_last":
             return 1
-        return longest if clip.fps else (longest - 1) * clip.stride + 1
+        return clip.num_frames if clip.fps else (clip.num_frames - 1) * clip.stride + 1
+
+    @property
+    def longest_clip(self) -> ClipSpec:
+        """The clips of the stage that has the most frames."""
+        return max((stage.clip for stage in self.stages), key=lambda clip: clip.num_frames)
 
     def evaluation_source(self, catalog: Catalog) -> ClipSource:
         """The clips that an encoder is measured on: of the last size, nothing drawn at random."""

@@ -65,13 +65,15 @@ def test_it_says_what_is_usable_and_names_every_bad_file(folder, capsys, tmp_pat
         [line] = lines_about(printed, name)
         assert kind in line
         assert " no " in line
-    assert "4 left out, 0 used in spite of a remark." in printed
+    [twin] = lines_about(printed, "sub/gr\u00fcn und blau.mp4")
+    assert "duplicate" in twin and " yes " in twin
+    assert "4 left out, 1 used in spite of a remark." in printed
     content = json.loads(found.read_text())
     assert {record["key"] for record in content["records"]} == {
         "good.mp4",
         "sub/gr\u00fcn und blau.mp4",
     }
-    assert len(content["problems"]) == 4
+    assert len(content["problems"]) == 5
 
 
 def test_strict_makes_any_problem_an_error(folder, capsys, tmp_path):
@@ -104,3 +106,35 @@ def test_a_source_that_is_not_there_is_one_message(capsys, tmp_path):
     shown = capsys.readouterr()
     assert "nowhere" in shown.err
     assert "Traceback" not in shown.err
+
+
+def test_videos_are_checked_against_a_recipe(folder, capsys, tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "model: {num_frames: 8, img_size: 32, patch_size: 8, encoder_dim: 16, num_heads: 2}\n"
+        "data: {clip: {fps: 4}}\n"
+    )
+    assert run(["check", str(folder), "--recipe", str(tmp_path / "mine.yaml")]) == 1
+    told = capsys.readouterr().out
+    assert "usable videos  0" in told  # 12 frames at 8 a second are 1.5 s, and a clip lasts 1.75 s
+    [line] = lines_about(told, "good.mp4")
+    assert "too short" in line and " no " in line
+    assert "2 of 2 videos are shorter than a clip (1.75 s: clips of 8 frames at 4 a sec" in told
+    assert run(["check", str(folder), "--recipe", "small"]) == 0
+    assert "clips of small last 0.88 s (clips of 8 frames with a stride of 1" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_file_that_is_there_twice_is_named(capsys, tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "same.mp4").write_bytes(clip(12))
+        (tmp_path / split / "own.mp4").write_bytes(clip(13 if split == "train" else 14))
+    assert run(["check", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    kinds = {
+        name: sorted(line[len(name) :].strip()[:8] for line in lines_about(told, name))
+        for name in ("train/same.mp4", "test/same.mp4", "train/own.mp4")
+    }
+    assert sorted(kinds.values()) == [[], ["duplicat", "in two s"], ["in two s"]]
+    assert run(["check", str(tmp_path), "--strict"]) == 1
