@@ -84,7 +84,11 @@ def _in_splits(same: Sequence[VideoRecord]) -> Iterator[Problem]:
     splits = dict.fromkeys(record.split for record in same)
     if len(splits) < 2:
         return
-    for record in {record.path: record for record in reversed(same)}.values():
+    told: set[Path] = set()
+    for record in same:
+        if record.path in told:
+            continue
+        told.add(record.path)
         others = [one for one in same if one.split != record.split]
         if others:
             reason = (

@@ -28,6 +28,7 @@ MAY_CHANGE = {
     "data.max_bad_files",
     "training.device",
     "training.checkpoint_every",
+    "training.checkpoint_minutes",
     "training.keep_checkpoints",
     "training.tensorboard",
     "training.on_collapse",

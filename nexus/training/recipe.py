@@ -78,6 +78,9 @@ class TrainingConfig(Config):
     gradient_checkpointing: bool = False
     log_every: pydantic.PositiveInt = 10
     checkpoint_every: pydantic.PositiveInt = 500
+    """Steps between checkpoints."""
+    checkpoint_minutes: pydantic.PositiveFloat | None = 10.0
+    """After so many minutes one is written, however few the steps since the last; null: never."""
     keep_checkpoints: pydantic.PositiveInt = 2
     tensorboard: bool = True
     on_collapse: OnCollapse = "warn"

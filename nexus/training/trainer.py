@@ -1,5 +1,6 @@
 """One run in the making: the loop over its steps, and everything that a step leaves behind."""
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -58,6 +59,7 @@ class Trainer:
         self.step = 0
         self.loaded: LoadedBatch  # the last one that was taken
         self.checkpoint: Path | None = None
+        self.saved_at = time.monotonic()
         self.last_row: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
@@ -76,6 +78,7 @@ class Trainer:
         """
         settings = self.recipe.training
         self.pace.start()
+        self.saved_at = time.monotonic()
         while self.step < settings.steps and not (interrupts.requested or self.health.stops):
             rates = rates_at(self.recipe.optim, self.step, steps=settings.steps)
             set_rates(self.optimizer, **rates)
@@ -90,7 +93,7 @@ class Trainer:
             self.account(result)
             if logged:
                 self.log(result, rates)
-            if self.step % settings.checkpoint_every == 0:
+            if self.step % settings.checkpoint_every == 0 or self.is_long_ago():
                 self.save()
         self.save()
         self.health.raise_if_stopped(self.step)
@@ -102,6 +105,11 @@ class Trainer:
             with self.pace.waiting():
                 self.loaded = self.feed.take()
             yield self.loaded.batch
+
+    def is_long_ago(self) -> bool:
+        """Whether the last checkpoint is older than `training.checkpoint_minutes`."""
+        minutes = self.recipe.training.checkpoint_minutes
+        return minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
 
     def is_logged(self, step: int) -> bool:
         """Whether the journal gets a row after this many steps: the first, the last, every nth."""
@@ -193,6 +201,7 @@ class Trainer:
             again = how_to_continue(self.directory.info.command)
             raise OutputError(f"{error}:\n  {again}", error.errno) from error
         self.directory.write(self.counted(self.directory.info))
+        self.saved_at = time.monotonic()
 
     def card_facts(self) -> dict[str, Any]:
         """What a checkpoint says of itself beside kind, settings and step."""

@@ -206,3 +206,14 @@ def test_a_run_that_is_asked_to_stop_saves_and_resumes_with_workers_to_the_same_
     assert "nexus pretrain --resume" in log
     assert run(tiny(*VARIANT), catalog, out, resume=True) == 0
     assert_same(outcome(out), expected)
+
+
+def test_checkpoints_by_the_clock_change_no_bit(tmp_path, tiny, catalog, expected):
+    out = tmp_path / "run"
+    clock = tiny(*VARIANT, "training.checkpoint_every=99", "training.checkpoint_minutes=1e-6")
+    assert run(clock, catalog, out, blow=at_row(6, 12)) == -signal.SIGKILL
+    kept = sorted(folder.name for folder in (out / "checkpoints").glob("step_*"))
+    assert len(kept) == 2 and int(kept[1][-2:]) == int(kept[0][-2:]) + 1 >= 5  # after every step
+    never = tiny(*VARIANT, "training.checkpoint_every=99", "training.checkpoint_minutes=null")
+    assert run(never, catalog, out, resume=True) == 0
+    assert_same(outcome(out), expected)
