@@ -122,14 +122,20 @@ def rehearse_step(recipe: Recipe, limit: float = float("inf")) -> StepCost | Non
                 if parts.device.type == "cuda":
                     torch.cuda.synchronize()
 
-            first = _seconds_of(run)  # it also sets up what the next ones use again
-            if first > HOPELESS * limit:
-                return StepCost(first)
             counts = [torch.get_num_threads()]
             if settings.threads != "auto":
                 counts = [settings.threads]
             elif parts.device.type == "cpu":
                 counts = thread_counts(counts[0])
+            # With all threads first; where others use the cores too, one alone may be far faster.
+            tried: list[float] = []
+            for threads in dict.fromkeys((counts[-1], counts[0])):
+                torch.set_num_threads(threads)
+                tried.append(_seconds_of(run))
+                if tried[-1] <= HOPELESS * limit:
+                    break
+            else:
+                return StepCost(min(tried))
             threads = calibrate(run, counts, repeats=2, budget=1.0).threads
             seconds: list[float] = []
             while len(seconds) < STEPS and sum(seconds) < STEP_SECONDS:

@@ -132,7 +132,7 @@ def _steps(count: int) -> str:
 
 def _times(count: float) -> str:
     if count < 1.5:
-        return "about once" if count >= 0.7 else "not even once"
+        return "about once" if count >= 0.7 else "less than once"
     return f"{count:,.0f} times"
 
 

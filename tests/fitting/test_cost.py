@@ -1,5 +1,6 @@
 """What steps and clips cost is tried on real ones."""
 
+import time
 from dataclasses import replace
 
 import torch
@@ -41,6 +42,20 @@ def test_a_step_that_is_far_too_slow_is_tried_once(monkeypatch):
     assert len(taken) == 1
     assert rehearse_step(load_recipe("footage", SMALL)) is not None
     assert len(taken) > 3
+
+
+def test_a_step_that_is_slow_with_all_threads_may_be_fast_with_one(monkeypatch):
+    def assembled(recipe):
+        slow_together = lambda *_, **__: time.sleep(0.2 * (torch.get_num_threads() > 1))  # noqa: E731
+        return replace(assemble(recipe), take_step=slow_together)
+
+    monkeypatch.setattr(cost, "assemble", assembled)
+    torch.set_num_threads(2)
+    try:
+        found = rehearse_step(load_recipe("footage", SMALL), limit=0.05)
+    finally:
+        torch.set_num_threads(1)
+    assert found is not None and found.threads == 1 and found.seconds < 0.05
 
 
 def test_a_step_too_large_for_the_gpu_has_no_cost(monkeypatch):
