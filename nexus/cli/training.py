@@ -70,22 +70,20 @@ def plan_run(
         nexus plan-run videos/ --minutes 60 --out mine.yaml model.num_frames=32
     """
     from nexus import jobs
-    from nexus.jobs.planning import MINUTES, say_plan
+    from nexus.jobs.planning import MINUTES
 
     minutes = MINUTES if minutes is None else minutes
     plan = jobs.plan_run(data, minutes=minutes, overrides=tuple(overrides or ()), out=out)
-    printer = terminal.output()
-    say_plan(plan, printer)
+    told = [str(plan)]
     if out is None:
-        printer.print(
+        told += [
             "`nexus pretrain` without a recipe chooses anew and writes RUN/recipe.yaml; "
-            "--out FILE.yaml writes this one now",
-            markup=False,
-            soft_wrap=True,
-        )
+            "--out FILE.yaml writes this one now"
+        ]
     else:
         again = shlex.join(["nexus", "pretrain", data, "--recipe", str(out), "--out", "RUN"])
-        printer.print(f"Recipe: {out}; to train it:\n  {again}", markup=False, soft_wrap=True)
+        told += [f"Recipe: {out}; to train it:", f"  {again}"]
+    terminal.output().print("\n".join(told), markup=False, soft_wrap=True)
 
 
 def pretrain(

@@ -43,7 +43,7 @@ class RunPlan:
     """What a run is going to be, and why.
 
     `lines` say it in three sentences, `objections` in one why it will hardly learn anything
-    (mostly: "").
+    (mostly: ""); as text it is both.
     """
 
     recipe: Recipe
@@ -54,6 +54,9 @@ class RunPlan:
     def record(self) -> PlanInfo:
         """What the run keeps of it, beside the recipe."""
         return PlanInfo(lines=self.lines, objections=self.objections)
+
+    def __str__(self) -> str:
+        return str(self.record)
 
     def save(self, path: str | Path) -> None:
         """Write the recipe, to be edited and trained with `--recipe`; the lines stand above it.

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from nexus.atomic import check_writable
 from nexus.config import parse_overrides
 from nexus.data.catalog import Catalog, scan
@@ -12,7 +10,7 @@ from nexus.data.index import user_index_dir
 from nexus.errors import ConfigError, OutputError
 from nexus.fitting.movement import look_at_movement
 from nexus.fitting.plan import Planner, RunPlan
-from nexus.jobs.console import messages, progress
+from nexus.jobs.console import progress
 from nexus.jobs.opening import read_videos
 from nexus.training.feed import training_part
 
@@ -73,12 +71,3 @@ def _check_file(path: Path) -> None:
     check_writable(path, folder=False)
     if path.exists():
         raise OutputError(f"{path} is there already; remove it, or name another file (--out)")
-
-
-def say_plan(plan: RunPlan, console: Console | None = None) -> None:
-    """The plan's lines, and what speaks against it; on standard error if nowhere else."""
-    console = console or messages()
-    for line in plan.lines:
-        console.print(line, markup=False, soft_wrap=True)
-    if plan.objections:
-        console.print(plan.objections, style="yellow", markup=False, soft_wrap=True)

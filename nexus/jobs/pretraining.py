@@ -15,7 +15,7 @@ from nexus.features.pictures import write_pictures
 from nexus.fitting.plan import Planner
 from nexus.jobs.console import progress, say_notes, say_problems
 from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
-from nexus.jobs.planning import BASE, MINUTES, plan_for, say_plan
+from nexus.jobs.planning import BASE, MINUTES, plan_for
 from nexus.jobs.probing import measure_arms
 from nexus.jobs.starting import start_of
 from nexus.probes.columns import label_columns
@@ -123,8 +123,6 @@ def pretrain(
         settings = plan.recipe
     say_problems(catalog)
     say_notes([short_look(catalog, settings.final_clip)])
-    if plan:
-        say_plan(plan)
     result = train(
         settings,
         catalog,

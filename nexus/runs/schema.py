@@ -117,6 +117,9 @@ class PlanInfo(Row):
     lines: tuple[str, ...] = ()
     objections: str = ""
 
+    def __str__(self) -> str:
+        return "\n".join(filter(None, (*self.lines, self.objections)))
+
 
 class RunInfo(Record):
     """`run.json`: what was run, on what, and how far it came."""

@@ -102,6 +102,8 @@ def train(
                 plan=plan,
             )
             run.start(recipe, info)
+            if plan:
+                screen.say(str(plan))
             with run.failures_recorded():
                 for note in () if resume else foreseen.notes():
                     screen.say(f"note: {note}")

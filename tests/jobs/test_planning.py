@@ -31,7 +31,9 @@ def test_a_run_without_a_recipe_looks_chooses_tells_and_trains(listing, here, ca
     info = json.loads((here / "run/run.json").read_text())
     lines, objections = info["plan"]["lines"], info["plan"]["objections"]
     said = capsys.readouterr().err
-    assert [said.count(one) for one in (*lines, objections)] == [1] * 4
+    log = (here / "run/log.txt").read_text()
+    for text in (said, log):
+        assert [text.count(one) for one in (*lines, objections)] == [1] * 4
     assert lines[0].startswith("clips of 2.0 s: 16 frames at 8 a second, 32 x 32; your 24 videos")
     assert lines[2].startswith("2 steps, as asked, take about ")
     assert "24 videos hold 24 different clips" in objections
