@@ -27,8 +27,11 @@ def report(
         nexus report runs/first
     """
     from nexus import jobs
+    from nexus.jobs.console import progress
 
-    terminal.output().print(f"Report: {jobs.report(run, out)}", markup=False)
+    with progress("drawing the page"):
+        page = jobs.report(run, out)
+    terminal.output().print(f"Report: {page}", markup=False)
 
 
 def study_toy(

@@ -131,13 +131,15 @@ def pretrain(
         start=start,
         plan=plan.record if plan else None,
         command=command,
+        live_page=report,
     )
     told = [f"Health: {result.health.status}: {result.health.reason}."]
     page = None
     if report and result.status == "finished":
         opened = open_encoder(out, recipe=settings)
         pictures, notes = diagnose(opened, catalog, columns, strict=wanted is not None)
-        page = write_report(out)
+        with progress("drawing the page"):
+            page = write_report(out)
         told += [*pictures, *notes, *_table(out)]
     return RunResult(out, page, result.status, result.health.status, "\n\n".join(told))
 
@@ -222,7 +224,8 @@ def diagnose(
     `beside` are rows of the weights that it started from.
     """
     source = opened.reading(catalog)
-    pictures = write_pictures(opened.model, opened.encoder, source, opened.results)
+    with progress("picturing the features"):
+        pictures = write_pictures(opened.model, opened.encoder, source, opened.results)
     if not columns:
         return pictures, []
     arms = measure_arms(opened, catalog, columns, kinds, seeds=seeds, strict=strict)

@@ -1,6 +1,7 @@
 """The page of a run, and the page of a study: one HTML file each, nothing outside it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ from nexus.reports.intervals import probe_pictures
 from nexus.reports.next_steps import next_steps
 from nexus.reports.plots import LOSS, RATE, SCHEDULES, THROUGHPUT, Chart, Picture, draw, horizon
 from nexus.reports.strips import films
-from nexus.reports.verdict import LEVELS, diagnosis, health_spans, verdict
+from nexus.reports.verdict import LEVELS, diagnosis, health_spans, live_verdict, verdict
 from nexus.reports.worth import doubtful, horizon_words, main_arm
 from nexus.runs.read import RunFiles, read_run
 from nexus.runs.schema import ProbeTable
 
+PAGE = "report.html"
+"""The page of a run in its folder."""
+RENEW_SECONDS = 30
+"""How often a page that is open renews itself while its run is at work."""
 _KINDS = {
     "unreadable": "not readable as video",
     "truncated": "cut short",
@@ -44,20 +49,27 @@ _ENVIRONMENT.filters.update(
 )
 
 
-def write_report(run: str | Path, out: str | Path | None = None) -> Path:
+def write_report(run: str | Path, out: str | Path | None = None, *, live: bool = False) -> Path:
     """Write the page of a run directory, `RUN/report.html` unless `out` names another file.
 
     Parts that the run does not hold (no probes yet, ...) are said in a sentence with the command
     that makes them.
+
+    Args:
+        live: the run is at work: a page that renews itself, of what there is so far.
 
     Raises:
         RunError: `run` is not a run directory.
         OutputError: the page cannot be written.
     """
     files = read_run(run)
-    out = files.folder / "report.html" if out is None else Path(out)
+    out = files.folder / PAGE if out is None else Path(out)
     check_writable(out, folder=False)
-    write_text(out, _render("report.html.j2", **_contents(files), **_probe_parts(files.probes)))
+    live = live and files.info.status in ("running", "finished")  # else nothing more comes
+    if live:  # what there is of results is of an earlier state of the run
+        files = replace(files, probes=None, horizon=None, adaptation=None, colours=None)
+    contents = _contents(files, live)
+    write_text(out, _render("report.html.j2", **contents, **_probe_parts(files.probes)))
     return out
 
 
@@ -93,26 +105,27 @@ def _render(template: str, **values: Any) -> str:
     return text.encode("utf-8", "replace").decode()  # a folder's name need not be Unicode
 
 
-def _contents(run: RunFiles) -> dict[str, Any]:
+def _contents(run: RunFiles, live: bool) -> dict[str, Any]:
     return {
         "run": run,
         "info": run.info,
         "facts": facts,
-        "answers": verdict(run),
+        "renew": RENEW_SECONDS if live else None,
+        "answers": live_verdict(run, RENEW_SECONDS) if live else verdict(run),
         "levels": LEVELS,
         "loss": _drawn((LOSS, RATE), run),
         "health": health.pictures(run),
         "diagnosis": diagnosis(run.journal),
         "criteria": criteria(run),
         "alarms": health_spans(run.journal),
-        "schedules": _drawn(SCHEDULES, run),
+        "schedules": [] if live else _drawn(SCHEDULES, run),
         "throughput": _drawn(THROUGHPUT, run),
         "probe_pictures": probe_pictures(run.probes.rows) if run.probes else [],
         "horizon": run.horizon if run.horizon and run.horizon.rows else None,
         "horizon_picture": horizon(run.horizon) if run.horizon else None,
         "horizon_words": horizon_words(run.horizon) if run.horizon else "",
         "strips": films(run.colours) if run.colours else [],
-        "next_steps": next_steps(run),
+        "next_steps": [] if live else next_steps(run),
         "adaptation": run.adaptation,
         "adaptation_words": adaptation.words(run.adaptation) if run.adaptation else "",
     }

@@ -1,7 +1,8 @@
 """What a run amounts to, in plain words: finished? healthy? what are its features worth?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import numpy as np
 
@@ -25,11 +26,13 @@ class Answer:
     short: str
     detail: str = ""
     lines: tuple[Comparison, ...] = ()
+    mark: str = ""
+    """In place of what its colour says."""
 
     @property
     def word(self) -> str:
         """What its colour says."""
-        return LEVELS[self.level]
+        return self.mark or LEVELS[self.level]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,22 @@ class Span:
 def verdict(run: RunFiles) -> list[Answer]:
     """The three answers, in the order in which they are asked."""
     return [_finished(run), _healthy(run), _worth(run)]
+
+
+def live_verdict(run: RunFiles, renewed: float) -> list[Answer]:
+    """The answers of a run that is at work; its page is renewed each so many seconds."""
+    done, total = steps_done(run), run.info.steps_total
+    finished, healthy, worth = verdict(run)
+    if run.info.status == "finished":
+        return [finished, healthy, replace(worth, detail="That is being measured.")]
+    worth = replace(worth, detail="That is measured at the end of the run.")
+    detail = f"Step {count(done)}" + (f" of {count(total)}" if total else "")
+    detail += f" at {datetime.now().astimezone():%H:%M:%S %Z}"
+    if total and done and run.journal.has("seconds"):
+        spent = float(np.nanmax(run.journal.column("seconds")))
+        detail += f", about {duration(spent / done * (total - done))} to go"
+    detail += f". This page renews itself every {renewed:g} s."
+    return [Answer(finished.question, "open", "Running", detail, mark="… at work"), healthy, worth]
 
 
 def health_spans(journal: Journal) -> list[Span]:

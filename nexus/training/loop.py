@@ -1,6 +1,7 @@
 """`train`: open the run's folder, start or restore, run the loop, write down how it ended."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from nexus.training.cpu import calibrate, precision_warning, thread_counts
 from nexus.training.environment import choose_device, describe_environment, kept_settings
 from nexus.training.feed import training_part
 from nexus.training.interrupts import Interrupts
+from nexus.training.live_page import LivePage
 from nexus.training.progress import Screen
 from nexus.training.recipe import Recipe
 from nexus.training.start import Start
@@ -53,6 +55,7 @@ def train(
     plan: PlanInfo | None = None,
     command: str = "",
     console: Console | None = None,
+    live_page: bool = False,
 ) -> TrainResult:
     """Train a model into a run directory; saves and returns early on Ctrl-C or SIGTERM.
 
@@ -68,6 +71,7 @@ def train(
         plan: why the recipe is as it is, for the record.
         command: the command line that was given, for the record and for the hint how to go on.
         console: where progress goes; default: standard error.
+        live_page: write RUN/report.html now and then; the caller replaces it by the whole page.
 
     Raises:
         TrainingError: `out` holds a run already, or none to resume, or one with another recipe;
@@ -104,15 +108,17 @@ def train(
             run.start(recipe, info)
             if plan:
                 screen.say(str(plan))
-            with run.failures_recorded():
-                for note in () if resume else foreseen.notes():
-                    screen.say(f"note: {note}")
-                trainer.begin(start)
-                if slow := precision_warning(recipe.training.precision, trainer.device):
-                    screen.say(slow)
-                settle_threads(trainer, run)
-                status = trainer.run(interrupts)
-            run.finish(status)
+            trainer.page = LivePage(run.root, screen.say) if live_page else None
+            with trainer.page or nullcontext():
+                with run.failures_recorded():
+                    for note in () if resume else foreseen.notes():
+                        screen.say(f"note: {note}")
+                    trainer.begin(start)
+                    if slow := precision_warning(recipe.training.precision, trainer.device):
+                        screen.say(slow)
+                    settle_threads(trainer, run)
+                    status = trainer.run(interrupts)
+                run.finish(status)
             if status == "interrupted":
                 screen.say(
                     f"{interrupts.requested}: saved at step {trainer.step} of "

@@ -18,6 +18,7 @@ from nexus.training.assembly import assemble, random_batch
 from nexus.training.feed import Feed, describe_data
 from nexus.training.health import MOTION, HealthWatch, SkipWatch, thresholds
 from nexus.training.interrupts import Interrupts
+from nexus.training.live_page import LivePage
 from nexus.training.motion import moving_share
 from nexus.training.optim import rates_at, set_rates
 from nexus.training.progress import Pace, Screen
@@ -61,6 +62,7 @@ class Trainer:
         self.checkpoint: Path | None = None
         self.saved_at = time.monotonic()
         self.last_row: dict[str, Any] = {}
+        self.page: LivePage | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -146,6 +148,8 @@ class Trainer:
         self.screen.show(self.last_row)
         if news:
             self.screen.say(news)
+        if self.page is not None:
+            self.page.update(self.last_row["seconds"])
 
     def begin(self, start: Start | None) -> None:
         """Take over the weights that a run starts from, unless it has a checkpoint of its own.
