@@ -9,6 +9,15 @@ from typing import Protocol, Self
 
 from nexus.data.frames import is_sequence, list_images
 from nexus.data.labels import SPLIT_NAMES, Label, Segment
+from nexus.data.split_lists import (
+    HMDB_LIST,
+    UCF_LIST,
+    Listed,
+    find_lists,
+    is_split_list,
+    read_lists,
+    video_root,
+)
 from nexus.errors import DataError
 from nexus.registry import Choice, Registry
 
@@ -81,6 +90,7 @@ READERS = Registry(
         "folder": "nexus.data.sources:FolderReader",
         "plain_folder": "nexus.data.sources:FolderReader.plain",
         "list": "nexus.data.lists:ListReader",
+        "split_lists": "nexus.data.sources:SplitListReader",
         "file": "nexus.data.sources:FileReader",
     },
 )
@@ -93,7 +103,8 @@ def find_entries(
 
     Args:
         source: a folder (searched recursively; directories of numbered pictures count as videos),
-            a .csv/.tsv/.jsonl list, a video file, a directory of pictures, or several of these.
+            a .csv/.tsv/.jsonl list, one of UCF101's or HMDB51's list files, a video file, a
+            directory of pictures, or several of these.
         reader: a name of `READERS` or one of your own; None chooses by what the source is.
 
     Raises:
@@ -121,6 +132,8 @@ def _entries_of(path: Path, prefix: str, reader: Choice | None) -> list[Entry]:
         raise DataError(f"{path}: no such file or folder")
     listed = path.suffix.lower() in LIST_EXTENSIONS and not path.is_dir()
     sort = "folder" if path.is_dir() else "list" if listed else "file"
+    if sort == "file" and is_split_list(path):
+        sort = "split_lists"
     found: Reader = READERS.build(sort if reader is None else reader)
     entries = list(found.entries(path.absolute()))
     if prefix and sort == "folder":
@@ -149,11 +162,16 @@ class FolderReader:
     Every video must lie so; the label is called `class`. There must be two classes of two videos
     at the least, and splits need a `train` beside a `val` (`validation`, ...) or a `test`.
 
+    Where list files of UCF101's or HMDB51's kind lie in the folder or beside it, and name some of
+    its videos, labels and splits are theirs (`nexus.data.split_lists`); other videos have none.
+
     Args:
-        classes: False takes neither labels nor splits from the folders' names.
+        classes: False takes neither labels nor splits from the folders' names, nor from lists.
+        split: the number of the lists.
     """
 
     classes: bool = True
+    split: int = 1
 
     @classmethod
     def plain(cls) -> Self:
@@ -167,7 +185,54 @@ class FolderReader:
             DataError: the folder cannot be read.
         """
         entries = list(_walk(path, path, set()))
-        return _as_laid_out(entries) if self.classes else entries
+        if not self.classes:
+            return entries
+        lists = find_lists(path, self.split)
+        listed = lists.of([entry.key for entry in entries]) if lists else {}
+        if not listed:
+            return _as_laid_out(entries)
+        return [_as_listed(entry, listed.get(entry.key)) for entry in entries]
+
+
+def _as_listed(entry: Entry, row: Listed | None) -> Entry:
+    """With the label and the split of a list; a video in neither split has no label to learn."""
+    if row is None or row.split is None:
+        return entry
+    return replace(entry, labels={FOLDER_LABEL: row.label}, split=row.split)
+
+
+class SplitListReader:
+    """Reads one of UCF101's or HMDB51's list files: with it the others of the same number.
+
+    The class folders lie beside it, or in a folder beside its own.
+    """
+
+    def entries(self, path: Path) -> list[Entry]:
+        """All videos of the lists, those of neither split without a label.
+
+        Raises:
+            DataError: lists are missing or cannot be understood, or the videos are not there.
+        """
+        match = UCF_LIST.fullmatch(path.name) or HMDB_LIST.fullmatch(path.name)
+        if match is None:
+            raise DataError(
+                f"{path} is no list of UCF101's or HMDB51's; expected trainlist01.txt or "
+                "CLASS_test_split1.txt"
+            )
+        lists = read_lists(path.parent, int(match[2]))
+        root = video_root(lists)
+        there = {
+            (label, Path(file.name).stem): file
+            for label in dict.fromkeys(row.label for row in lists.rows)
+            if (root / label).is_dir()
+            for file in sorted((root / label).iterdir())
+            if file.suffix.lower() in VIDEO_EXTENSIONS
+        }
+        entries = []
+        for row in lists.rows:
+            file = there.get((row.label, Path(row.name).stem), root / row.label / row.name)
+            entries.append(_as_listed(Entry(file, f"{row.label}/{file.name}"), row))
+        return entries
 
 
 def _as_laid_out(entries: list[Entry]) -> list[Entry]:

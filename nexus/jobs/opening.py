@@ -23,6 +23,7 @@ from nexus.data.clip_spec import ClipSpec
 from nexus.data.index import user_index_dir
 from nexus.data.processor import ClipProcessor
 from nexus.data.sources import FOLDER_LABEL
+from nexus.data.split_lists import find_lists
 from nexus.errors import DataError, VideoShapeError
 from nexus.jobs.console import progress, say_notes
 from nexus.models.contract import Encoder, EncoderRole, SeenClips, SelfSupervisedModel, checked_role
@@ -229,6 +230,7 @@ def read_videos(
 def _taken_from_folders(data: str | Path | Sequence[str | Path], catalog: Catalog) -> str | None:
     if not isinstance(data, (str, Path)) or not Path(data).expanduser().is_dir():
         return None
+    folder = Path(data).expanduser()
     classes = {record.labels[FOLDER_LABEL] for record in catalog.records if record.labels}
     splits = Counter(record.split for record in catalog.records if record.split)
     if not (classes or splits):
@@ -236,6 +238,13 @@ def _taken_from_folders(data: str | Path | Sequence[str | Path], catalog: Catalo
     told = [f"{len(classes)} classes (the label column {FOLDER_LABEL!r})"] if classes else []
     if splits:
         told.append(f"the splits {', '.join(f'{name} ({n})' for name, n in splits.items())}")
+    lists = find_lists(folder.absolute())
+    if lists and lists.of([record.key for record in catalog.records]):
+        return (
+            f"the lists in {lists.folder} (split {lists.number} of {lists.numbers[-1]}) were taken "
+            f"for {' and '.join(told)}; another split is read by naming its list instead of "
+            f"{data}, and data.reader=plain_folder reads none"
+        )
     return (
         f"the folders in {data} were taken for {' and '.join(told)}; if they are none, set "
         "data.reader=plain_folder"
