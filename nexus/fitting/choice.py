@@ -15,10 +15,8 @@ from nexus.training.recipe import Recipe
 FEWER = 0.6
 """A recipe keeps its own size with so many times its own steps; with fewer, a smaller one learns
 more. Larger than that it only becomes where all of its own steps fit."""
-LOGGED = 100
-"""Rows that the journal should have at most."""
-LOST_SECONDS = 120.0
-"""A crash should lose no more than this."""
+LOGGED, SAVED = 100, 10
+"""Rows that the journal should have at most, and checkpoints beside those by the clock."""
 MOMENTA = (0.9, 0.998), (0.9, 0.99999)
 """Between these the EMA's momenta are kept, at the start and at the end of a run."""
 
@@ -80,21 +78,15 @@ def pick(tried: Mapping[int, Candidate]) -> Candidate | None:
     return max(tried.values(), key=lambda candidate: candidate.steps, default=None)
 
 
-def length_settings(base: Recipe, steps: int, step_seconds: float) -> dict[str, Any]:
-    """How a run of so many steps is logged, saved and warmed up.
-
-    Args:
-        base: its warm-up is what this one's is scaled from.
-        step_seconds: of a step with its loading.
-    """
-    often = max(1, min(steps, int(LOST_SECONDS / max(step_seconds, 1e-6))))
+def length_settings(base: Recipe, steps: int) -> dict[str, Any]:
+    """How a run of so many steps is logged, saved and warmed up; the base's warm-up is scaled."""
     share = steps / max(1, base.training.steps)
     warmup = min(steps, max(1, round(base.optim.warmup_steps * share)))
     return {
         "training": {
             "steps": steps,
             "log_every": _rounded_up(steps / LOGGED),
-            "checkpoint_every": _rounded_down(often),
+            "checkpoint_every": _rounded_up(steps / SAVED),
         },
         "optim": {
             "warmup_steps": warmup if base.optim.warmup_steps else 0,
@@ -138,8 +130,3 @@ def _rounded_up(value: float) -> int:
     value = max(1.0, value)
     unit = 10 ** int(math.log10(value))
     return math.ceil(value / unit - 1e-9) * unit
-
-
-def _rounded_down(value: int) -> int:
-    unit = 10 ** int(math.log10(max(1, value)))
-    return max(1, value // unit * unit)

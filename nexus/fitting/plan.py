@@ -199,7 +199,7 @@ class Planner:
                 f"{chosen.loading.step:.2g} s here, after {chosen.loading.once:.2g} s of decoding; "
                 "give more --minutes"
             )
-        length = length_settings(self.own, steps, chosen.loading.step)
+        length = length_settings(self.own, steps)
         schedule = schedule_settings(self.own, chosen.recipe, steps)
         return self._recipe(merge(merge(chosen.settings, length), schedule))
 

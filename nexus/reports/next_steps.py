@@ -53,7 +53,7 @@ def _of_health(run: RunFiles, health: str) -> Iterator[NextStep]:
     elif health == "not learning" and run.info.recipe == "small":
         why = "Try clips that span more time: in a short one nothing happens that can be predicted."
         data = shlex.quote(facts.data_name(run))
-        yield NextStep(why, f"nexus pretrain {data} --recipe footage --out NEW_FOLDER")
+        yield NextStep(why, f"nexus pretrain {data} --out NEW_FOLDER")
     elif health == "not learning":
         yield NextStep("Train for longer.", _longer(run))
     elif "videos" in unmet:

@@ -11,7 +11,6 @@ from nexus.config import parse_overrides
 from nexus.errors import ConfigError, DataError
 from nexus.fitting.choice import (
     FEWER,
-    LOST_SECONDS,
     climb,
     length_settings,
     pick,
@@ -172,14 +171,14 @@ def test_climbing_finds_the_largest_that_fits(costs, start, budget, refused):
         assert chosen is not None and chosen.steps == max(steps)
 
 
-@given(steps=st.integers(1, 300_000), seconds=st.floats(0.001, 200))
-def test_a_run_is_logged_and_saved_often_enough(steps, seconds):
+@given(steps=st.integers(1, 300_000))
+def test_a_run_is_logged_and_saved_often_enough(steps):
     base = load_recipe(BASE)
-    made = length_settings(base, steps, seconds)
+    made = length_settings(base, steps)
     rows = steps / made["training"]["log_every"]
     assert rows <= 100 and (rows >= 45 or steps < 100)
-    every = made["training"]["checkpoint_every"]
-    assert 1 <= every <= steps and every * seconds <= max(LOST_SECONDS, seconds)
+    saved = steps / made["training"]["checkpoint_every"]
+    assert saved <= 10 and (saved > 4.5 or steps < 10)
     share = base.optim.warmup_steps / base.training.steps
     assert made["optim"]["warmup_steps"] == pytest.approx(max(1, share * steps), abs=0.5)
     momenta = schedule_settings(base, base, steps)["model"]

@@ -30,7 +30,7 @@ CASES = {
     "healthy": ({}, ""),
     "unproven, few steps": ({"steps": 100, "health": "unproven"}, "--steps 400"),
     "unproven, few directions": ({"rank_share": 0.03, "health": "unproven"}, "--steps 4000"),
-    "not learning": ({"error_vs_copy": 1.2, "health": "not learning"}, "--recipe footage"),
+    "not learning": ({"error_vs_copy": 1.2, "health": "not learning"}, "nexus pretrain "),
     "collapsed": ({"context_spread": 0.01, "health": "collapsed"}, "regularizer_weight=0.03"),
 }
 
@@ -41,6 +41,11 @@ def test_the_first_step_answers_what_is_wrong(build: Builder, case: str) -> None
     _, found = steps_of(build, **changes)
     assert first in found[0].command
     assert "nexus embed" in found[-1].command
+
+
+def test_a_run_of_a_recipe_that_did_not_fit_is_planned_anew(build: Builder) -> None:
+    _, found = steps_of(build, "not learning", error_vs_copy=1.2)
+    assert "--recipe" not in found[0].command and "NEW_FOLDER" in found[0].command
 
 
 def test_published_weights_are_the_way_on_from_a_run_that_shows_nothing(build: Builder) -> None:
