@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from nexus.jobs.adaptation import adapt
     from nexus.jobs.conversion import convert
     from nexus.jobs.embedding import embed
+    from nexus.jobs.fitting import plan_run
     from nexus.jobs.labelling import label, load_probe
     from nexus.jobs.motion import make_motion
     from nexus.jobs.opening import processor
-    from nexus.jobs.planning import plan_run
     from nexus.jobs.pretraining import demo, pretrain
     from nexus.jobs.probe_place import keep_probe
     from nexus.jobs.probe_training import train_probe

@@ -26,7 +26,7 @@ from nexus.config import Config
 from nexus.fitting.choice import FEWER
 from nexus.fitting.movement import MOST_RECORDS
 from nexus.fitting.words import FEW_CLIPS, FEW_STEPS
-from nexus.jobs.planning import BASE, MINUTES
+from nexus.jobs.fitting import BASE, MINUTES
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
 from nexus.models.ssl.collapse import DoctorConfig
 from nexus.models.worlds.action_predictor import ActionPredictor, ActionPredictorConfig

@@ -70,7 +70,7 @@ def plan_run(
         nexus plan-run videos/ --minutes 60 --out mine.yaml model.num_frames=32
     """
     from nexus import jobs
-    from nexus.jobs.planning import MINUTES
+    from nexus.jobs.fitting import MINUTES
 
     minutes = MINUTES if minutes is None else minutes
     plan = jobs.plan_run(data, minutes=minutes, overrides=tuple(overrides or ()), out=out)

@@ -25,7 +25,7 @@ HOMES = {
     "label": "nexus.jobs.labelling",
     "load_probe": "nexus.jobs.labelling",
     "make_motion": "nexus.jobs.motion",
-    "plan_run": "nexus.jobs.planning",
+    "plan_run": "nexus.jobs.fitting",
     "pretrain": "nexus.jobs.pretraining",
     "probe": "nexus.jobs.probing",
     "processor": "nexus.jobs.opening",

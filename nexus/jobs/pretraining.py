@@ -14,8 +14,8 @@ from nexus.errors import ConfigError, DataError
 from nexus.features.pictures import write_pictures
 from nexus.fitting.plan import Planner
 from nexus.jobs.console import progress, say_notes, say_problems
+from nexus.jobs.fitting import BASE, MINUTES, plan_for
 from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
-from nexus.jobs.planning import BASE, MINUTES, plan_for
 from nexus.jobs.probing import measure_arms
 from nexus.jobs.starting import start_of
 from nexus.probes.columns import label_columns

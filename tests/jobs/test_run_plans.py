@@ -8,7 +8,7 @@ import yaml
 import nexus
 from nexus.cli.main import run
 from nexus.errors import ConfigError, DataError, OutputError
-from nexus.jobs import planning, pretraining
+from nexus.jobs import fitting, pretraining
 from nexus.training.recipe import load_recipe, read_run_recipe
 
 TINY = [
@@ -42,7 +42,7 @@ def test_a_run_without_a_recipe_looks_chooses_tells_and_trains(listing, here, ca
     assert recipe.model.to_mapping()["encoder_dim"] == 16
     assert recipe.model.to_mapping()["mask"] == load_recipe("footage").model.to_mapping()["mask"]
 
-    monkeypatch.setattr(planning, "look_at_movement", None)  # nothing is looked at again
+    monkeypatch.setattr(fitting, "look_at_movement", None)  # nothing is looked at again
     assert run([*line, "3", "--resume"]) == 0
     assert read_run_recipe("run") == recipe.with_changes(
         training=recipe.training.with_changes(steps=3)
