@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -39,6 +40,27 @@ def say_notes(notes: Iterable[str | None]) -> None:
     for note in notes:
         if note:
             messages().print(f"note: {note}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def told_on_interrupt(what: Callable[[], str]) -> Iterator[None]:
+    """On Ctrl-C, say what is kept and how to go on.
+
+    Args:
+        what: asked then.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        messages().print(f"Ctrl-C: {what()}", markup=False, soft_wrap=True)
+        raise
+
+
+def kept_features(folder: Path | None) -> str:
+    """What of an interrupted job is kept where features are, and how to go on."""
+    if folder is None or not any(folder.glob("*.arrow")):
+        return "nothing is kept yet; the same command starts over"
+    return f"finished features are kept in {folder}; the same command goes on with them"
 
 
 @contextmanager

@@ -13,7 +13,14 @@ from nexus.errors import DataError
 from nexus.features import extract as windows
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
 from nexus.features.table_files import check_ending
-from nexus.jobs.console import messages, progress, say_each, say_notes, say_problems
+from nexus.jobs.console import (
+    messages,
+    progress,
+    say_each,
+    say_notes,
+    say_problems,
+    told_on_interrupt,
+)
 from nexus.jobs.labelling import load_probe
 from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
 from nexus.models.heads import AttentiveHead
@@ -101,7 +108,8 @@ def embed(
     other = None if probe is None else _other_clips(probe, trained, spec, still)
     say_notes((*opened.notes, opened.off_distribution(), other))
     clips = opened.reading(catalog)
-    with progress("embedding") as tick:
+    nothing = f"nothing is written to {out}; the same command starts over"
+    with told_on_interrupt(lambda: nothing), progress("embedding") as tick:
         written = windows.embed(
             opened.encoder,
             clips,

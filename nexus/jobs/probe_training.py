@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,15 @@ from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitt
 from nexus.features.extract import extract
 from nexus.features.table import FeatureTable
 from nexus.features.tokens import JoinedTokens, TokenSource, token_source
-from nexus.jobs.console import messages, progress, say_each, say_notes, say_problems
+from nexus.jobs.console import (
+    kept_features,
+    messages,
+    progress,
+    say_each,
+    say_notes,
+    say_problems,
+    told_on_interrupt,
+)
 from nexus.jobs.opening import OpenedEncoder, open_encoder
 from nexus.jobs.probe_place import ANOTHER, check_free, keep_rows
 from nexus.jobs.seen import with_seen
@@ -30,6 +39,7 @@ from nexus.probes.columns import brief, class_columns, class_task
 from nexus.probes.knn import KNNProbe
 from nexus.probes.linear import LinearProbe
 from nexus.probes.results import FittedProbe, probe_row
+from nexus.probes.unfinished import Unfinished
 from nexus.runs.folder import expanded
 from nexus.runs.schema import ProbeRow
 
@@ -69,7 +79,8 @@ def train_probe(
     By default it is the published attentive probe: 20 heads of 4 blocks at once. Its settings
     (learning rate and weight decay, the penalty's strength, or neighbours and temperature) are
     chosen on the validation split, the test split is read for what was chosen alone. Of several
-    seeds the one that validates best is kept.
+    seeds the one that validates best is kept. An attentive training that Ctrl-C stops is kept in
+    the probe's folder, and the same call goes on from there.
 
     Args:
         source: weights, as for `embed`.
@@ -143,12 +154,22 @@ def train_probe(
         check_free(folders[column], wanted[column], force)
 
     cache = opened.results / "features" if keep_tokens else None
-    features = _features(opened, catalog, kind, layers, precision, cache)
+    with told_on_interrupt(lambda: kept_features(cache)):
+        features = _features(opened, catalog, kind, layers, precision, cache)
     comparable = layers == (-1,) and (opened.recipe is None or spec == own.clips.spec)
     trained = []
     for column in _still_learned(features, columns, config, strict=label is not None):
         folder = folders[column]
-        fitted = _fit(features, column, config, seeds, opened)
+        kept = [
+            Unfinished(
+                folder / f"unfinished-{seed}.pt",
+                digest(json.dumps([wanted[column], seed])),
+                say=lambda text: say_notes([text]),
+            )
+            for seed in range(seeds)
+        ]
+        with told_on_interrupt(partial(_kept, kept, cache, [one.folder for one in trained])):
+            fitted = _fit(features, column, config, kept, opened)
         best = max(fitted, key=lambda one: one.result.validation)
         training = {**wanted[column]["training"], "data": catalog.source}
         seed = opened.recipe.training.seed if opened.recipe else 0
@@ -158,6 +179,8 @@ def train_probe(
         card = _card(best, column, training, identity, spec)
         result = {**card.result, "n_test_seen": row.n_test_seen}
         save_probe(folder, best.head, card.with_changes(result=result))
+        for one in kept:
+            one.remove()
         if kind == "attentive" or comparable:
             keep_rows(opened.results / "probes.json", [row], notes=[*best.result.notes, *seen])
         else:
@@ -268,9 +291,10 @@ def _fit(
     features: TokenSource,
     column: str,
     config: KeptProbe,
-    seeds: int,
+    kept: Sequence[Unfinished],
     opened: OpenedEncoder,
 ) -> list[FittedProbe]:
+    """A probe for each seed, whose training is `kept` while it lasts."""
     if not isinstance(config, AttentiveProbe):
         assert isinstance(features, FeatureTable)
         with threadpool_limits(1):  # as where they are measured (nexus.probes.suite)
@@ -279,11 +303,29 @@ def _fit(
     with progress(f"training probes of {column}") as tick:
 
         def told(done: int, total: int) -> None:
-            tick(len(fitted) * total + done, seeds * total)
+            tick(len(fitted) * total + done, len(kept) * total)
 
-        for seed in range(seeds):
-            fitted.append(config.fit(features, column, seed=seed, device=device, progress=told))
+        for seed, unfinished in enumerate(kept):
+            fitted.append(
+                config.fit(
+                    features,
+                    column,
+                    seed=seed,
+                    device=device,
+                    progress=told,
+                    unfinished=unfinished,
+                )
+            )
     return fitted
+
+
+def _kept(trainings: Sequence[Unfinished], cache: Path | None, finished: Sequence[Path]) -> str:
+    """What of an interrupted training is kept, and how to go on."""
+    files = [str(one.path) for one in trainings if one.path.exists()]
+    done = f"finished probes: {', '.join(map(str, finished))}. " if finished else ""
+    if not files:
+        return done + kept_features(cache)
+    return f"{done}the training so far is kept in {', '.join(files)}; the same command goes on"
 
 
 def _card(

@@ -8,7 +8,14 @@ from typing import Any
 from nexus.data.catalog import Catalog, Problem
 from nexus.errors import DataError
 from nexus.features.encoding import device_of
-from nexus.jobs.console import progress, say_each, say_notes, say_problems
+from nexus.jobs.console import (
+    kept_features,
+    progress,
+    say_each,
+    say_notes,
+    say_problems,
+    told_on_interrupt,
+)
 from nexus.jobs.opening import OpenedEncoder, open_encoder
 from nexus.jobs.probe_place import keep_rows
 from nexus.jobs.seen import with_seen
@@ -77,7 +84,8 @@ def probe(
         )
     say_problems(catalog)
     say_notes([*opened.notes, opened.off_distribution()])
-    arms = measure_arms(opened, catalog, columns, kinds, seeds=seeds, strict=label is not None)
+    with told_on_interrupt(lambda: kept_features(opened.results / "features")):
+        arms = measure_arms(opened, catalog, columns, kinds, seeds=seeds, strict=label is not None)
     say_each(arms.problems)
     say_notes(arms.notes)
     if not any(row.role == "trained" for row in arms.rows):

@@ -14,9 +14,11 @@ parameters each: 12 GB). Gradients and activations are those of one head and one
 import copy
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pydantic
@@ -35,12 +37,16 @@ from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 from nexus.probes.columns import ClassTask, class_task
 from nexus.probes.results import FittedProbe, ProbeResult, class_result, vote_accuracy
 from nexus.probes.splits import SPLIT_SEED
+from nexus.probes.unfinished import Unfinished
 from nexus.training.cpu import tune
+from nexus.training.interrupts import Interrupts
 from nexus.training.schedules import learning_rate
 
 TOKENS_AT_ONCE = 16_384
 """Tokens that a head is shown at a time, or those of one row if it has more; a larger batch is
 split. At the width of ViT-L and a depth of 4 the activations of so many take 3.5 GB."""
+WORTH_KEEPING = 60.0
+"""Seconds of training that are kept before the heads are scored."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,7 @@ class AttentiveProbe(Config):
         seed: int = 0,
         device: str | torch.device = "cpu",
         progress: Progress | None = None,
+        unfinished: Unfinished | None = None,
     ) -> FittedProbe:
         """Train and score a probe on tokens.
 
@@ -102,8 +109,11 @@ class AttentiveProbe(Config):
             tokens: a feature table of tokens, or another source of them.
             seed: sets the heads' initial weights and the order of the batches, not the splits.
             progress: called with (epochs done, epochs in all).
+            unfinished: where the training is kept while it lasts; it goes on from there, to the
+                same bits on a CPU as without the interruption.
 
         Raises:
+            KeyboardInterrupt: on Ctrl-C or SIGTERM, after the step at hand is kept.
             DataError: the column is missing or cannot be learned from; see `class_task`.
             NexusError: every pair of the sweep diverged.
             ValueError: the table holds pooled features, or a sweep without candidates.
@@ -114,9 +124,8 @@ class AttentiveProbe(Config):
         task = class_task(tokens.rows, column, split_seed=self.split_seed)
         parts, generator = task.parts, Generator().manual_seed(seed)
         candidates = make_candidates(dim, len(task.classes), self, seed)
-        train_candidates(
-            candidates, tokens, task.labels, parts.train.rows, self, generator, device, progress
-        )
+        training = HeadTraining(candidates, self, parts.train.rows, generator, device)
+        training.run(tokens, task.labels, progress, unfinished)
         heads = [candidate.head for candidate in candidates]
         validated = logits_of(heads, tokens, parts.validation.rows, self, device)
         sweep = [_tried(*one, task) for one in zip(candidates, validated, strict=True)]
@@ -176,45 +185,107 @@ def default_heads(dim: int) -> int:
     )
 
 
-def train_candidates(
-    candidates: Sequence[Candidate],
-    tokens: TokenSource,
-    labels: Int[ndarray, " table_rows"],
-    rows: Int[ndarray, " rows"],
-    config: AttentiveProbe,
-    generator: Generator,
-    device: torch.device,
-    progress: Progress | None = None,
-) -> None:
-    """Train every candidate on the same batches of `rows`; their parameters never meet.
+class HeadTraining:
+    """The training of all candidates on the same batches; their parameters never meet.
 
     Args:
+        rows: of the tokens, to train on.
         generator: orders the batches.
-        progress: called with (epochs done, epochs in all).
     """
-    optimizers = [
-        torch.optim.AdamW(
-            candidate.head.to(device).parameters(),
-            lr=candidate.learning_rate,
-            weight_decay=candidate.weight_decay,
-        )
-        for candidate in candidates
-    ]
-    batches = math.ceil(len(rows) / config.batch_size)
-    total, step = batches * config.epochs, 0
-    for epoch in range(config.epochs):
-        order = rows[torch.randperm(len(rows), generator=generator).numpy()]
-        parts = np.array_split(order, batches)
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        config: AttentiveProbe,
+        rows: Int[ndarray, " rows"],
+        generator: Generator,
+        device: torch.device,
+    ) -> None:
+        self.candidates, self.config, self.rows = candidates, config, rows
+        self.generator, self.device = generator, device
+        self.optimizers = [
+            torch.optim.AdamW(
+                candidate.head.to(device).parameters(),
+                lr=candidate.learning_rate,
+                weight_decay=candidate.weight_decay,
+            )
+            for candidate in candidates
+        ]
+        self.batches = math.ceil(len(rows) / config.batch_size)
+        self.epoch, self.taken = 0, 0
+        self.order = generator.get_state()
+        """What the batches of this epoch are drawn from; `taken` of them have been."""
+
+    def run(
+        self,
+        tokens: TokenSource,
+        labels: Int[ndarray, " table_rows"],
+        progress: Progress | None = None,
+        unfinished: Unfinished | None = None,
+    ) -> None:
+        """Train to the end, from what is `unfinished` if there is something.
+
+        Raises:
+            KeyboardInterrupt: on Ctrl-C or SIGTERM, after the step at hand is kept.
+        """
+        if unfinished and (kept := unfinished.load()) is not None:
+            unfinished.say(self.restore(kept, unfinished.path))
+        with Interrupts() if unfinished else nullcontext(Interrupts()) as interrupts:
+            while self.epoch < self.config.epochs:
+                for _ in self._epoch(tokens, labels):
+                    if unfinished and (interrupts.requested or unfinished.is_due):
+                        unfinished.save(self.state())
+                    if interrupts.requested:
+                        raise KeyboardInterrupt
+                self.epoch, self.taken = self.epoch + 1, 0
+                self.order = self.generator.get_state()
+                if progress is not None:
+                    progress(self.epoch, self.config.epochs)
+        if unfinished and unfinished.is_older(WORTH_KEEPING):
+            unfinished.save(self.state())  # scoring may take long as well
+
+    def _epoch(self, tokens: TokenSource, labels: Int[ndarray, " table_rows"]) -> Iterator[None]:
+        """What is left of an epoch; stops after each step."""
+        config = self.config
+        self.generator.set_state(self.order)
+        order = self.rows[torch.randperm(len(self.rows), generator=self.generator).numpy()]
+        parts = np.array_split(order, self.batches)[self.taken :]
         for chosen, batch in zip(parts, tokens.batches(parts), strict=True):
-            share = schedule(step, total, config.warmup)
-            batch = batch.to(device)
-            targets = torch.from_numpy(labels[chosen]).to(device)
-            for candidate, optimizer in zip(candidates, optimizers, strict=True):
+            step = self.epoch * self.batches + self.taken
+            share = schedule(step, self.batches * config.epochs, config.warmup)
+            batch = batch.to(self.device)
+            targets = torch.from_numpy(labels[chosen]).to(self.device)
+            for candidate, optimizer in zip(self.candidates, self.optimizers, strict=True):
                 optimizer.param_groups[0]["lr"] = candidate.learning_rate * share
                 train_step(candidate.head, optimizer, batch, targets, config)
-            step += 1
-        if progress is not None:
-            progress(epoch + 1, config.epochs)
+            self.taken += 1
+            yield
+
+    def state(self) -> dict[str, Any]:
+        """All that going on needs, as tensors and plain values."""
+        return {
+            "heads": [candidate.head.state_dict() for candidate in self.candidates],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "rows": torch.tensor(self.rows),
+            "order": self.order,
+            "epoch": self.epoch,
+            "taken": self.taken,
+        }
+
+    def restore(self, state: Mapping[str, Any], place: Path) -> str:
+        """Go back to a `state()` of the same training, unless other clips can be read now; says
+        which."""
+        if not torch.equal(state["rows"], torch.tensor(self.rows)):
+            return f"{place} is of a training with other clips; this one starts over"
+        for candidate, tensors in zip(self.candidates, state["heads"], strict=True):
+            candidate.head.load_state_dict(tensors)
+        for optimizer, tensors in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(tensors)
+        self.order, self.epoch, self.taken = state["order"], state["epoch"], state["taken"]
+        return (
+            f"going on from {place}: {self.epoch} of {self.config.epochs} epochs and {self.taken} "
+            f"of {self.batches} batches of the next are done"
+        )
 
 
 def train_step(

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from nexus.checkpoints.probe_folder import load_probe_folder
 from nexus.cli.main import run
 from nexus.errors import CheckpointError, ConfigError, DataError
 from nexus.features.table_files import load_table
+from nexus.probes import attentive
 
 
 def test_a_trained_probe_is_kept_with_all_that_it_needs(folder, trained):
@@ -324,3 +326,48 @@ def test_what_probe_measures_is_kept_and_labels_as_it_was_scored(folder, here, c
     assert run([*line, "--label", "speed", "--seeds", "2"]) == 1
     told = " ".join(capsys.readouterr().err.split())
     assert "leave --join out" in told and "leave --seeds out" in told
+
+
+def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(
+    folder, trained, here, capsys, monkeypatch
+):
+    listing = str(folder / "clips/labels.csv")
+    line = ["train-probe", str(folder / "w.pt"), listing, "--label", "speed", "--fps", "8"]
+    line += [word for change in QUICK for word in ("--set", change)]
+    real, steps = attentive.train_step, []
+
+    def step(*given):
+        steps.append(1)
+        if len(steps) == 9:
+            os.kill(os.getpid(), signal.SIGINT)
+        real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(attentive, "train_step", step)
+        assert run(line) == 130
+    told = capsys.readouterr().err
+    kept = "probes/w/speed/unfinished-0.pt"
+    assert f"Ctrl-C: the training so far is kept in {kept}; the same command goes on" in told
+    assert Path(kept).exists() and not Path("probes/w/probes.json").exists()
+    assert run(line) == 0
+    assert f"going on from {kept}" in capsys.readouterr().err and not Path(kept).exists()
+    head, _ = load_probe_folder(here / "probes/w/speed")
+    for name, tensor in load_probe_folder(trained.folder)[0].state_dict().items():
+        assert torch.equal(tensor, head.state_dict()[name]), name
+
+    def stopped(*given, **more):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nexus.features.extract.encode", stopped)
+        assert run(["embed", str(folder / "w.pt"), listing, "--out", "f.parquet"]) == 130
+        assert "nothing is written to f.parquet; the same command starts over" in (
+            capsys.readouterr().err
+        )
+        assert not Path("f.parquet").exists()
+        assert run(["probe", str(folder / "w.pt"), listing, "--fps", "4"]) == 130
+        told = capsys.readouterr().err
+        assert "finished features are kept in probes/w/features; the same command goes on" in told
+        shutil.rmtree("probes/w/features")
+        assert run(["probe", str(folder / "w.pt"), listing, "--fps", "4"]) == 130
+        assert "nothing is kept yet; the same command starts over" in capsys.readouterr().err

@@ -12,11 +12,11 @@ from nexus.probes import attentive
 from nexus.probes.attentive import (
     PUBLISHED,
     AttentiveProbe,
+    HeadTraining,
     default_heads,
     logits_of,
     make_candidates,
     schedule,
-    train_candidates,
     train_step,
 )
 from nexus.probes.linear import LinearProbe
@@ -203,7 +203,7 @@ def test_no_more_than_one_heads_gradients_and_a_few_tokens_are_held(
     for head in heads:
         head.register_forward_pre_hook(look)
     rows, device = np.arange(20), torch.device("cpu")
-    train_candidates(candidates, source, labels, rows, config, torch.Generator(), device)
+    HeadTraining(candidates, config, rows, torch.Generator(), device).run(source, labels)
     assert len(heads) == 4 and shown == [4, 4, 2] * 4 * 2
     shown.clear()
     scores = logits_of(heads, source, rows, config, device)
