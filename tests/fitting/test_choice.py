@@ -97,13 +97,18 @@ def test_nothing_is_tried_that_was_not_asked_for():
 
 def test_a_faster_machine_gets_a_larger_run_by_the_same_road():
     gpu = Machine(cores=16, device="cuda", memory=100_000_000_000, has_bf16=True)
-    laptop, server = planned(videos(10.0)), planned(videos(10.0), speed=3000, machine=gpu)
-    small, large = laptop.recipe, server.recipe
-    assert (small.model.img_size, small.model.encoder_dim, small.training.precision) == (
-        64, 128, "fp32",
-    )  # fmt: skip
-    assert large.model.img_size == 224 and large.model.encoder_dim >= 768
-    assert large.training.precision == "bf16" and large.training.batch_size > 32
+    laptop, server = (
+        planned(videos(10.0)),
+        planned(videos(10.0, side=1080), speed=3000, machine=gpu),
+    )
+    small, large, own = laptop.recipe, server.recipe, load_recipe(BASE)
+    assert (small.training.precision, large.training.precision) == ("fp32", "bf16")
+    for group, key, times in (
+        ("model", "img_size", 3.5), ("model", "encoder_dim", 6), ("training", "batch_size", 2),
+    ):  # fmt: skip
+        base = own.to_mapping()[group][key]
+        assert small.to_mapping()[group][key] == base
+        assert large.to_mapping()[group][key] >= times * base
     assert large.optim.lr < small.optim.lr
 
 
@@ -190,7 +195,9 @@ def test_schedules_of_the_base_itself_come_out_as_they_are():
     made = schedule_settings(base, base, base.training.steps)
     assert made["optim"]["lr"] == base.optim.lr
     assert made["model"]["ema_momentum"] == pytest.approx(base.model.to_mapping()["ema_momentum"])
-    wider = load_recipe(BASE, ["model.encoder_dim=256", "training.batch_size=128"])
+    own = base.to_mapping()
+    width, batch = 2 * own["model"]["encoder_dim"], 4 * own["training"]["batch_size"]
+    wider = load_recipe(BASE, [f"model.encoder_dim={width}", f"training.batch_size={batch}"])
     made = schedule_settings(base, wider, 2 * base.training.steps)
     assert made["optim"]["lr"] == base.optim.lr  # half for the width, twice for the batch
     horizons = [1 / (1 - one["ema_momentum"]) for one in (made["model"], base.model.to_mapping())]

@@ -44,12 +44,18 @@ def test_mostly_frozen_pictures_are_said():
 
 
 def test_the_three_lines():
-    lines = planned(videos(10.0, movement=MOVING)).lines
+    plan = planned(videos(10.0, movement=MOVING))
+    lines, clip, model = plan.lines, plan.recipe.data.clip, plan.recipe.model.to_mapping()
     assert lines[0] == (
-        "clips of 4.0 s: 16 frames at 4 a second, 64 x 64; your 400 videos last 10.0 s in the "
-        "median, and things move visibly within 0.5 s"
+        f"clips of {clip.num_frames / 4:.1f} s: {clip.num_frames} frames at 4 a second, "
+        f"{clip.picture}; your 400 videos last 10.0 s in the median, and things move visibly "
+        "within 0.5 s"
     )
-    assert lines[1].startswith("a model of 4 blocks of width 128, batches of 32: a step takes ")
+    assert lines[1] == (
+        f"a model of {model['num_spatial_layers'] + model['num_temporal_layers']} blocks of width "
+        f"{model['encoder_dim']}, batches of {plan.recipe.training.batch_size}: a step takes "
+        "0.5 s here, best of 2 sizes tried"
+    )
     assert "steps fit 20 minutes: each of your 400 videos is seen" in lines[2]
     asked = planned(videos(10.0), "training.steps=500").lines[2]
     assert asked.startswith("500 steps, as asked, take about ")
