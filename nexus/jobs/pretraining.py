@@ -9,8 +9,10 @@ from pathlib import Path
 from nexus.atomic import check_writable, write_text
 from nexus.config import parse_overrides
 from nexus.data.catalog import Catalog
+from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import ConfigError, DataError
+from nexus.features.neighbours import find_neighbours
 from nexus.features.pictures import write_pictures
 from nexus.fitting.plan import Planner
 from nexus.jobs.console import progress, say_notes, say_problems
@@ -22,6 +24,7 @@ from nexus.probes.columns import label_columns
 from nexus.reports.page import write_report
 from nexus.reports.tables import markdown_table
 from nexus.runs.folder import RunDirectory
+from nexus.runs.predictions import write_predictions
 from nexus.runs.read import read_run
 from nexus.runs.results import write_probe_rows
 from nexus.runs.schema import ProbeRow, RunInfo
@@ -227,12 +230,26 @@ def diagnose(
     with progress("picturing the features"):
         pictures = write_pictures(opened.model, opened.encoder, source, opened.results)
     if not columns:
-        return pictures, []
+        return [*pictures, *_neighbours(opened, source)], []
     arms = measure_arms(opened, catalog, columns, kinds, seeds=seeds, strict=strict)
     own = [row for row in arms.rows if row.role == "trained"]
     rows = [*own, *beside, *arms.rows[len(own) :]]
     write_probe_rows(opened.results / "probes.json", rows, notes=arms.notes)
-    return pictures, arms.notes
+    write_predictions(opened.results / "predictions.json", arms.predictions)
+    return [*pictures, *_neighbours(opened, source)], arms.notes
+
+
+def _neighbours(opened: OpenedEncoder, source: ClipSource) -> list[str]:
+    """Write which clips are alike; says why if that cannot be done."""
+    try:
+        with progress("looking for clips that are alike") as tick:
+            found = find_neighbours(
+                opened.encoder, source, opened.results / "features", progress=tick
+            )
+    except DataError as error:
+        return [f"no nearest neighbours: {error}"]
+    found.save(opened.results / "neighbours.json")
+    return []
 
 
 def _table(out: Path) -> list[str]:

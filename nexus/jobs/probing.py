@@ -21,9 +21,11 @@ from nexus.jobs.probe_place import keep_rows
 from nexus.jobs.seen import with_seen
 from nexus.models.ssl import build_model
 from nexus.probes.columns import label_columns
+from nexus.probes.predictions import probe_predictions
 from nexus.probes.results import RANDOM_ARM, pixel_rows, probe_rows
 from nexus.probes.suite import measure_encoder, measure_pixels, notes_of
 from nexus.runs.folder import RunDirectory, run_folder
+from nexus.runs.predictions import ProbePredictions, write_predictions
 from nexus.runs.schema import ProbeRow
 from nexus.training.rng import kept_rng, seed_everything
 
@@ -33,6 +35,8 @@ class Arms:
     """The rows of an encoder and of what it is compared with, and what is to be said of them."""
 
     rows: list[ProbeRow]
+    predictions: list[ProbePredictions]
+    """Those of the encoder."""
     notes: list[str]
     problems: tuple[Problem, ...]
 
@@ -93,6 +97,7 @@ def probe(
             f"no label column of {catalog.source} can be learned: {'; '.join(arms.notes)}"
         )
     keep_rows(opened.results / "probes.json", arms.rows, notes=arms.notes)
+    write_predictions(opened.results / "predictions.json", arms.predictions)
     return arms.rows
 
 
@@ -131,9 +136,11 @@ def measure_arms(
             untrained.to(device_of(opened.encoder))
             fresh = measure_encoder(untrained, source, columns, progress=tick, **options)
         pixels = measure_pixels(source, columns, **options)
+        predictions = probe_predictions(opened.name, own.results, source)
     rows = probe_rows(opened.name, "trained", {seed: own.results}, train_seconds=spent)
     if fresh is not None:
         rows += probe_rows(RANDOM_ARM, "untrained", {seed: fresh.results})
     rows, seen = with_seen(opened, catalog, rows, own.problems)
     notes = [*notes_of(own, pixels), *seen]
-    return Arms(rows + pixel_rows(pixels.results, seed), notes, own.problems)
+    rows += pixel_rows(pixels.results, seed)
+    return Arms(rows, predictions, notes, own.problems)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
 from nexus.data.catalog import Catalog
@@ -63,12 +63,13 @@ def is_quantity(catalog: Catalog, column: str) -> bool:
 @dataclass(frozen=True)
 class ClassTask:
     """A label column made ready for a classifier: `labels` (one a clip, -1 where the clip has no
-    label) index `classes`."""
+    label) index `classes`; `keys` name the sample that each clip belongs to."""
 
     column: str
     classes: tuple[str, ...]
     labels: Int[ndarray, " clips"]
     parts: Parts
+    keys: Shaped[ndarray, " clips"]
 
 
 def class_task(clips: pd.DataFrame, column: str, *, split_seed: int = SPLIT_SEED) -> ClassTask:
@@ -117,7 +118,7 @@ def class_task(clips: pd.DataFrame, column: str, *, split_seed: int = SPLIT_SEED
         if not len(part.rows):
             raise DataError(f"no sample with a label {column!r} is in the {name} split")
     labels = np.array([classes.index(name) if name else -1 for name in names])
-    return ClassTask(column, classes, labels, parts)
+    return ClassTask(column, classes, labels, parts, clips["key"].to_numpy())
 
 
 def _classes_of(column: str, names: Sequence[str]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from nexus.models.heads import Head
 from nexus.probes.columns import ClassTask
 from nexus.probes.metrics import chance_rate, mean_interval, wilson_interval
 from nexus.probes.splits import Part
+from nexus.runs.predictions import Answers
 from nexus.runs.schema import ProbeRow, Role
 
 RANDOM_ARM, PIXELS_ARM = "random init", "raw pixels"
@@ -27,7 +28,8 @@ class ProbeResult:
     was picked; `ci95` is the interval over test files (see `metrics`); `chance` is what knowing
     nothing scores. `n_train`, `n_validation` and `n_test` count samples (videos, or annotated
     segments of them), not clips. `classes`,
-    `recall` and `confusion` (true by guessed) are empty for regression. `seed` is the probe's own.
+    `recall` and `confusion` (true by guessed) are empty for regression, as are the `answers`: what
+    was said of each test sample. `seed` is the probe's own.
     """
 
     task: str
@@ -46,6 +48,7 @@ class ProbeResult:
     recall: tuple[float, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
     notes: tuple[str, ...] = ()
+    answers: Answers | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ def class_result(
 ) -> ProbeResult:
     """Score a classifier's test-split probabilities and put the result on record."""
     parts, numbers = task.parts, np.arange(len(task.classes))
-    truth, guess = parts.test.per_sample(task.labels), parts.test.vote(scores).argmax(axis=1)
+    votes = parts.test.vote(scores)
+    truth, guess = parts.test.per_sample(task.labels), votes.argmax(axis=1)
     confusion = confusion_matrix(truth, guess, labels=numbers)
     with np.errstate(invalid="ignore"):
         recall = confusion.diagonal() / confusion.sum(axis=1)  # NaN for a class without samples
@@ -123,6 +127,13 @@ def class_result(
         recall=tuple(recall.tolist()),
         confusion=tuple(map(tuple, confusion.tolist())),
         notes=tuple(notes),
+        answers=Answers(
+            classes=task.classes,
+            samples=parts.test.per_sample(task.keys).tolist(),
+            truth=truth.tolist(),
+            guess=guess.tolist(),
+            confidence=votes.max(axis=1).round(4).tolist(),
+        ),
     )
 
 

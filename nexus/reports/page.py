@@ -11,6 +11,7 @@ from nexus.atomic import check_writable, write_text
 from nexus.reports import adaptation, facts, health, tables
 from nexus.reports.criteria import criteria
 from nexus.reports.intervals import probe_pictures
+from nexus.reports.mistakes import mistakes, within
 from nexus.reports.next_steps import next_steps
 from nexus.reports.plots import LOSS, RATE, SCHEDULES, THROUGHPUT, Chart, Picture, draw, horizon
 from nexus.reports.strips import films
@@ -67,7 +68,8 @@ def write_report(run: str | Path, out: str | Path | None = None, *, live: bool =
     check_writable(out, folder=False)
     live = live and files.info.status in ("running", "finished")  # else nothing more comes
     if live:  # what there is of results is of an earlier state of the run
-        files = replace(files, probes=None, horizon=None, adaptation=None, colours=None)
+        results = ("probes", "predictions", "neighbours", "horizon", "adaptation", "colours")
+        files = replace(files, **dict.fromkeys(results))
     contents = _contents(files, live)
     write_text(out, _render("report.html.j2", **contents, **_probe_parts(files.probes)))
     return out
@@ -106,6 +108,7 @@ def _render(template: str, **values: Any) -> str:
 
 
 def _contents(run: RunFiles, live: bool) -> dict[str, Any]:
+    wrong = mistakes(run)
     return {
         "run": run,
         "info": run.info,
@@ -125,6 +128,9 @@ def _contents(run: RunFiles, live: bool) -> dict[str, Any]:
         "horizon_picture": horizon(run.horizon) if run.horizon else None,
         "horizon_words": horizon_words(run.horizon) if run.horizon else "",
         "strips": films(run.colours) if run.colours else [],
+        "mistakes": wrong,
+        "pictured": within(run, wrong),
+        "neighbours": run.neighbours,
         "next_steps": [] if live else next_steps(run),
         "adaptation": run.adaptation,
         "adaptation_words": adaptation.words(run.adaptation) if run.adaptation else "",

@@ -13,6 +13,7 @@ from typing import TypeVar
 from nexus.errors import RunError
 from nexus.runs.colours import PatchColours
 from nexus.runs.journal import Journal
+from nexus.runs.predictions import Neighbours, Predictions
 from nexus.runs.results import read_problems
 from nexus.runs.schema import Adaptation, Horizon, ProbeTable, ProblemRow, RunInfo, reason_of
 
@@ -32,6 +33,8 @@ class RunFiles:
     horizon: Horizon | None = None
     adaptation: Adaptation | None = None
     colours: PatchColours | None = None
+    predictions: Predictions | None = None
+    neighbours: Neighbours | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -73,5 +76,7 @@ def read_run(folder: str | Path) -> RunFiles:
         horizon=part("results/horizon.json", Horizon.read),
         adaptation=part("results/adaptation.json", Adaptation.read),
         colours=part("results/pca.npz", PatchColours.read),
+        predictions=part("results/predictions.json", Predictions.read),
+        neighbours=part("results/neighbours.json", Neighbours.read),
         notes=(*journal.notes, *damage),
     )

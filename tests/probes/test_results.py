@@ -112,7 +112,7 @@ def test_accuracy_confusion_and_recall_by_hand() -> None:
     labels, guess = [0, 1, 2, 0, 0, 0, 1, 1], [0, 0, 1, 1, 2]  # three to train on, five to test
     rows = [np.array(rows) for rows in ([0, 1, 2], [0, 1, 2], [3, 4, 5, 6, 7])]
     parts = Parts(*(Part(one, np.arange(len(one))) for one in rows), notes=("told",))
-    task = ClassTask("class", ("a", "b", "c"), np.array(labels), parts)
+    task = ClassTask("class", ("a", "b", "c"), np.array(labels), parts, np.array(list("abcdefgh")))
     scores = np.eye(3)[guess]
     result = class_result(task, probe="x", scores=scores, validation=0.5, chosen={})
     assert result.value == vote_accuracy(task, parts.test, scores) == 3 / 5
@@ -120,3 +120,8 @@ def test_accuracy_confusion_and_recall_by_hand() -> None:
     assert result.recall[:2] == pytest.approx((2 / 3, 1 / 2))
     assert math.isnan(result.recall[2])
     assert result.ci95 == wilson_interval(3, 5) and result.chance == 3 / 5
+    answers = result.answers
+    assert answers is not None and answers.samples == tuple("defgh")
+    assert (answers.truth, answers.guess) == ((0, 0, 0, 1, 1), tuple(guess))
+    assert answers.confidence == (1.0,) * 5 and answers.classes == ("a", "b", "c")
+    assert answers.confusion.tolist() == [list(row) for row in result.confusion]
