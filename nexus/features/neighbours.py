@@ -38,8 +38,9 @@ def nearest(
     centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
     lengths = np.linalg.norm(centred, axis=1)
     cosines = centred @ centred[query] / np.maximum(lengths * lengths[query], 1e-30)
-    found, seen = [], {videos[query]}
-    for row in np.argsort(-cosines, kind="stable").tolist():
+    found: list[tuple[int, float]] = []
+    seen = {videos[query]}
+    for row in map(int, np.argsort(-cosines, kind="stable")):
         if videos[row] not in seen and len(found) < count:
             seen.add(videos[row])
             found.append((row, float(cosines[row])))

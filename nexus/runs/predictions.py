@@ -32,8 +32,8 @@ class ShownClip(Row):
 
 
 class Answers(Row):
-    """What a probe of classes said of the test samples: `samples` name them, `truth` and `guess` index
-    `classes`, `confidence` is the guess's share of the votes."""
+    """What a probe of classes said of the test split: `samples` are its keys, `truth` and `guess`
+    index `classes`, `confidence` is the guess's share of the votes."""
 
     classes: tuple[str, ...]
     samples: tuple[str, ...]
@@ -45,7 +45,9 @@ class Answers(Row):
     def _fits_together(self) -> Self:
         sizes = [len(each) for each in (self.samples, self.truth, self.guess, self.confidence)]
         if len(set(sizes)) > 1:
-            raise ValueError(f"samples, truth, guess and confidence are of different length: {sizes}")
+            raise ValueError(
+                f"samples, truth, guess and confidence are of different length: {sizes}"
+            )
         if not all(0 <= number < len(self.classes) for number in (*self.truth, *self.guess)):
             raise ValueError(f"an answer is none of the {len(self.classes)} classes")
         return self

@@ -14,6 +14,7 @@ from nexus.errors import CheckpointError, ConfigError, DataError, TrainingError
 from nexus.features.table_files import load_table
 from nexus.jobs import pretraining
 from nexus.reports import canvas
+from nexus.runs.read import read_run
 from nexus.toy.world import ToyConfig, write_toy_world
 
 TINY = (
@@ -118,6 +119,26 @@ def test_the_run_holds_pictures_and_the_error_ahead(labelled_run):
     horizon = json.loads((labelled_run.out / "results/horizon.json").read_text())["rows"]
     assert [row["steps_ahead"] for row in horizon] == [1, 2]
     assert horizon[0]["seconds_ahead"] == pytest.approx(2 / 8)
+
+
+def test_the_run_holds_each_answer_and_which_clips_are_alike(labelled_run, world):
+    files, table = read_run(labelled_run.out), pd.read_csv(world)
+    assert files.predictions is not None and files.neighbours is not None
+    known = {(each.task, each.probe): each.answers for each in files.predictions.tables}
+    for row in files.probes.rows:
+        if row.role == "trained":
+            answers = known.pop((row.task, row.probe))
+            assert sorted(answers.samples) == sorted(table.loc[table["split"] == "test", "path"])
+            right = np.array(answers.truth) == np.array(answers.guess)
+            assert np.mean(right) == pytest.approx(row.mean)
+            labels = table.set_index("path")[row.task]
+            names = [answers.classes[number] for number in answers.truth]
+            assert names == labels[list(answers.samples)].tolist()
+    assert not known
+    assert files.neighbours.searched == len(table)
+    page = labelled_run.report.read_text("utf-8")
+    assert page.count("takes for what") == 2 and 'id="neighbours"' in page
+    assert len(page) < 2_500_000
 
 
 def test_probe_again_with_another_kind(labelled_run, capsys):

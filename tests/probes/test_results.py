@@ -93,7 +93,7 @@ def test_the_file_keeps_other_rows_and_replaces_its_own(tmp_path: Path) -> None:
     assert held["notes"] == ["a", "b"]
     assert set(held["rows"][0]) == {
         *("arm", "role", "task", "probe", "metric", "values", "seeds", "mean", "ci95", "chance"),
-        *("n_train", "n_validation", "n_test", "train_seconds"),
+        *("n_train", "n_validation", "n_test", "n_test_seen", "train_seconds"),
     }
     assert np.ndim(held["rows"][0]["ci95"]) == 1
     assert held["rows"][0]["train_seconds"] is None
