@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from nexus.cli.main import run
-from nexus.training.recipe import read_run_recipe
+from nexus.training.recipe import read_run_recipe, recipe_names
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 TINY = ["training.threads=1", "training.batch_size=4", "data.num_workers=0"]
@@ -63,6 +63,12 @@ def test_a_run_is_resumed_and_made_longer_by_its_folder_alone(here, typed, capsy
     assert "name a folder of videos or a list" in capsys.readouterr().err
     assert typed("pretrain --resume --out runs/nothing") == 1
     assert "runs/nothing" in capsys.readouterr().err
+
+
+def test_the_help_names_every_recipe(capsys):
+    assert run(["pretrain", "--help"]) == 0
+    words = capsys.readouterr().out.replace(",", " ").split()
+    assert set(recipe_names()) <= set(words)
 
 
 def test_pretrain_starts_from_weights_and_may_write_no_page(here, typed, capsys):
