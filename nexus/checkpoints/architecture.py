@@ -7,6 +7,7 @@ the part in front (`context_encoder.`, `predictor.`).
 Source: the published configurations of V-JEPA 2 and 2.1 (arXiv 2506.09985, 2603.14482).
 """
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from nexus.errors import CheckpointError
 from nexus.models.presets import PRESETS
+from nexus.models.ssl import VJEPAConfig
 
 PUBLISHED = [size for name, size in PRESETS.items() if name.startswith("vit_")]
 ENCODERS = {size.encoder_dim: size for size in PUBLISHED}
@@ -183,3 +185,32 @@ def shape_of(tensors: Mapping[str, Tensor], name: str, dimensions: int) -> tuple
     if len(shape) != dimensions:
         raise CheckpointError(f"{name} has shape {shape}; expected {dimensions} dimensions")
     return shape
+
+
+PLAIN = {
+    "positions": "rope_tiled",
+    "factorized": False,
+    "rope_stretch": None,
+    "mlp": "gelu",
+    "feature_levels": (),
+    "image_input": False,
+    "modality_embedding": False,
+    "predicts_context": False,
+    "teacher_dim": None,
+}
+"""What V-JEPA 2 is, and every format can say."""
+
+
+def to_train_with(config: VJEPAConfig, wanted: Mapping[str, Any], *, square: bool = False) -> str:
+    """The settings that a run has to be trained with to be as wanted, as they are typed."""
+    changes = [
+        f"model.{key}={json.dumps(value)}".replace('"', "")
+        for key, value in wanted.items()
+        if getattr(config, key) != value
+    ]
+    if square and len(set(config.image_sides)) > 1:
+        changes.append(f"model.img_size={min(config.image_sides)}")
+    return (
+        "No weights can be changed into it; a run that is to be converted is trained with "
+        f"{' '.join(changes)}"
+    )

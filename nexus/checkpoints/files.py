@@ -27,7 +27,7 @@ from nexus.checkpoints.source import SourceWeights, checked_config
 from nexus.checkpoints.weights import load_weights, read_weights, save_weights
 from nexus.errors import CheckpointError, ConfigError
 from nexus.models.contract import Module, SelfSupervisedModel
-from nexus.models.ssl import build_model
+from nexus.models.ssl import VJEPAConfig, build_model
 from nexus.runs.folder import CHECKPOINT
 
 MODEL_FILE, CONFIG_FILE, STATE_FILE = "model.safetensors", "config.json", "state.pt"
@@ -181,14 +181,23 @@ class OwnLayout:
             CheckpointError: there is none, it is damaged, or it holds another kind of model.
         """
         folder = resolve_checkpoint(path)
+        config = self.settings(folder, given)
+        return SourceWeights("nexus", folder, config, read_weights(folder / MODEL_FILE))
+
+    def settings(self, path: Path, given: Mapping[str, Any]) -> VJEPAConfig:
+        """The model that the card of a checkpoint (or of a run's last one) describes.
+
+        Raises:
+            CheckpointError: there is none, it is damaged, or it is of another kind of model.
+        """
+        folder = resolve_checkpoint(path)
         card = read_card(folder)
         if card.kind != "vjepa":
             raise CheckpointError(
                 f"{folder} holds a model of kind {card.kind!r}; nexus.load gives models of kind "
                 "'vjepa'. Use nexus.checkpoints.files.load_checkpoint_model"
             )
-        config = checked_config(folder / CONFIG_FILE, {**card.config, **given})
-        return SourceWeights("nexus", folder, config, read_weights(folder / MODEL_FILE))
+        return checked_config(folder / CONFIG_FILE, {**card.config, **given})
 
 
 def load_state(path: str | Path) -> dict[str, Any]:

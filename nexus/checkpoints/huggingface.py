@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nexus.atomic import atomic_path, write_json
-from nexus.checkpoints.architecture import RECIPE
+from nexus.checkpoints.architecture import PLAIN, RECIPE, to_train_with
 from nexus.checkpoints.source import (
     SourceWeights,
     at_the_start,
@@ -39,11 +39,14 @@ from nexus.checkpoints.source import (
     swapped,
     with_part,
 )
+from nexus.data.batch import MEAN_AND_STD
 from nexus.errors import CheckpointError
 from nexus.models.contract import EncoderRole
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
 
 CONFIG_FILE, MODEL_FILE = "config.json", "model.safetensors"
+PROCESSOR_FILE = "video_preprocessor_config.json"
+RGB, BILINEAR = 3, 2  # the latter is Pillow's number of it
 INDEX_FILE = "model.safetensors.index.json"
 MODEL_TYPE = "vjepa2"
 PREDICTOR_MASK_TOKEN = 1
@@ -98,6 +101,11 @@ class TransformersLayout:
         """Whether its config.json is one of transformers'."""
         return is_huggingface(path)
 
+    def settings(self, path: Path, given: Mapping[str, Any]) -> VJEPAConfig:
+        """The model that its config.json describes; raises as `read`."""
+        told = settings_from(_json(path / CONFIG_FILE))
+        return checked_config(path / CONFIG_FILE, {**told, **given})
+
     def read(self, path: Path, given: Mapping[str, Any]) -> SourceWeights:
         """Its weights under our names, and the model that they are for.
 
@@ -105,9 +113,7 @@ class TransformersLayout:
             CheckpointError: a file is missing or damaged, or describes a model that cannot be
                 built.
         """
-        config = checked_config(
-            path / CONFIG_FILE, {**settings_from(_json(path / CONFIG_FILE)), **given}
-        )
+        config = self.settings(path, given)
         tensors = read_huggingface_tensors(path)
         start = "vjepa2." if any(name.startswith("vjepa2.") for name in tensors) else ""
         head = tuple(name for name in tensors if start and not name.startswith(start))
@@ -126,7 +132,8 @@ class TransformersLayout:
 def save_huggingface(folder: str | Path, model: VJEPAModel, which: EncoderRole = "target") -> None:
     """Write config.json and model.safetensors, which `AutoModel.from_pretrained` opens.
 
-    Both are written beside the files of that name, if there are any, before either is replaced.
+    With them goes what transformers' video processor does to pictures (of RGB models). All are
+    written beside the files of that name, if there are any, before any is replaced.
 
     Args:
         folder: made if need be.
@@ -143,6 +150,35 @@ def save_huggingface(folder: str | Path, model: VJEPAModel, which: EncoderRole =
     ):
         save_file(tensors, model_file, metadata={"format": "pt"})
         write_json(config_file, config)
+    if model.config.in_chans == RGB:
+        write_json(folder / PROCESSOR_FILE, processor_config(model.config))
+
+
+def processor_config(config: VJEPAConfig) -> dict[str, Any]:
+    """What `AutoVideoProcessor` opens: transformers' own processor with this model's crop.
+
+    It resizes the short side to 256/224 of the crop, whatever its file says, and shows the middle.
+    """
+    crop, (mean, std) = config.image_sides[0], MEAN_AND_STD[RGB]
+    return {
+        "video_processor_type": "VJEPA2VideoProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": shown_short_side(crop)},
+        "resample": BILINEAR,
+        "do_center_crop": True,
+        "crop_size": {"height": crop, "width": crop},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(mean),
+        "image_std": list(std),
+        "data_format": "channels_first",
+    }
+
+
+def shown_short_side(crop: int) -> int:
+    """Pixels that transformers' processor resizes the short side to before it crops."""
+    return int(crop * 256 / 224)
 
 
 def settings_from(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,7 +214,8 @@ def config_to(config: VJEPAConfig) -> dict[str, Any]:
     if reasons:
         raise CheckpointError(
             "\n  - ".join(["transformers' V-JEPA 2 model cannot compute this one", *reasons])
-            + "\nExport to another format: nexus, meta, onnx or torch-export."
+            + f"\n{to_train_with(config, PLAIN, square=True)}"
+            + "\nOr export it as it is: --to nexus, --to onnx, --to torch-export."
         )
     ours = {**config.to_mapping(), "img_size": config.image_sides[0]}
     return {

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from nexus.checkpoints.hub import Place, locate
-from nexus.checkpoints.source import SourceKind, SourceWeights, checked_config, read_source
+from nexus.checkpoints.source import (
+    SourceKind,
+    SourceWeights,
+    checked_config,
+    layout_of,
+    read_source,
+)
 from nexus.checkpoints.weights import KeyReport, checked_patterns, compare
 from nexus.errors import CheckpointError
 from nexus.models.contract import Encoder, EncoderRole
@@ -150,6 +156,16 @@ def load(
         notes=tuple(notes),
         action_predictor=None if actions is None else actions.to(device),
     )
+
+
+def settings_of(source: str | Path) -> VJEPAConfig:
+    """The settings of the model that weights are for; no weight is read.
+
+    Raises:
+        CheckpointError: there are none, or what they are for cannot be told.
+    """
+    path = locate(source).path
+    return layout_of(path).settings(path, {})
 
 
 def assemble(

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from nexus.atomic import atomic_path
-from nexus.checkpoints.architecture import published_settings
+from nexus.checkpoints.architecture import PLAIN, published_settings, to_train_with
 from nexus.checkpoints.huggingface import is_huggingface
 from nexus.checkpoints.official_ac import action_predictor, to_meta
 from nexus.checkpoints.pickled import read_pickled
@@ -133,6 +133,10 @@ class MetaLayout:
     def recognises(self, path: Path) -> bool:
         """Whether it is a file, or holds `OFFICIAL_FILE` and nothing of transformers'."""
         return path.is_file() or ((path / OFFICIAL_FILE).is_file() and not is_huggingface(path))
+
+    def settings(self, path: Path, given: Mapping[str, Any]) -> VJEPAConfig:
+        """The model that its tensors' shapes tell (they stay on the disk); raises as `read`."""
+        return self.read(path, given).config
 
     def read(self, path: Path, given: Mapping[str, Any]) -> SourceWeights:
         """Its weights under our names; see `weights_of`.
@@ -323,7 +327,8 @@ def _kind_of(config: VJEPAConfig) -> str:
     raise CheckpointError(
         f"Meta's code has no model with positions {config.positions!r}, feature_levels "
         f"{list(config.feature_levels)}, image_input {config.image_input}: it knows V-JEPA 2 "
-        "('rope_tiled', nothing of 2.1) and V-JEPA 2.1 ('rope_interleaved' with feature_levels)"
+        "('rope_tiled', nothing of 2.1) and V-JEPA 2.1 ('rope_interleaved' with feature_levels). "
+        + to_train_with(config, PLAIN)
     )
 
 

@@ -45,6 +45,10 @@ class Layout(Protocol):
         """Whether this file or folder looks like one."""
         ...
 
+    def settings(self, path: Path, given: Mapping[str, Any]) -> VJEPAConfig:
+        """The model that the weights are for; raises as `read`, and reads none of them."""
+        ...
+
     def read(self, path: Path, given: Mapping[str, Any]) -> SourceWeights:
         """The weights under our names; `given` are settings that win over what the file says.
 
@@ -71,8 +75,13 @@ def read_source(path: Path, given: Mapping[str, Any]) -> SourceWeights:
     Raises:
         CheckpointError: it has none of them.
     """
+    return layout_of(path).read(path, given)
+
+
+def layout_of(path: Path) -> Layout:
+    """The layout that a file or folder has."""
     layouts: Iterable[Layout] = (LAYOUTS.build(name) for name in LAYOUTS.names)
-    return next(layout for layout in layouts if layout.recognises(path)).read(path, given)
+    return next(layout for layout in layouts if layout.recognises(path))
 
 
 def checked_config(what: str | Path, settings: Mapping[str, Any]) -> VJEPAConfig:

@@ -167,8 +167,8 @@ def _by_stride(
     if room < 0 and spec.pad == "error":
         raise ClipTooShortError(
             f"{length} frames at stride {spec.stride} span {(length - 1) * spec.stride + 1} "
-            f"frames, the video has {last - first + 1}; use a shorter clip, a smaller stride, or "
-            "pad=repeat_last"
+            f"frames, the video has {last - first + 1}; use fewer frames, a smaller stride, or "
+            "data.clip.pad=repeat_last (--pad)"
         )
     room = max(room, 0)
     where = _place(spec, rng, number)
@@ -199,7 +199,8 @@ def _by_rate(
     if needed > finish - begin - TICK and spec.pad == "error":
         raise ClipTooShortError(
             f"{length} frames at {spec.fps:g} fps need more than {needed:.3f} s, the video has "
-            f"{finish - begin:.3f} s; use a shorter clip, a higher fps, or pad=repeat_last"
+            f"{finish - begin:.3f} s; use fewer frames, a higher fps, or "
+            "data.clip.pad=repeat_last (--pad)"
         )
     # A random start may fall anywhere while the last frame is still on screen: were it bounded by
     # the moment when that frame appears, the last frame would never be drawn.

@@ -78,7 +78,8 @@ def _by_stride(times: FrameTimes, clip: ClipSpec, overlap: float, first: int, la
     if room < 0 and clip.pad == "error":
         raise ClipTooShortError(
             f"a window of {clip.num_frames} frames at stride {clip.stride} does not fit into "
-            f"{last - first + 1} frames; use fewer frames, a smaller stride, or pad=repeat_last"
+            f"{last - first + 1} frames; use fewer frames (--frames), or --pad "
+            "(pad=repeat_last)"
         )
     room = max(room, 0)
     hop = max(1, round(clip.num_frames * clip.stride * (1 - overlap)))
@@ -106,8 +107,8 @@ def _by_rate(
     if until_last > finish - begin - _TINY and clip.pad == "error":
         raise ClipTooShortError(
             f"a window of {clip.num_frames} frames at {fps:g} fps needs more than {until_last:.3f} "
-            f"s, there are {finish - begin:.3f} s; use fewer frames, a higher fps, or "
-            "pad=repeat_last"
+            f"s, there are {finish - begin:.3f} s; use fewer frames (--frames), a higher "
+            "rate (--fps), or --pad (pad=repeat_last)"
         )
     room = max(finish - begin - length, 0.0)
     hop = length * (1 - overlap)

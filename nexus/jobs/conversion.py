@@ -9,7 +9,13 @@ from typing import Any, Literal
 from nexus.atomic import atomic_folder, check_writable, write_json, write_text
 from nexus.checkpoints.export import export_onnx, export_program
 from nexus.checkpoints.files import CONFIG_FILE, MODEL_FILE, ModelCard
-from nexus.checkpoints.huggingface import PREDICTOR_MASK_TOKEN, save_huggingface
+from nexus.checkpoints.huggingface import (
+    PREDICTOR_MASK_TOKEN,
+    PROCESSOR_FILE,
+    RGB,
+    save_huggingface,
+    shown_short_side,
+)
 from nexus.checkpoints.load import FROM_PREDICTOR, Loaded, load
 from nexus.checkpoints.official import OFFICIAL_FILE, save_official
 from nexus.checkpoints.source import own_encoder
@@ -25,6 +31,7 @@ CARD_FILE = "README.md"
 ONNX_FILE, PROGRAM_FILE = "encoder.onnx", "encoder.pt2"
 OWN_FILES = {
     CARD_FILE, CONFIG_FILE, MODEL_FILE, OFFICIAL_FILE, ONNX_FILE, f"{ONNX_FILE}.data", PROGRAM_FILE,
+    PROCESSOR_FILE,
 }  # fmt: skip
 """All that a folder may hold for `force` to replace it; its card must be ours, too."""
 OUR_CARD = "| written by | nexus "
@@ -151,6 +158,14 @@ def _transformers_notes(loaded: Loaded) -> list[str]:
         f"the {loaded.role} encoder is written; transformers' model has one",
         f"transformers counts positions on the grid of {side} x {side} pixels: give it such clips",
     ]
+    if config.in_chans == RGB:
+        notes.append(
+            f"{PROCESSOR_FILE} is for transformers' AutoVideoProcessor (which needs torchvision): "
+            f"it brings the short side to {shown_short_side(side)} pixels and shows the middle "
+            f"{side}; nexus shows all that the crop can hold"
+        )
+    else:
+        notes.append(f"transformers' video processor is for RGB, not {config.in_chans} channels")
     used = PREDICTOR_MASK_TOKEN % config.num_mask_tokens
     if used != config.mask_token:
         notes.append(

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,14 @@ import jinja2
 import yaml
 
 from nexus.checkpoints.load import TITLES, Loaded
+from nexus.checkpoints.probe_import import PRETRAINING_FPS
+from nexus.data.batch import MEAN_AND_STD
+from nexus.data.clip_spec import ClipSpec
+from nexus.errors import NexusError
 from nexus.reports.tables import markdown_table
 from nexus.runs.folder import find_run
 from nexus.runs.read import RunFiles, read_run
+from nexus.training.recipe import read_run_recipe
 from nexus.version import nexus_version
 
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
@@ -61,6 +67,8 @@ def model_card(
         date=time.strftime("%Y-%m-%d"),
         run=run,
         training=_training(run) if run else {},
+        rate=_rate(folder),
+        mean_and_std=MEAN_AND_STD.get(loaded.model.config.in_chans, MEAN_AND_STD[3]),
         metrics=markdown_table(probes).strip() if probes else "",
     )
 
@@ -87,6 +95,19 @@ def _training(run: RunFiles) -> dict[str, Any]:
         "seed": info.seed,
         "command": _code(info.command) if info.command else None,
     }
+
+
+def _rate(run: Path | None) -> str:
+    """How fast clips were in training."""
+    clip: ClipSpec | None = None
+    if run is not None:
+        with suppress(NexusError):  # a damaged recipe: the card says what it can
+            clip = read_run_recipe(run).final_clip
+    if clip is None:
+        return f"not on record here; V-JEPA 2 was trained at {PRETRAINING_FPS:g} frames a second"
+    if clip.fps:
+        return f"{clip.fps:g} frames a second, {clip.num_frames / clip.fps:.3g} s a clip"
+    return f"every frame of a video, {clip.stride} apart" if clip.stride > 1 else "every frame"
 
 
 def _code(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from nexus.atomic import check_writable
 from nexus.checkpoints.files import load_checkpoint_model
 from nexus.checkpoints.hub import HUB_MARK
-from nexus.checkpoints.load import Loaded, load
+from nexus.checkpoints.load import Loaded, load, settings_of
 from nexus.checkpoints.probe_import import PRETRAINING_FPS
 from nexus.checkpoints.weights import tensor_digest
 from nexus.data.batch import MEAN_AND_STD
@@ -272,5 +272,5 @@ def processor(
     elif (run := find_run(weights)) is not None:
         spec = read_run_recipe(run).final_clip
     else:
-        spec = open_encoder(weights, device="cpu").clips.spec
+        spec = clips_as_trained(settings_of(expanded(weights))).spec
     return ClipProcessor(spec.chosen(clips or {}))

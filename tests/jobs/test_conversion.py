@@ -22,7 +22,7 @@ from nexus.jobs.conversion import FORMATS
 
 ROTARY = {"factorized": False, "positions": "rope_tiled", "num_mask_tokens": 3, "mask_token": 1}
 FILES = {
-    "hf": {"config.json", "model.safetensors"},
+    "hf": {"config.json", "model.safetensors", "video_preprocessor_config.json"},
     "meta": {"model.pt"},
     "nexus": {"config.json", "model.safetensors"},
     "onnx": {"encoder.onnx"},
@@ -215,6 +215,26 @@ def test_what_cannot_be_converted_leaves_nothing_behind(tmp_path, capsys):
         assert run(["convert", str(tmp_path / "plain"), "--to", to, "--out", f"{tmp_path}/o"]) == 1
         assert says in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["plain"]
+
+
+def test_the_processor_of_transformers_gets_its_settings(tmp_path, model):
+    save_checkpoint(tmp_path / "c", model, ModelCard("vjepa", model.config.to_mapping(), 1), {})
+    done = nexus.convert(tmp_path / "c", tmp_path / "hf", to="hf")
+    side = model.config.image_sides[0]
+    told = json.loads((tmp_path / "hf/video_preprocessor_config.json").read_text())
+    # As in the published folders (there 256 and 292): VJEPA2VideoProcessor's own rule.
+    assert told["size"] == {"shortest_edge": int(side * 256 / 224)}
+    assert told["crop_size"] == {"height": side, "width": side}
+    assert told["video_processor_type"] == "VJEPA2VideoProcessor" and told["resample"] == 2
+    assert told["image_mean"] == [0.485, 0.456, 0.406] and told["image_std"] == [
+        0.229,
+        0.224,
+        0.225,
+    ]
+    assert all(told[f"do_{step}"] for step in ("resize", "center_crop", "rescale", "normalize"))
+    assert told["rescale_factor"] == pytest.approx(1 / 255)
+    assert f"short side to {int(side * 256 / 224)} pixels" in done.explain()
+    nexus.convert(tmp_path / "c", tmp_path / "hf", to="hf", force=True)
 
 
 @pytest.mark.parametrize(

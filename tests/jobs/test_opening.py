@@ -145,3 +145,34 @@ def test_what_folders_are_taken_for_is_said_of_our_own_reader_alone(home, capsys
     mine = read_videos(home / "world", reader=f"{__name__}:Dated")
     assert {record.labels["day"] for record in mine.records} == {"monday"}
     assert "were taken for" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("to", ["hf", "meta"])
+def test_a_run_that_cannot_be_converted_says_what_to_train_with(home, tmp_path, to):
+    listing, run = home / "world/labels.csv", tmp_path / "run"
+    odd = [change for change in TINY if "positions" not in change]
+    odd += ["model.mlp=swiglu", "model.img_size=[32, 64]"] if to == "hf" else ["model.mlp=gelu"]
+    nexus.pretrain(listing, run, recipe="small", overrides=odd, report=False)
+    with pytest.raises(CheckpointError, match="is trained with") as refused:
+        nexus.convert(run, tmp_path / "out", to=to)
+    line = next(line for line in str(refused.value).splitlines() if "is trained with" in line)
+    keys = line.partition("is trained with ")[2].split()
+    expected = {"model.positions=rope_tiled", "model.mlp=gelu", "model.img_size=32"}
+    assert set(keys) == (expected if to == "hf" else {"model.positions=rope_tiled"})
+    changed = [*odd, *keys]
+    nexus.pretrain(listing, tmp_path / "again", recipe="small", overrides=changed, report=False)
+    nexus.convert(tmp_path / "again", tmp_path / "out", to=to)
+    assert "| rate in training | every frame |" in (tmp_path / "out/README.md").read_text()
+
+
+@pytest.mark.parametrize("to", ["hf", "meta", "nexus"])
+def test_the_processor_reads_no_weights(home, tmp_path, to):
+    folder = tmp_path / to
+    nexus.convert(home / "runs/first", folder, to=to)
+    expected = nexus.processor(nexus.load(folder)).spec
+    assert nexus.processor(folder).spec == expected
+    if to != "meta":  # of a .pt file the shapes are read, and its tensors stay on the disk
+        (folder / "model.safetensors").write_bytes(b"nothing")
+        assert nexus.processor(folder).spec == expected
+    with pytest.raises(CheckpointError):
+        nexus.processor(tmp_path / "none")
