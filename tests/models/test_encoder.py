@@ -232,6 +232,7 @@ def test_values_that_are_not_finite_are_refused(video: torch.Tensor, says: str) 
     with pytest.raises(VideoShapeError, match=f"NaN or infinite values in {says}"):
         check_video_values(video)
     check_video_values(clips())
+    check_video_values(torch.full_like(clips(), 3e38))  # finite, though their sum is not
 
 
 def test_the_message_names_the_bad_clips() -> None:
