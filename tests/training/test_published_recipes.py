@@ -44,7 +44,8 @@ def test_masked_pixels_never_reach_the_context(name):
     torch.manual_seed(0)
     model = build_model(recipe.model_settings).eval()
     stir(model, scale=0.1)
-    video, poison = clips(2, height=32, width=32), clips(2, seed=1, height=32, width=32)
+    chans = slice(model.config.in_chans)
+    video, poison = (clips(2, seed=seed, height=32, width=32)[:, chans] for seed in (0, 1))
     tubelet, patch = model.config.tubelet_size, model.config.patch_size
     for mask in model.draw_masks(video, torch.Generator().manual_seed(3)):
         hidden = torch.ones(2, mask.grid.tokens).scatter(1, mask.context, 0.0)
