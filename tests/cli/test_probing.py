@@ -90,7 +90,6 @@ def test_another_probe_is_replaced_by_force_alone(here, capsys):
         ("probe w.pt l.csv --out f.csv", "--out"),
         ("probe w.pt l.csv --index 0", "--index"),
         ("probe w.pt l.csv --force", "--force"),
-        ("train-probe w.pt l.csv --kind knn", "--kind"),
         ("train-probe w.pt l.csv --windows", "--windows"),
         ("train-probe w.pt l.csv --overlap 0.5", "--overlap"),
         ("train-probe w.pt l.csv --top 5", "--top"),
