@@ -22,8 +22,8 @@ def demo(
 ) -> None:
     """Make a small world of moving shapes, train on it, probe it, write a page.
 
-    Needs no data and no GPU. The page compares the trained encoder with an untrained one and with
-    raw pixels.
+    Needs no data and no GPU. The page compares the trained encoder with an untrained one, with
+    raw pixels and with frame differences.
 
     Examples:
         nexus demo

@@ -1,4 +1,4 @@
-"""Frozen features of clips, kept on disk, or of sliding windows; and the raw-pixel baseline."""
+"""Frozen features of clips, kept on disk, or of sliding windows; and pixels as features."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
@@ -168,6 +169,22 @@ def shrink_pixels(
     # One clip at a time: a batch of long clips takes gigabytes as floats.
     small = [F.adaptive_avg_pool3d(clip.float() / 255, grid) for clip in video]
     return torch.stack(small).reshape(len(video), -1).numpy(), Grid(*grid)
+
+
+def frame_differences(pixels: FeatureTable) -> FeatureTable:
+    """Each time step of pixel features less the one before: signed, -1 to 1, flattened.
+
+    A clip gives channels * (time - 1) * height * width features.
+
+    Raises:
+        DataError: there is one time step alone.
+    """
+    grid = pixels.grid
+    if grid.time < 2:
+        raise DataError("differences need two time steps of each clip or more, there is one")
+    video = np.asarray(pixels.features[:]).reshape(len(pixels), -1, grid.time, grid.places)
+    changes = np.diff(video, axis=2).reshape(len(pixels), -1)
+    return replace(pixels, features=changes, grid=replace(grid, time=grid.time - 1))
 
 
 @dataclass

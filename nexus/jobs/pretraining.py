@@ -23,6 +23,7 @@ from nexus.jobs.starting import start_of
 from nexus.probes.columns import label_columns
 from nexus.reports.page import write_report
 from nexus.reports.tables import markdown_table
+from nexus.reports.worth import comparisons
 from nexus.runs.folder import RunDirectory
 from nexus.runs.predictions import write_predictions
 from nexus.runs.read import read_run
@@ -172,7 +173,7 @@ def _data_of(out: Path, *, resume: bool) -> str | tuple[str, ...]:
 
 
 def demo(out: str | Path = "demo", *, seed: int = 0) -> RunResult:
-    """Make a toy world, train on it, compare the features with random init and raw pixels.
+    """Make a toy world, train on it, compare the features with random init and pixels.
 
     An interrupted demo in `out` is continued; of a finished one only the page is written again.
 
@@ -253,7 +254,10 @@ def _neighbours(opened: OpenedEncoder, source: ClipSource) -> list[str]:
 
 
 def _table(out: Path) -> list[str]:
+    """The linear probes of all arms, then the run beside each baseline under its best probe."""
     probes = read_run(out).probes
-    rows = probes.rows if probes else ()
-    linear = [row for row in rows if row.probe == "linear"]  # none where labels are quantities
-    return [markdown_table(linear or rows)] if rows else []
+    if probes is None or not probes.rows:
+        return []
+    linear = [row for row in probes.rows if row.probe == "linear"]  # none where all are quantities
+    beside = "\n".join(map(str, comparisons(probes)))
+    return [markdown_table(linear or probes.rows).strip(), beside]

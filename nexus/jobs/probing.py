@@ -1,4 +1,4 @@
-"""`probe`: what features are worth beside raw pixels and, of a run, an untrained encoder."""
+"""`probe`: what features are worth beside pixels and, of a run, an untrained encoder."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +21,10 @@ from nexus.jobs.probe_place import keep_rows
 from nexus.jobs.seen import with_seen
 from nexus.models.ssl import build_model
 from nexus.probes.columns import label_columns
+from nexus.probes.pixel_arms import measure_pixels, pixel_rows
 from nexus.probes.predictions import probe_predictions
-from nexus.probes.results import RANDOM_ARM, pixel_rows, probe_rows
-from nexus.probes.suite import measure_encoder, measure_pixels, notes_of
+from nexus.probes.results import RANDOM_ARM, probe_rows
+from nexus.probes.suite import measure_encoder, notes_of
 from nexus.runs.folder import RunDirectory, run_folder
 from nexus.runs.predictions import ProbePredictions, write_predictions
 from nexus.runs.schema import ProbeRow
@@ -55,8 +56,8 @@ def probe(
     """Probe frozen features; rows are kept in RUN/results, or in probes/WEIGHTS.
 
     Args:
-        source: a run's folder or a checkpoint's, probed beside raw pixels and the same encoder
-            untrained; or published weights, beside raw pixels alone.
+        source: a run's folder or a checkpoint's, probed beside raw pixels, frame differences and
+            the same encoder untrained; or published weights, beside those pixels alone.
         data: a list with labels; default: the data that a run was trained on.
         label: the column to learn; default: every one.
         kinds: some of linear, knn, attentive (a small one), ridge, or `package.module:Class`.
@@ -110,7 +111,7 @@ def measure_arms(
     seeds: int,
     strict: bool,
 ) -> Arms:
-    """An encoder, the same one untrained if it is a run's, and raw pixels.
+    """An encoder, the same one untrained if it is a run's, and the arms of pixels.
 
     Raises:
         ConfigError: an unknown kind.
@@ -141,6 +142,6 @@ def measure_arms(
     if fresh is not None:
         rows += probe_rows(RANDOM_ARM, "untrained", {seed: fresh.results})
     rows, seen = with_seen(opened, catalog, rows, own.problems)
-    notes = [*notes_of(own, pixels), *seen]
-    rows += pixel_rows(pixels.results, seed)
+    notes = [*notes_of(own, *pixels.values()), *seen]
+    rows += pixel_rows(pixels, seed)
     return Arms(rows, predictions, notes, own.problems)

@@ -16,8 +16,8 @@ from nexus.probes.splits import Part
 from nexus.runs.predictions import Answers
 from nexus.runs.schema import ProbeRow, Role
 
-RANDOM_ARM, PIXELS_ARM = "random init", "raw pixels"
-"""What the arms that need no training are called in tables."""
+RANDOM_ARM = "random init"
+"""What the same encoder, untrained, is called in tables."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,6 @@ def probe_rows(
             train_seconds=train_seconds,
         )
         for key in next(iter(measured.values()))
-    ]
-
-
-def pixel_rows(results: Results, seed: int) -> list[ProbeRow]:
-    """The rows of raw pixels: the nearest video's label is looked up, other probes learn."""
-    return [
-        probe_row(PIXELS_ARM, "lookup" if probe == "knn" else "baseline", {seed: each})
-        for (_, probe), each in results.items()
     ]
 
 

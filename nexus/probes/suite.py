@@ -1,8 +1,8 @@
-"""All probes on all label columns for one encoder, or for raw pixels: what tables are made of."""
+"""All probes on all label columns for one encoder: what tables are made of."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -12,7 +12,7 @@ from nexus.data.catalog import Catalog, Problem
 from nexus.data.clip_source import ClipSource
 from nexus.errors import ConfigError, DataError
 from nexus.features.encoding import FeatureConfig, Progress, device_of, fitting_batch
-from nexus.features.extract import PIXEL_NUMBERS, extract, pixel_features
+from nexus.features.extract import extract
 from nexus.features.table import FeatureTable
 from nexus.models.contract import Encoder
 from nexus.probes.columns import as_classes, brief, is_quantity
@@ -105,36 +105,7 @@ def measure_encoder(
             config = FeatureConfig(pooling=pooling, batch_size=batch_size)
             tables[reads] = extract(encoder, source, config, cache_dir=cache_dir, progress=progress)
     device = str(device_of(encoder))
-    return _measure(source, tables, columns, probes, range(seeds), strict, device)
-
-
-def measure_pixels(
-    source: ClipSource,
-    columns: Sequence[str],
-    *,
-    kinds: Sequence[str] = ("linear", "knn"),
-    seeds: int = 3,
-    size: int = 16,
-    numbers: int = PIXEL_NUMBERS,
-    cache_dir: str | Path | None = None,
-) -> Measured:
-    """The same for the pixels of the clips, averaged down to `size` x `size`: no encoder at all.
-
-    Where there are many long clips a note says how many time steps are left of their frames.
-    """
-    probes = {kind: probe for kind, probe in build_probes(kinds).items() if probe.reads == "pooled"}
-    if not probes:
-        return Measured({}, ("raw pixels: not measured (they have no tokens to attend to)",))
-    pooled = pixel_features(source, size=size, numbers=numbers, cache_dir=cache_dir)
-    measured = _measure(source, {"pooled": pooled}, columns, probes, range(seeds), False, "cpu")
-    frames, steps = source.spec.num_frames, pooled.grid.time
-    if steps == frames:
-        return measured
-    note = (
-        f"raw pixels: the {frames} frames of each clip are averaged over time to {steps} steps, so "
-        f"that the {source.clip_count} clips fit into memory"
-    )
-    return replace(measured, notes=(*measured.notes, note))
+    return measure_tables(source, tables, columns, probes, range(seeds), strict, device)
 
 
 def build_probes(kinds: Sequence[str]) -> dict[str, Probe]:
@@ -156,7 +127,7 @@ def build_probes(kinds: Sequence[str]) -> dict[str, Probe]:
     return probes
 
 
-def _measure(
+def measure_tables(
     source: ClipSource,
     tables: Mapping[str, FeatureTable],
     columns: Sequence[str],
@@ -165,6 +136,11 @@ def _measure(
     strict: bool,
     device: str,
 ) -> Measured:
+    """Learn each label column from tables of features, by what the probes read; see `Probe`.
+
+    Raises:
+        DataError: with `strict`, a column that cannot be learned.
+    """
     results: dict[tuple[str, str], list[ProbeResult]] = {}
     problems = tuple(
         dict.fromkeys(problem for table in tables.values() for problem in table.problems)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nexus.reports.tables import is_share
+from nexus.reports.tables import is_share, shown
 from nexus.runs.schema import Horizon, ProbeRow, ProbeTable
 
 BEFORE = ("untrained", "start")
@@ -58,6 +58,17 @@ class Comparison:
 
     row: ProbeRow
     rivals: tuple[Rival, ...]
+
+    def __str__(self) -> str:
+        row = self.row
+        told = [
+            f"{rival.distance} {rival.arm}"
+            + (f" with {rival.probe}" if rival.probe != row.probe else "")
+            + (f" ({rival.doubt})" if rival.doubt else "")
+            for rival in self.rivals
+        ]
+        own = f"{row.task}, {row.probe} {shown(row.mean, row.metric, unit=True)}"
+        return ": ".join(filter(None, [own, ", ".join(told)]))
 
 
 def comparisons(table: ProbeTable) -> tuple[Comparison, ...]:

@@ -23,7 +23,7 @@ Role = Literal["trained", "untrained", "start", "lookup", "baseline", "ceiling"]
 trained     what the table is about: the run's own encoder, or the weights that were given
 untrained   the same encoder before any training
 start       the weights that training started from, as they were
-lookup      an answer that is looked up in the inputs themselves: nearest neighbours on raw pixels
+lookup      an answer that is looked up in the inputs themselves: nearest neighbours on pixels
 baseline    anything else that it has to be better than
 ceiling     what it cannot be expected to reach; it is shown and never compared with
 """

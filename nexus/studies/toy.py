@@ -23,8 +23,9 @@ from nexus.jobs.opening import read_videos
 from nexus.jobs.pretraining import TOY_TASKS, toy_world
 from nexus.jobs.sweep import Sweep
 from nexus.models.ssl import PixelConfig
-from nexus.probes.results import PIXELS_ARM, RANDOM_ARM, pixel_rows, probe_rows
-from nexus.probes.suite import Measured, measure_pixels
+from nexus.probes.pixel_arms import PIXEL_ARMS, measure_pixels, pixel_rows
+from nexus.probes.results import RANDOM_ARM, probe_rows
+from nexus.probes.suite import Measured
 from nexus.reports.page import write_study_report
 from nexus.reports.tables import markdown_table
 from nexus.runs.folder import RunDirectory
@@ -64,7 +65,7 @@ ARMS: dict[str, Arm] = {
         {"model": {"kind": "pixels", "target": "normalised"}}, weighted=True
     ),
     RANDOM_ARM: Arm({"training": {"steps": 0}}, role="untrained"),
-    PIXELS_ARM: Arm({}),
+    **dict.fromkeys(PIXEL_ARMS, Arm({})),
 }
 
 
@@ -160,11 +161,13 @@ class Study:
 
     def arm(self, name: str) -> tuple[list[ProbeRow], list[str]]:
         """Probe rows of one arm over all seeds, and notes."""
-        if name == PIXELS_ARM:
+        if name in PIXEL_ARMS:
             source = self.recipe(name, 0, None).evaluation_source(self.sweep.catalog)
             kept = self.sweep.out / "features"
-            measured = measure_pixels(source, self.sweep.columns, kinds=PROBES, cache_dir=kept)
-            return pixel_rows(measured.results, 0), []
+            pixels = measure_pixels(
+                source, self.sweep.columns, arms=(name,), kinds=PROBES, cache_dir=kept
+            )
+            return pixel_rows(pixels, 0), []
         weight, notes = self.choose_weight(name)
         by_seed, seconds = {}, []
         for seed in self.seeds:

@@ -22,7 +22,7 @@ from nexus.features.encoding import (
     fitting_batch,
     frozen,
 )
-from nexus.features.extract import extract, pixel_features
+from nexus.features.extract import extract, frame_differences, pixel_features
 from nexus.models.encoder import VideoEncoder
 from nexus.nn.grid import Grid
 from nexus.training.cpu import tune
@@ -267,6 +267,29 @@ def test_pixel_features_are_averaged_pixels(tmp_path: Path) -> None:
                     assert table.features[1, place] == pytest.approx(float(block.mean()), abs=1e-6)
     tiny = pixel_features(ClipSource(CLIP, catalog, decoder), size=99)
     assert tiny.features.shape == (2, 3 * 4 * 16 * 16)  # never enlarged
+
+
+def test_frame_differences_are_each_averaged_frame_less_the_one_before(tmp_path: Path) -> None:
+    catalog, decoder = memory_world(tmp_path, [4, 9])
+    pixels = pixel_features(ClipSource(CLIP, catalog, decoder), size=4)
+    table = frame_differences(pixels)
+    assert table.features.shape == (2, 3 * 3 * 4 * 4) and table.grid == Grid(3, 4, 4)
+    assert table.rows.equals(pixels.rows) and table.features.min() < 0 < table.features.max()
+    video = clip_of(1, catalog.records[1], 3)[0].double() / 255
+    place = 0
+    for channel in range(3):
+        for frame in range(1, 4):
+            for row in range(4):
+                for column in range(4):
+                    now, before = (
+                        video[channel, at, row * 4 : row * 4 + 4, column * 4 : column * 4 + 4]
+                        for at in (frame, frame - 1)
+                    )
+                    change = float(now.mean() - before.mean())
+                    assert table.features[1, place] == pytest.approx(change, abs=1e-6)
+                    place += 1
+    with pytest.raises(DataError, match="two time steps"):
+        frame_differences(pixel_features(ClipSource(CLIP, catalog, decoder), size=4, numbers=1))
 
 
 def test_small_sources_are_decoded_once(tmp_path: Path) -> None:

@@ -149,7 +149,9 @@ def test_finished_runs_are_used_again_whatever_is_picked(
     assert journals(out) == before
     assert result(out)["chosen"] == other and f"would have picked {lowest}" in answer.summary
     rows = json.loads((answer.out / "results/probes.json").read_text())["rows"]
-    assert [row["arm"] for row in rows] == ["vjepa", "no adaptation", "random init", "raw pixels"]
+    assert [row["arm"] for row in rows] == [
+        "vjepa", "no adaptation", "random init", "raw pixels", "frame differences"
+    ]  # fmt: skip
     monkeypatch.setattr(adaptation.Outcome, "score", property(lambda self: 0.5))
     answer = sweep(world, out, weights)  # of equals, the weights as they are
     assert answer.out.name == "no-adaptation" and "use the weights as they are" in answer.summary

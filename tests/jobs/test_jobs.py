@@ -1,6 +1,7 @@
 """The main job from end to end, on real files: what is trained, what is named, what is written."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -82,13 +83,14 @@ def test_labels_give_a_table_beside_random_init_and_pixels(labelled_run):
     found = {(row["arm"], row["task"], row["probe"]) for row in rows}
     assert found == {
         (arm, task, probe)
-        for arm in ("vjepa", "random init", "raw pixels")
+        for arm in ("vjepa", "random init", "raw pixels", "frame differences")
         for task in ("speed", "shape")
         for probe in ("linear", "knn")
     }
     assert all(row["n_test"] == 32 for row in rows)
     assert labelled_run.report is not None and labelled_run.report.exists()
-    assert "random init" in labelled_run.summary
+    assert "| frame differences |" in labelled_run.summary
+    assert re.search(r"^shape, linear .* frame differences", labelled_run.summary, re.MULTILINE)
     assert labelled_run.status == "finished"
 
 
@@ -145,7 +147,7 @@ def test_probe_again_with_another_kind(labelled_run, capsys):
     code = run(["probe", str(labelled_run.out), "--label", "speed", "--kind", "knn"])
     assert code == 0
     told = capsys.readouterr().out
-    assert "vjepa" in told and "raw pixels" in told
+    assert all(arm in told for arm in ("vjepa", "raw pixels", "frame differences"))
     with pytest.raises(DataError, match="no label column 'spead'"):
         nexus.probe(labelled_run.out, label="spead")
 
@@ -215,7 +217,7 @@ def test_demo(tmp_path, monkeypatch, capsys):
         done = nexus.demo(tmp_path / "demo")
     assert done.report == tmp_path / "demo/report.html"
     page = done.report.read_text(encoding="utf-8")
-    assert "random init" in page and "raw pixels" in page
+    assert all(arm in page for arm in ("random init", "raw pixels", "frame differences"))
     assert "nexus demo --out" in page
     done.report.unlink()
     line = ["demo", "--out", str(tmp_path / "demo")]

@@ -86,7 +86,7 @@ def test_a_runs_probes_stay_in_the_run_when_it_is_written_with_a_tilde(home, mon
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(tmp_path)
     rows = nexus.probe("~/runs/first", label="speed", kinds=("knn",))
-    assert {row.arm for row in rows} == {"vjepa", "random init", "raw pixels"}
+    assert {row.arm for row in rows} == {"vjepa", "random init", "raw pixels", "frame differences"}
     assert (home / "runs/first/results/probes.json").exists() and not list(tmp_path.iterdir())
 
 

@@ -81,9 +81,9 @@ def test_linear_probes_of_published_weights(folder, here, capsys):
     line = ["probe", str(folder / "w.pt"), str(folder / "clips/labels.csv"), "--label", "speed"]
     assert run([*line, "--kind", "linear", "--fps", "8"]) == 0
     printed = capsys.readouterr().out
-    assert "raw pixels" in printed and " w " in printed
+    assert all(arm in printed for arm in ("raw pixels", "frame differences", " w "))
     rows = json.loads((here / "probes/w/probes.json").read_text())["rows"]
-    assert {row["arm"] for row in rows} == {"w", "raw pixels"}
+    assert {row["arm"] for row in rows} == {"w", "raw pixels", "frame differences"}
     with pytest.raises(DataError, match="has no data of its own"):
         nexus.probe(folder / "w.pt")
 

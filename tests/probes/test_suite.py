@@ -11,11 +11,10 @@ from nexus.data.catalog import Catalog
 from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import ConfigError, DataError
-from nexus.features.extract import pixel_features
-from nexus.nn.grid import Grid
 from nexus.probes.columns import class_columns, is_quantity
+from nexus.probes.pixel_arms import measure_pixels
 from nexus.probes.results import ProbeResult
-from nexus.probes.suite import measure_encoder, measure_pixels
+from nexus.probes.suite import measure_encoder
 
 CLIP = ClipSpec(num_frames=4, size=16)
 
@@ -31,7 +30,7 @@ def test_files_that_are_too_short_are_named_once(tmp_path: Path) -> None:
     short = [str(record.path) for record in catalog.records[-2:]]
     for measured in (
         measure_encoder(tiny_encoder(), source, ["class"], kinds=("knn", "attentive"), seeds=1),
-        measure_pixels(source, ["class"], kinds=("knn",)),
+        *measure_pixels(source, ["class"], kinds=("knn",)).values(),
     ):
         assert [problem.path for problem in measured.problems] == short
         assert all("4 frames" in problem.reason for problem in measured.problems)
@@ -124,8 +123,6 @@ def test_a_column_that_cannot_be_learned_says_why(tmp_path: Path) -> None:
     both = measure_encoder(tiny_encoder(), source, ["class"], kinds=("linear", "attentive"))
     assert list(both.results) == [("class", "ridge")]
     assert "class: no attentive probe, as classes (" in both.notes[1]
-    pixels = measure_pixels(source, ["class"], kinds=("attentive",))
-    assert not pixels.results and "not measured" in pixels.notes[0]
 
 
 def test_classes_that_cannot_be_learned_are_left_out_with_the_reason(tmp_path: Path) -> None:
@@ -137,22 +134,6 @@ def test_classes_that_cannot_be_learned_are_left_out_with_the_reason(tmp_path: P
     assert notes[0].startswith("same: not learned (label column 'same' holds the single class x")
     with pytest.raises(DataError, match=r"^label column 'same' holds the single class x"):
         class_columns(catalog, "same")
-
-
-def test_many_long_clips_are_averaged_over_time_for_the_pixel_baseline(tmp_path: Path) -> None:
-    _, source = world(tmp_path, [4] * 18, [f"c{number // 3 % 2}" for number in range(18)])
-    whole = measure_pixels(source, ["class"], kinds=("knn",), size=8)
-    assert not any("raw pixels" in note for note in whole.notes)
-    full = pixel_features(source, size=8)
-    half = 18 * 3 * 8 * 8 * 2 + 1
-    halved = pixel_features(source, size=8, numbers=half, cache_dir=tmp_path / "kept")
-    assert halved.grid == Grid(2, 8, 8) and halved.features.size <= half
-    pairs = full.features.reshape(18, 3, 2, 2, 64).mean(axis=3).reshape(18, -1)
-    np.testing.assert_allclose(halved.features, pairs, atol=1e-6)
-    measured = measure_pixels(source, ["class"], kinds=("knn",), size=8, numbers=half)
-    assert "the 4 frames of each clip are averaged over time to 2 steps" in measured.notes[-1]
-    kept = pixel_features(source, size=8, numbers=1, cache_dir=tmp_path / "kept")
-    assert kept.grid == Grid(1, 8, 8)
 
 
 class OwnProbe:
@@ -191,8 +172,8 @@ def test_a_probe_of_ones_own_is_named_by_its_place(tmp_path: Path) -> None:
     tokens, pooled = (measured.results["class", f"own {kind}"] for kind in ("tokens", "pooled"))
     assert [(one.seed, one.value, one.n_test) for one in tokens] == [(0, 8.0, 18), (1, 8.0, 18)]
     assert [one.value for one in pooled] == [8.0, 8.0]
-    pixels = measure_pixels(source, ["class"], kinds=kinds)
-    assert list(pixels.results) == [("class", "knn"), ("class", "own pooled")]
+    for pixels in measure_pixels(source, ["class"], kinds=kinds).values():
+        assert list(pixels.results) == [("class", "knn"), ("class", "own pooled")]
 
 
 @pytest.mark.parametrize(

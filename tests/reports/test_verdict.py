@@ -1,5 +1,6 @@
 """The plain words: what is said must follow from the numbers, and no more than that."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from nexus.reports.page import write_report
 from nexus.reports.verdict import LEVELS, Span, diagnosis, health_spans, verdict
 from nexus.reports.worth import comparisons, doubtful, horizon_words, main_arm
 from nexus.runs.journal import Journal
-from nexus.runs.read import read_run
+from nexus.runs.read import RunFiles, read_run
 from nexus.runs.schema import Horizon
 from nexus.training.health import HealthWatch, thresholds
 
@@ -221,6 +222,49 @@ def test_a_baseline_that_another_probe_reads_better_is_not_kept_quiet(build: Bui
     assert (answer.level, answer.short) == ("warn", "36.0 points below raw pixels on direction")
     page = write_report(build(name="again", rows=table, journal=[], parts=("probes",)))
     assert "36.0 points below raw pixels with knn" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("knn", "level", "short", "last"),
+    [
+        (
+            *(0.95, "warn", "3.0 points below frame differences on zoom (intervals overlap)"),
+            "3.0 points below frame differences with knn (intervals overlap)",
+        ),
+        (
+            *(0.30, "good", "35.0 points above frame differences on zoom"),
+            "35.0 points above frame differences",
+        ),
+    ],
+)
+def test_each_baseline_stands_under_its_best_probe_and_the_nearest_one_leads(
+    knn: float, level: str, short: str, last: str
+) -> None:
+    means = {
+        ("vjepa", "trained"): (0.92, 0.85),
+        ("random init", "untrained"): (0.53, 0.51),
+        ("raw pixels", "baseline"): (0.52, 0.56),
+        ("frame differences", "baseline"): (0.57, knn),
+    }
+    table = [
+        {
+            "arm": arm,
+            "task": "zoom",
+            "probe": probe,
+            "metric": "accuracy",
+            "mean": mean,
+            "ci95": (mean - 0.02, mean + 0.02),
+            "role": "lookup" if (role, probe) == ("baseline", "knn") else role,
+        }
+        for (arm, role), both in means.items()
+        for probe, mean in zip(("linear", "knn"), both, strict=True)
+    ]
+    answer = verdict(RunFiles(Path("run"), probes=table_of(table)))[2]
+    assert (answer.level, answer.short) == (level, short)
+    assert str(answer.lines[0]) == (
+        "zoom, linear 92.0\u202f%: 39.0 points above random init, 36.0 points above raw pixels "
+        f"with knn, {last}"
+    )
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,7 @@ def test_a_run_of_the_pixel_model_is_its_own_arm_and_no_baseline(here: Path) -> 
         ("pixels", "trained"),
         ("random init", "untrained"),
         ("raw pixels", "baseline"),
+        ("frame differences", "baseline"),
     ]
     assert verdict(read_run("pixels"))[2].lines[0].row.arm == "pixels"
 

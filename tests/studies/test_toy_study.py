@@ -31,7 +31,7 @@ def test_every_arm_has_a_row_with_a_value_a_seed(study):
     linear = {row["arm"]: row for row in rows if row["probe"] == "linear"}
     assert list(linear) == list(toy.ARMS)
     for arm, row in linear.items():
-        assert len(row["values"]) == (1 if arm == toy.PIXELS_ARM else 2)
+        assert len(row["values"]) == (1 if arm in toy.PIXEL_ARMS else 2)
         assert row["n_test"] == 24
     table = (study / "table.md").read_text()
     assert all(arm in table for arm in toy.ARMS)
@@ -106,11 +106,15 @@ def test_the_command_prints_the_table(tmp_path, monkeypatch, capsys):
         ToyConfig.from_mapping,
     )
     monkeypatch.setattr(ToyConfig, "from_mapping", lambda given: real({**small, **given}))
-    line = ["study", "toy", "--out", str(tmp_path / "s"), "--arm", toy.PIXELS_ARM]
+    line = ["study", "toy", "--out", str(tmp_path / "s"), "--arm", "frame differences"]
     assert run([*line, "--steps", "5", "--seeds", "1"]) == 0
     table = (tmp_path / "s/table.md").read_text()
     assert capsys.readouterr().out.startswith(table)
-    assert "--seeds 1 --steps 5" in table and toy.PIXELS_ARM in table and "vjepa" not in table
+    assert (
+        "--seeds 1 --steps 5" in table
+        and "frame differences" in table
+        and "raw pixels" not in table
+    )
     assert json.loads((tmp_path / "s/study.json").read_text())["steps"] == 5
     assert run(["study", "toy", "--out", str(tmp_path / "t"), "--arm", "vjepaa"]) == 1
     assert "anti-collapse only" in capsys.readouterr().err
