@@ -115,8 +115,12 @@ class ClipSpec(Config):
 
     def __str__(self) -> str:
         """For people: `clips of 8 frames at 4 a second of 32 x 32 pixels`."""
-        rate = f"at {self.fps:g} a second" if self.fps else f"with a stride of {self.stride}"
-        return f"clips of {self.num_frames} frames {rate} of {self.picture} pixels"
+        return f"clips of {self.num_frames} frames {self.pace} of {self.picture} pixels"
+
+    @property
+    def pace(self) -> str:
+        """For people: `at 4 a second`, `with a stride of 2`."""
+        return f"at {self.fps:g} a second" if self.fps else f"with a stride of {self.stride}"
 
     @property
     def picture(self) -> str:

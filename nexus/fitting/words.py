@@ -19,9 +19,9 @@ def clips(facts: VideoFacts, clip: ClipSpec, held: float) -> str:
     Args:
         held: share of the videos that hold a whole clip.
     """
-    rate = f"at {clip.fps:g} a second" if clip.fps else f"with a stride of {clip.stride}"
+    shown = f"{clip.num_frames} frames {clip.pace}, {clip.picture}"
     told = [
-        f"clips of {_seconds(facts.lasts(clip))}: {clip.num_frames} frames {rate}, {clip.picture}",
+        f"clips of {_seconds(facts.lasts(clip))}: {shown}",
         f"your {len(facts):,} videos last {_seconds(facts.median_seconds)} in the median"
         if len(facts) > 1
         else f"your video lasts {_seconds(facts.median_seconds)}",

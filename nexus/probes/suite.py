@@ -164,9 +164,8 @@ def measure_tables(
 def _left_out(source: ClipSource, problems: Sequence[Problem]) -> str:
     kinds = Counter(problem.kind.replace("_", " ") for problem in problems)
     files, clip = len({record.path for record in source.catalog.records}), source.spec
-    rate = "" if clip.fps is None else f" at {clip.fps:g} a second"
     return (
-        f"{source.catalog.source}, clips of {clip.num_frames} frames{rate}: "
+        f"{source.catalog.source}, clips of {clip.num_frames} frames {clip.pace}: "
         f"{len({problem.path for problem in problems})} of {files} files left out "
         f"({', '.join(f'{kind}: {count}' for kind, count in sorted(kinds.items()))})"
     )

@@ -36,7 +36,9 @@ def test_files_that_are_too_short_are_named_once(tmp_path: Path) -> None:
         assert all("4 frames" in problem.reason for problem in measured.problems)
         [result] = measured.results["class", "knn"]
         assert (result.n_train, result.n_validation, result.n_test) == (6, 6, 6)
-        counted = "memory, clips of 4 frames: 2 of 20 files left out (too short: 2)"
+        counted = (
+            "memory, clips of 4 frames with a stride of 1: 2 of 20 files left out (too short: 2)"
+        )
         assert measured.notes[0] == counted
 
 
