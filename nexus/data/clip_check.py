@@ -93,8 +93,8 @@ def check_clips(records: Sequence[VideoRecord], clip: ClipSpec) -> ClipCheck:
 
     Of a variable frame rate the average counts.
     """
-    strict = clip.with_changes(pad="error")
-    tried = ((number, _too_short(record, strict)) for number, record in enumerate(records))
+    strict, rng = clip.with_changes(pad="error"), np.random.default_rng(0)
+    tried = ((number, _too_short(record, strict, rng)) for number, record in enumerate(records))
     short = {number: reason for number, reason in tried if reason}
     problems = tuple(
         Problem(str(records[number].path), "too_short", reason, True)
@@ -114,9 +114,8 @@ def check_clips(records: Sequence[VideoRecord], clip: ClipSpec) -> ClipCheck:
     )
 
 
-def _too_short(record: VideoRecord, clip: ClipSpec) -> str | None:
+def _too_short(record: VideoRecord, clip: ClipSpec, rng: np.random.Generator) -> str | None:
     times = FrameTimes(record.num_frames, record.fps)
-    rng = np.random.default_rng(0)
     try:
         choose_clip(times, clip, rng, start=record.start, end=record.end)
     except ClipTooShortError as error:

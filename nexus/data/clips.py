@@ -149,28 +149,47 @@ def choose_clip(
         ClipTooShortError: the segment cannot fill the clip and `spec.pad` is "error".
     """
     first, last = timeline.span(start, end)
+    begin, finish = timeline.bounds_of(np.array([first, last]))
+    finish = finish if end is None else min(finish, end)
+    if spec.pad == "error":
+        _check_length(spec, last - first + 1, finish - begin)
     if spec.fps is None:
         indices = _by_stride(spec, rng, number, first, last)
     else:
-        indices = _by_rate(timeline, spec, rng, number, first, last, end)
+        indices = _by_rate(timeline, spec, rng, number, begin, last, finish)
     indices = np.clip(indices, first, last)
     if spec.reversal and rng.random() < spec.reversal:
         indices = indices[::-1].copy()
     return Clip(indices, timeline.time_of(indices))
 
 
+def holds(spec: ClipSpec, frames: int, seconds: float) -> bool:
+    """Whether so many frames, on screen for so long in all, fill a clip."""
+    if spec.fps is None:
+        return frames > (spec.num_frames - 1) * spec.stride
+    return (spec.num_frames - 1) / spec.fps <= seconds - TICK
+
+
+def _check_length(spec: ClipSpec, frames: int, seconds: float) -> None:
+    if holds(spec, frames, seconds):
+        return
+    count, pad = spec.num_frames, "data.clip.pad=repeat_last (--pad)"
+    if spec.fps is None:
+        raise ClipTooShortError(
+            f"{count} frames at stride {spec.stride} span {(count - 1) * spec.stride + 1} frames, "
+            f"the video has {frames}; use fewer frames, a smaller stride, or {pad}"
+        )
+    raise ClipTooShortError(
+        f"{count} frames at {spec.fps:g} fps need more than {(count - 1) / spec.fps:.3f} s, the "
+        f"video has {seconds:.3f} s; use fewer frames, a higher fps, or {pad}"
+    )
+
+
 def _by_stride(
     spec: ClipSpec, rng: np.random.Generator, number: int, first: int, last: int
 ) -> Int64[np.ndarray, " frames"]:
     length = spec.num_frames
-    room = (last - first) - (length - 1) * spec.stride
-    if room < 0 and spec.pad == "error":
-        raise ClipTooShortError(
-            f"{length} frames at stride {spec.stride} span {(length - 1) * spec.stride + 1} "
-            f"frames, the video has {last - first + 1}; use fewer frames, a smaller stride, or "
-            "data.clip.pad=repeat_last (--pad)"
-        )
-    room = max(room, 0)
+    room = max((last - first) - (length - 1) * spec.stride, 0)
     where = _place(spec, rng, number)
     offset = int(where * (room + 1)) if spec.sampling == "random" else int(where * room + 0.5)
     indices = first + offset + spec.stride * np.arange(length, dtype=np.int64)
@@ -185,27 +204,16 @@ def _by_rate(
     spec: ClipSpec,
     rng: np.random.Generator,
     number: int,
-    first: int,
+    begin: float,
     last: int,
-    end: float | None,
+    finish: float,
 ) -> Int64[np.ndarray, " frames"]:
     assert spec.fps is not None
     length = spec.num_frames
-    ends = np.array([first, last], np.int64)
-    begin, last_begins = timeline.time_of(ends)
-    finish = float(timeline.end_of(ends)[1])
-    finish = finish if end is None else min(finish, end)
-    needed = (length - 1) / spec.fps
-    if needed > finish - begin - TICK and spec.pad == "error":
-        raise ClipTooShortError(
-            f"{length} frames at {spec.fps:g} fps need more than {needed:.3f} s, the video has "
-            f"{finish - begin:.3f} s; use fewer frames, a higher fps, or "
-            "data.clip.pad=repeat_last (--pad)"
-        )
     # A random start may fall anywhere while the last frame is still on screen: were it bounded by
     # the moment when that frame appears, the last frame would never be drawn.
-    until = finish if spec.sampling == "random" else last_begins
-    room = max(until - begin - needed, 0.0)
+    until = finish if spec.sampling == "random" else timeline.time_of(np.array([last]))[0]
+    room = max(until - begin - (length - 1) / spec.fps, 0.0)
     times = begin + _place(spec, rng, number) * room + np.arange(length) / spec.fps
     if spec.jitter:
         times = times + rng.uniform(-spec.jitter, spec.jitter, length) / spec.fps

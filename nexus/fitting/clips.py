@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nexus.data.clip_spec import ClipSpec
+from nexus.data.clips import holds
 from nexus.errors import DataError
 from nexus.fitting.facts import MOST, VideoFacts, given_value
 from nexus.fitting.movement import STILL, Movement
@@ -30,8 +31,6 @@ EPOCH = 512
 """Clips that an epoch should have, where the videos are long enough for them."""
 HALF = 0.5
 """Where most videos hold no clip of a usual length, so many have to, or the clip is shortened."""
-TICK = 1e-3
-"""Seconds by which a video has to be longer than from a clip's first to its last frame."""
 
 
 def choose_clips(
@@ -61,10 +60,9 @@ def choose_clips(
     clip = _first_held(facts, clips, lengths)
     held, pad = share_held(facts, clip), asked.get("pad")
     if held == 0 and pad != "repeat_last":
-        rate = f"at {clip.fps:g} a second" if clip.fps else f"with a stride of {clip.stride}"
         raise DataError(
             f"none of the {len(facts):,} videos is as long as a clip of {clip.num_frames} frames "
-            f"{rate}: the longest lasts {max(facts.durations):.2g} s and has "
+            f"{clip.pace}: the longest lasts {max(facts.durations):.2g} s and has "
             f"{max(facts.frames):,} frames; use longer videos, or data.clip.pad=repeat_last to "
             "fill up with the last frame"
         )
@@ -92,13 +90,9 @@ def rates_up_to(own: float) -> list[float]:
 
 def share_held(facts: VideoFacts, clip: ClipSpec) -> float:
     """Share of the videos that hold a whole clip, and show no frame of it twice for want of any."""
-    if clip.fps is None:
-        held = [frames > (clip.num_frames - 1) * clip.stride for frames in facts.frames]
-    else:
-        span = clip.seconds(clip.fps) + TICK
-        videos = zip(facts.durations, facts.frames, strict=True)
-        held = [duration >= span and frames >= clip.num_frames for duration, frames in videos]
-    return sum(held) / len(held)
+    videos = zip(facts.frames, facts.durations, strict=True)
+    held = (frames >= clip.num_frames and holds(clip, frames, long) for frames, long in videos)
+    return sum(held) / len(facts)
 
 
 def _lengths(usual: int, tubelet: int, longer: int) -> tuple[int, ...]:
