@@ -23,7 +23,7 @@ from nexus.probes.columns import ClassTask, number_task
 from nexus.probes.metrics import bootstrap_interval, r_squared
 from nexus.probes.pooled import MakeHead, PooledClassProbe, PooledProbe, choose
 from nexus.probes.results import ProbeResult, class_result, vote_accuracy
-from nexus.probes.splits import Part
+from nexus.probes.splits import Part, Parts
 
 Strengths = Annotated[tuple[float, ...], pydantic.Field(min_length=1)]
 STRENGTHS = tuple(10.0**power for power in range(-5, 4))
@@ -38,11 +38,8 @@ class LinearProbe(PooledClassProbe):
 
     def solve(self, features: FeatureTable, task: ClassTask) -> tuple[ProbeResult, MakeHead]:
         """Fit a model for each strength, and score the one that validates best."""
-        parts, scaling = task.parts, Scaling.of(features.features[task.parts.train.rows])
-        train, validation, test = (
-            scaling(features.features[part.rows])
-            for part in (parts.train, parts.validation, parts.test)
-        )
+        parts = task.parts
+        scaling, (train, validation, test) = standardised(features.features, parts)
         labels = task.labels[parts.train.rows]
         notes = list(parts.notes)
 
@@ -84,11 +81,8 @@ class RidgeProbe(PooledProbe):
     def learn(self, features: FeatureTable, column: str) -> ProbeResult:
         """Learn a column of numbers."""
         task = number_task(features.rows, column, split_seed=self.split_seed)
-        parts, scaling = task.parts, Scaling.of(features.features[task.parts.train.rows])
-        train, validation, test = (
-            scaling(features.features[part.rows])
-            for part in (parts.train, parts.validation, parts.test)
-        )
+        parts = task.parts
+        _, (train, validation, test) = standardised(features.features, parts)
         targets = task.targets[parts.train.rows]
         offset, scale = targets.mean(axis=0), targets.std(axis=0)
 
@@ -153,6 +147,15 @@ class Scaling:
         """Standardised, and rotated if need be."""
         shown = (features.astype(np.float64) - self.mean) * self.scale
         return shown if self.basis is None else shown @ self.basis.T
+
+
+def standardised(
+    features: Float[ndarray, "clips dim"], parts: Parts
+) -> tuple[Scaling, list[Float[ndarray, "_ rank"]]]:
+    """The training split's scaling, and with it the features of each split in their order."""
+    scaling = Scaling.of(features[parts.train.rows])
+    splits = (parts.train, parts.validation, parts.test)
+    return scaling, [scaling(features[part.rows]) for part in splits]
 
 
 def _head(scaling: Scaling, model: LogisticRegression, config: LinearHeadConfig) -> LinearHead:
