@@ -18,6 +18,7 @@ Source: transformers 5.23, `models/vjepa2`.
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def save_huggingface(folder: str | Path, model: VJEPAModel, which: EncoderRole =
     """Write config.json and model.safetensors, which `AutoModel.from_pretrained` opens.
 
     With them goes what transformers' video processor does to pictures (of RGB models). All are
-    written beside the files of that name, if there are any, before any is replaced.
+    written before any takes its place: a failure leaves the folder as it was.
 
     Args:
         folder: made if need be.
@@ -143,15 +144,15 @@ def save_huggingface(folder: str | Path, model: VJEPAModel, which: EncoderRole =
         CheckpointError: transformers' model cannot compute what this one does.
     """
     folder = Path(folder)
-    config, tensors = config_to(model.config), tensors_to(model, which)
-    with (
-        atomic_path(folder / MODEL_FILE) as model_file,
-        atomic_path(folder / CONFIG_FILE) as config_file,
-    ):
-        save_file(tensors, model_file, metadata={"format": "pt"})
-        write_json(config_file, config)
+    settings = {CONFIG_FILE: config_to(model.config)}
     if model.config.in_chans == RGB:
-        write_json(folder / PROCESSOR_FILE, processor_config(model.config))
+        settings[PROCESSOR_FILE] = processor_config(model.config)
+    tensors = tensors_to(model, which)
+    with ExitStack() as files:
+        model_file = files.enter_context(atomic_path(folder / MODEL_FILE))
+        save_file(tensors, model_file, metadata={"format": "pt"})
+        for name, content in settings.items():
+            write_json(files.enter_context(atomic_path(folder / name)), content)
 
 
 def processor_config(config: VJEPAConfig) -> dict[str, Any]:

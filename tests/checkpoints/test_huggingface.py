@@ -16,6 +16,7 @@ from transformers import (
 
 from nexus.checkpoints import huggingface
 from nexus.checkpoints.huggingface import (
+    PROCESSOR_FILE,
     config_to,
     is_huggingface,
     save_huggingface,
@@ -116,18 +117,25 @@ def test_tensors_go_in_and_out_bit_for_bit(tmp_path):
     assert all(torch.equal(before[name], more[name]) for name in before)
 
 
-@pytest.mark.parametrize("moment", ["save_file", "write_json"])
-def test_a_failure_at_any_moment_leaves_the_folder_as_it_was(tmp_path, monkeypatch, moment):
-    model = tiny_model(**OURS)
-    save_huggingface(tmp_path, model)
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", PROCESSOR_FILE])
+def test_a_failure_at_any_file_leaves_the_folder_as_it_was(tmp_path, monkeypatch, name, there):
+    if there:
+        save_huggingface(tmp_path, tiny_model(**OURS))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def fail(*args, **kwargs):
-        for path in (path for path in args if isinstance(path, Path)):
+    def failing(write):
+        def fail(*args, **kwargs):
+            [path] = (path for path in args if isinstance(path, Path))
+            if name not in path.name:
+                return write(*args, **kwargs)
             path.write_bytes(b"half")
-        raise OSError("no space left on device")
+            raise OSError("no space left on device")
 
-    monkeypatch.setattr(huggingface, moment, fail)
+        return fail
+
+    for write in (huggingface.save_file, huggingface.write_json):
+        monkeypatch.setattr(huggingface, write.__name__, failing(write))
     with pytest.raises(OSError, match="no space"):
         save_huggingface(tmp_path, tiny_model(**{**OURS, "num_predictor_layers": 1}))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
