@@ -140,6 +140,19 @@ class Catalog:
             )
         return replace(self, records=chosen)
 
+    def of_at_least(self, frames: int) -> "Catalog":
+        """The records with so many frames, or one; those with fewer become problems."""
+        least, left, problems = max(1, frames), [], dict.fromkeys(self.problems)
+        for record in self.records:
+            if (there := _usable_frames(record)) >= least:
+                left.append(record)
+                continue
+            reason = f"{there} frame{'s' * (there != 1)}; at least {least} are needed"
+            if record.start is not None or record.end is not None:
+                reason = f"segment {record.key}: {reason}"
+            problems.setdefault(Problem(str(record.path), "too_short", reason, True))
+        return replace(self, records=tuple(left), problems=tuple(problems))
+
     def summary(self) -> dict[str, Any]:
         """Counts and distributions for a report; JSON-ready.
 
@@ -219,20 +232,11 @@ def scan(
         if inspection.facts is None:
             continue
         record, notes = _record_of(entry, inspection.facts, frames_fps)
-        frames = _usable_frames(record)
-        if frames < max(1, min_frames):
-            reason = (
-                f"{frames} frame{'s' * (frames != 1)}; at least {max(1, min_frames)} are needed"
-            )
-            if entry.start is not None or entry.end is not None:
-                reason = f"segment {entry.key}: {reason}"
-            notes.append(Problem(str(entry.path), "too_short", reason, True))
-        else:
-            records.append(record)
+        records.append(record)
         for problem in notes:
             problems.setdefault(problem)
     name = str(source) if isinstance(source, (str, Path)) else f"{len(source)} paths"
-    return Catalog(name, tuple(records), tuple(problems))
+    return Catalog(name, tuple(records), tuple(problems)).of_at_least(min_frames)
 
 
 def _inspect_files(

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from nexus.atomic import check_writable
 from nexus.config import parse_overrides
-from nexus.data.catalog import Catalog, scan
-from nexus.data.index import user_index_dir
+from nexus.data.catalog import Catalog
 from nexus.errors import ConfigError, OutputError
 from nexus.fitting.movement import look_at_movement
 from nexus.fitting.plan import Planner, RunPlan
@@ -42,26 +41,21 @@ def plan_run(
     if out is not None:
         _check_file(Path(out))
     planner = Planner(BASE, parse_overrides(overrides), minutes)
-    plan, _ = plan_for(data, read_videos(data, 1, planner.settings.data.reader), planner)
+    plan, _ = plan_for(read_videos(data, 1, planner.settings.data.reader), planner)
     if out is not None:
         plan.save(out)
     return plan
 
 
-def plan_for(
-    data: str | Path | Sequence[str | Path], catalog: Catalog, planner: Planner
-) -> tuple[RunPlan, Catalog]:
-    """A plan for the videos in `data`, and those of them that are long enough for it."""
-    settings = planner.settings.data
-    training = training_part(catalog, settings.split)
+def plan_for(catalog: Catalog, planner: Planner) -> tuple[RunPlan, Catalog]:
+    """A plan for some videos, and those of them that are long enough for it."""
+    training = training_part(catalog, planner.settings.data.split)
     with progress("looking at the videos") as tick:
         movement = look_at_movement(training, progress=tick)
     with progress("trying sizes"):
         plan = planner.plan(training, movement)
-    frames = plan.recipe.frames_needed
-    if frames > 1:  # videos that are not trained on may be shorter
-        index = user_index_dir()
-        catalog = scan(data, index_dir=index, min_frames=frames, reader=settings.reader)
+    catalog = catalog.of_at_least(plan.recipe.frames_needed)
+    catalog.check_usable()
     return plan, catalog
 
 

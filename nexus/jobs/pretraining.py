@@ -123,7 +123,7 @@ def pretrain(
     wanted = (label,) if isinstance(label, str) else label
     columns = label_columns(catalog, wanted)
     if planner:
-        plan, catalog = plan_for(data, catalog, planner)
+        plan, catalog = plan_for(catalog, planner)
         settings = plan.recipe
     say_problems(catalog)
     say_notes([short_look(catalog, settings.final_clip)])
@@ -150,8 +150,6 @@ def pretrain(
 
 def short_look(catalog: Catalog, clip: ClipSpec) -> str | None:
     """What to say where clips last but an instant of much longer videos, if they do."""
-    if not catalog.records:
-        return None
     look = statistics.median(clip.seconds(record.fps) for record in catalog.records)
     lasts = statistics.median(record.duration for record in catalog.records)
     if look >= SHORT_LOOK or lasts < 2 * SHORT_LOOK:

@@ -34,7 +34,6 @@ def test_small_on_a_camera_s_footage_is_told_how_short_its_look_is():
         (videos(3, 3, 3), load_recipe("footage").final_clip),
         (videos(2, 2, fps=8), load_recipe("small").final_clip),  # the toy world: 0.9 s of 2 s
         (videos(0.5, 0.6, 20), ClipSpec(num_frames=8)),  # the videos are short themselves
-        (videos(), ClipSpec()),
     ],
 )
 def test_nothing_is_said_of_other_clips(catalog, clip):
