@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 import nexus
 from nexus.cli.main import run
-from nexus.probes.attentive import AttentiveProbe
+from nexus.jobs.probe_training import KINDS
 
 QUICK = ["--set", "epochs=1", "--set", "depth=1", "--set", "weight_decays=[0.1]"]
 
@@ -131,4 +131,5 @@ def test_a_kind_of_probe_that_does_not_exist_is_named(here, capsys):
 def test_help_names_what_can_be_set(capsys):
     assert run(["train-probe", "--help"]) == 0
     told = set(re.findall(r"\w+", capsys.readouterr().out))
-    assert told >= AttentiveProbe.model_fields.keys()
+    for kind, probe in KINDS.items():
+        assert told >= type(probe).model_fields.keys(), kind

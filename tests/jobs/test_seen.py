@@ -29,9 +29,13 @@ def made(tmp_path_factory) -> Path:
     table = pd.read_csv(listing)
     table["path"] = [str(listing.parent / path) for path in table["path"]]
     table[["path", "speed", "shape"]].to_csv(home / "plain.csv", index=False)
-    nexus.pretrain(listing, home / "split", overrides=TINY, report=False)
-    nexus.pretrain(home / "plain.csv", home / "whole", overrides=TINY, report=False)
+    train(listing, home / "split")
+    train(home / "plain.csv", home / "whole")
     return home
+
+
+def train(data: Path, out: Path, *overrides: str) -> None:
+    nexus.pretrain(data, out, recipe="small", overrides=(*TINY, *overrides), report=False)
 
 
 def rows_of(run: Path) -> list[tuple[str, int | None]]:
@@ -98,5 +102,5 @@ def test_a_run_that_goes_on_has_seen_what_the_first_one_saw(made, tmp_path):
     assert len(trained_files(made / "split") or ()) == 24
     assert len(trained_files(out) or ()) == 48
     zero = tmp_path / "zero"
-    nexus.pretrain(made / "plain.csv", zero, overrides=(*TINY, "training.steps=0"), report=False)
+    train(made / "plain.csv", zero, "training.steps=0")
     assert trained_files(zero) == set()
