@@ -34,6 +34,8 @@ from nexus.training.loop import train
 from nexus.training.recipe import load_recipe
 
 TOY, ADAPT = "toy", "adapt"
+DEMO_MINUTES = 6.0
+"""What training takes in the demo, where `pretrain` would take 20."""
 SHORT_LOOK = 0.5
 """Seconds below which little moves in front of a camera."""
 TOY_TASKS = ("direction", "speed", "contact", "occlusion", "shape")
@@ -191,7 +193,13 @@ def demo(out: str | Path = "demo", *, seed: int = 0) -> RunResult:
     command = shlex.join(["nexus", "demo", "--out", str(out), "--seed", str(seed)])
     listing = toy_world(out / "videos", ToyConfig.from_mapping({}), seed=seed)
     done = pretrain(
-        listing, run, recipe="small", resume=started, seed=seed, label=TOY_TASKS, command=command
+        listing,
+        run,
+        minutes=None if started else DEMO_MINUTES,
+        resume=started,
+        seed=seed,
+        label=TOY_TASKS,
+        command=command,
     )
     if done.report is None:
         return done

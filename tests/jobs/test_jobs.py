@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,11 @@ from odd_videos import write_odd_folder
 
 import nexus
 from nexus.cli.main import run
-from nexus.config import merge
 from nexus.errors import CheckpointError, ConfigError, DataError, TrainingError
 from nexus.features.table_files import load_table
 from nexus.jobs import pretraining
 from nexus.reports import canvas
+from nexus.runs.folder import RunDirectory
 from nexus.runs.read import read_run
 from nexus.toy.world import ToyConfig, write_toy_world
 
@@ -205,13 +206,11 @@ def test_the_toy_world_is_made_once(tmp_path):
     assert pretraining.toy_world(tmp_path / "toy", config, seed=1).stat().st_mtime_ns > made
 
 
-def test_demo(tmp_path, monkeypatch, capsys):
+def test_demo_chooses_its_run(tmp_path, monkeypatch, capsys):
     real = ToyConfig.from_mapping
     monkeypatch.setattr(ToyConfig, "from_mapping", lambda given: real({**WORLD, **given}))
-    load, tiny = pretraining.load_recipe, {"training": {"steps": 2, "threads": 1}}
-    monkeypatch.setattr(
-        pretraining, "load_recipe", lambda name, more, weights: load(name, merge(tiny, more))
-    )
+    train = partial(pretraining.pretrain, overrides=TINY)
+    monkeypatch.setattr(pretraining, "pretrain", train)
     with monkeypatch.context() as patch:
         patch.setattr(canvas, "to_svg", DRAW)
         done = nexus.demo(tmp_path / "demo")
@@ -219,6 +218,8 @@ def test_demo(tmp_path, monkeypatch, capsys):
     page = done.report.read_text(encoding="utf-8")
     assert all(arm in page for arm in ("random init", "raw pixels", "frame differences"))
     assert "nexus demo --out" in page
+    plan = RunDirectory(done.out).read_info().plan
+    assert plan is not None and len(plan.lines) == 3
     done.report.unlink()
     line = ["demo", "--out", str(tmp_path / "demo")]
     assert run(line) == 0
