@@ -1,8 +1,8 @@
 """The README's picture of a run: what the features see beside what they are worth.
 
-    python docs/images/overview.py demo/run docs/images/overview.png
+    python docs/images/overview.py runs/motion docs/images/overview.png direction zoom
 
-`save_overview` draws it with other clips or tasks.
+The labels to show come last; without any, the first two. `save_overview` draws other clips.
 """
 
 import sys
@@ -111,4 +111,4 @@ def _draw_panels(figure: Figure | SubFigure, panels: list[list[ProbeRow]]) -> No
 
 
 if __name__ == "__main__":
-    save_overview(*sys.argv[1:3])
+    save_overview(sys.argv[1], sys.argv[2], tasks=sys.argv[3:] or 2)
