@@ -160,17 +160,23 @@ def _worth(run: RunFiles) -> Answer:
     if run.probes is None or not run.probes.rows:
         return Answer(question, "open", "Not measured", "No probe has looked at them yet.")
     lines = comparisons(run.probes)
-    rivals = [rival for line in lines for rival in line.rivals]
-    if not rivals:
+    compared = [line for line in lines if line.rivals]
+    if not compared:
         return Answer(
             question, "open", "Not compared", "No baseline was probed beside them.", lines
         )
-    ahead = all(rival.gap > 0 and rival.apart is not False for rival in rivals)
-    nearest = min(lines[0].rivals or rivals, key=lambda rival: rival.gap)
-    return Answer(
-        question,
-        "good" if ahead else "warn",
-        f"{nearest.distance[:1].upper()}{nearest.distance[1:]} {nearest.arm} on {nearest.task}"
-        + (f" ({nearest.doubt})" if nearest.doubt else ""),
-        lines=lines,
-    )
+    ahead = [line.row.task for line in compared if line.ahead]
+    level = "good" if len(ahead) == len(compared) else "warn"
+    if len(compared) > 1:
+        total = len(compared)
+        many = {0: f"none of {total}", total: f"all {total}"}
+        short = f"Above every baseline on {many.get(len(ahead), f'{len(ahead)} of {total}')} labels"
+        if 0 < len(ahead) < len(compared):
+            short += f": {', '.join(ahead)}"
+    else:
+        nearest = min(compared[0].rivals, key=lambda rival: rival.gap)
+        short = (
+            f"{nearest.distance[:1].upper()}{nearest.distance[1:]} {nearest.arm} on {nearest.task}"
+        )
+        short += f" ({nearest.doubt})" if nearest.doubt else ""
+    return Answer(question, level, short, lines=lines)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nexus.reports.tables import is_share, shown
+from nexus.reports.tables import is_share, shown, significant
 from nexus.runs.schema import Horizon, ProbeRow, ProbeTable
 
 BEFORE = ("untrained", "start")
@@ -58,6 +58,11 @@ class Comparison:
 
     row: ProbeRow
     rivals: tuple[Rival, ...]
+
+    @property
+    def ahead(self) -> bool:
+        """Whether this run is better than every baseline, and no interval speaks against it."""
+        return all(rival.gap > 0 and rival.apart is not False for rival in self.rivals)
 
     def __str__(self) -> str:
         row = self.row
@@ -152,7 +157,9 @@ def horizon_words(table: Horizon) -> str:
             sentences.append(f"Better than {name} at no distance.")
         else:
             places = [
-                str(row.steps_ahead) if row.seconds_ahead is None else f"{row.seconds_ahead:g} s"
+                str(row.steps_ahead)
+                if row.seconds_ahead is None
+                else f"{significant(row.seconds_ahead)} s"
                 for row in won
             ]
             near = won == [row for row, _ in known[: len(won)]]

@@ -225,6 +225,29 @@ def test_a_baseline_that_another_probe_reads_better_is_not_kept_quiet(build: Bui
 
 
 @pytest.mark.parametrize(
+    ("zoom", "arrow", "level", "short"),
+    [
+        (0.92, 0.80, "good", "Above every baseline on all 3 labels"),
+        (0.92, 0.54, "warn", "Above every baseline on 2 of 3 labels: direction, zoom"),
+        (0.55, 0.54, "warn", "Above every baseline on 1 of 3 labels: direction"),
+    ],
+)
+def test_of_several_labels_those_are_named_that_it_reads_better(
+    build: Builder, zoom: float, arrow: float, level: str, short: str
+) -> None:
+    means = {"direction": (0.42, 0.20), "zoom": (zoom, 0.56), "arrow": (arrow, 0.52)}
+    table = [
+        {**row, "task": task, "mean": mean, "ci95": (mean - 0.05, mean + 0.05)}
+        for task, pair in means.items()
+        for row, mean in zip(
+            rows(("vjepa", 0.5, None), ("raw pixels", 0.5, None)), pair, strict=True
+        )
+    ]
+    answer = verdict(read_run(build(rows=table, journal=[], parts=("probes",))))[2]
+    assert (answer.level, answer.short) == (level, short)
+
+
+@pytest.mark.parametrize(
     ("knn", "level", "short", "last"),
     [
         (
