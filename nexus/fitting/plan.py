@@ -100,9 +100,15 @@ class Planner:
         model = self.given.get("model")
         if isinstance(model, Mapping):
             self.given = {**self.given, "model": expand_size(model)}
+        self.own = load_recipe(self.base)
+        kind, known = given_value(self.given, "model.kind"), self.own.model.kind
+        if kind not in (None, known):
+            raise ConfigError(
+                f"model.kind={kind}: without a recipe a run of kind {known} is chosen; name a "
+                "recipe of that kind as well (--recipe FILE.yaml), or leave model.kind out"
+            )
         if given_value(self.given, "data.clip.stride") is not None:  # in place of the base's rate
             self.given = merge({"data": {"clip": {"fps": None}}}, self.given)
-        self.own = load_recipe(self.base)
         # Before anything is looked at: whether what is given is acceptable at all.
         self.settings = self._recipe(self._sizes(START, side=self.own.data.clip.size[0]))
         self.here = self.machine or Machine.here(self.settings.training.device)

@@ -19,7 +19,7 @@ from nexus.atomic import check_writable, write_text
 from nexus.config import merge, parse_overrides
 from nexus.errors import DataError, NexusError, TrainingError
 from nexus.jobs.arms import BASELINE, Arm, Outcome
-from nexus.jobs.console import messages, say_each
+from nexus.jobs.console import messages, say_each, starts_over, told_on_interrupt
 from nexus.jobs.opening import open_encoder, read_videos
 from nexus.jobs.pretraining import RunResult, diagnose
 from nexus.jobs.starting import read_start, start_of
@@ -98,8 +98,9 @@ def adapt(
     assert weights is not None, "there are weights to start from"
     recipe = load_recipe(RECIPE, changes, weights=weights)
     frames = recipe.frames_needed
-    catalog = read_videos(data, frames, recipe.data.reader)
-    labelled = catalog if labels is None else read_videos(labels, frames)
+    with told_on_interrupt(starts_over):
+        catalog = read_videos(data, frames, recipe.data.reader)
+        labelled = catalog if labels is None else read_videos(labels, frames)
     columns = label_columns(labelled, [label] if isinstance(label, str) else label)
     if not columns:
         raise DataError(
@@ -111,11 +112,13 @@ def adapt(
     sweep = Sweep(out, catalog, labelled, columns, [probe], command)
     trials = Trials(sweep, start, weights, changes)
     outcomes = []
-    for arm in trials.arms(lrs, momenta):
-        if not trials.train(arm):
-            return RunResult(trials.folder(arm), None, "interrupted", "unknown", "")
-        outcomes.append(trials.measure(arm))
-    return trials.finish(outcomes)
+    kept = f"what is finished is kept in {out / 'runs'}; the same command goes on with it"
+    with told_on_interrupt(lambda: kept):
+        for arm in trials.arms(lrs, momenta):
+            if not trials.train(arm):
+                return RunResult(trials.folder(arm), None, "interrupted", "unknown", "")
+            outcomes.append(trials.measure(arm))
+        return trials.finish(outcomes)
 
 
 @dataclass(frozen=True)

@@ -56,10 +56,16 @@ def told_on_interrupt(what: Callable[[], str]) -> Iterator[None]:
         raise
 
 
+def starts_over(out: Path | None = None) -> str:
+    """What an interrupted job says that keeps nothing before it is done; `out`: what it writes."""
+    kept = "nothing is kept yet" if out is None else f"nothing is written to {out}"
+    return f"{kept}; the same command starts over"
+
+
 def kept_features(folder: Path | None) -> str:
     """What of an interrupted job is kept where features are, and how to go on."""
     if folder is None or not any(folder.glob("*.arrow")):
-        return "nothing is kept yet; the same command starts over"
+        return starts_over()
     return f"finished features are kept in {folder}; the same command goes on with them"
 
 

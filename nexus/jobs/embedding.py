@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich import filesize
@@ -19,6 +20,7 @@ from nexus.jobs.console import (
     say_each,
     say_notes,
     say_problems,
+    starts_over,
     told_on_interrupt,
 )
 from nexus.jobs.labelling import load_probe
@@ -108,8 +110,7 @@ def embed(
     other = None if probe is None else _other_clips(probe, trained, spec, still)
     say_notes((*opened.notes, opened.off_distribution(), other))
     clips = opened.reading(catalog)
-    nothing = f"nothing is written to {out}; the same command starts over"
-    with told_on_interrupt(lambda: nothing), progress("embedding") as tick:
+    with told_on_interrupt(partial(starts_over, Path(out))), progress("embedding") as tick:
         written = windows.embed(
             opened.encoder,
             clips,

@@ -1,6 +1,7 @@
 """`load_probe` and `label`: a trained or published probe, and the labels that it gives videos."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ from nexus.checkpoints.weights import tensor_digest
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import CheckpointError
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch
-from nexus.jobs.console import progress, say_each, say_notes, say_problems
+from nexus.jobs.console import (
+    progress,
+    say_each,
+    say_notes,
+    say_problems,
+    starts_over,
+    told_on_interrupt,
+)
 from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
 from nexus.models.heads import Head, PooledHeadConfig
 from nexus.probes.classifier import Labelled, VideoClassifier, check_label_file
@@ -116,17 +124,18 @@ def label(
     """
     if out is not None:
         check_label_file(out, force)
-    catalog = read_videos(data)
-    say_problems(catalog)
-    say_notes([*classifier.notes, None if windows else _how_many(classifier.spec)])
-    with progress("labelling") as tick:
-        if windows:
-            labelled = classifier.windows(catalog, overlap, progress=tick)
-        else:
-            labelled = classifier.videos(catalog, progress=tick)
-    say_each(labelled.problems)
-    if out is not None:
-        labelled.save(out, top)
+    with told_on_interrupt(partial(starts_over, None if out is None else Path(out))):
+        catalog = read_videos(data)
+        say_problems(catalog)
+        say_notes([*classifier.notes, None if windows else _how_many(classifier.spec)])
+        with progress("labelling") as tick:
+            if windows:
+                labelled = classifier.windows(catalog, overlap, progress=tick)
+            else:
+                labelled = classifier.videos(catalog, progress=tick)
+        say_each(labelled.problems)
+        if out is not None:
+            labelled.save(out, top)
     return labelled
 
 

@@ -2,7 +2,8 @@
 
 import shlex
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,21 +16,29 @@ from nexus.errors import ConfigError, DataError
 from nexus.features.neighbours import find_neighbours
 from nexus.features.pictures import write_pictures
 from nexus.fitting.plan import Planner
-from nexus.jobs.console import progress, say_notes, say_problems
+from nexus.jobs.console import (
+    progress,
+    say_notes,
+    say_problems,
+    starts_over,
+    told_on_interrupt,
+)
 from nexus.jobs.fitting import BASE, MINUTES, plan_for
 from nexus.jobs.opening import OpenedEncoder, open_encoder, read_videos
 from nexus.jobs.probing import measure_arms
 from nexus.jobs.starting import start_of
 from nexus.probes.columns import label_columns
-from nexus.reports.page import write_report
+from nexus.reports.facts import resume_command
+from nexus.reports.page import PAGE, write_report
 from nexus.reports.tables import markdown_table
 from nexus.reports.worth import comparisons
-from nexus.runs.folder import RunDirectory
+from nexus.runs.folder import RunDirectory, is_finished
 from nexus.runs.predictions import write_predictions
 from nexus.runs.read import read_run
 from nexus.runs.results import write_probe_rows
 from nexus.runs.schema import ProbeRow, RunInfo
 from nexus.toy.world import ToyConfig, write_toy_world
+from nexus.training.interrupts import Interrupts
 from nexus.training.loop import train
 from nexus.training.recipe import load_recipe
 
@@ -38,6 +47,9 @@ DEMO_MINUTES = 6.0
 """What training takes in the demo, where `pretrain` would take 20."""
 SHORT_LOOK = 0.5
 """Seconds below which little moves in front of a camera."""
+NEIGHBOURS = "neighbours.json"
+RESULTS = ("pca.npz", "horizon.json", "probes.json", "predictions.json", NEIGHBOURS)
+"""What is measured of a run and shown on its page, in this order."""
 TOY_TASKS = ("direction", "speed", "contact", "occlusion", "shape")
 
 
@@ -121,33 +133,69 @@ def pretrain(
         data = toy_world(out / "toy", ToyConfig.from_mapping({}), seed=settings.training.seed)
         label = label or TOY_TASKS
     frames = 1 if planner else settings.frames_needed
-    catalog = read_videos(data, frames, settings.data.reader)
     wanted = (label,) if isinstance(label, str) else label
-    columns = label_columns(catalog, wanted)
-    if planner:
-        plan, catalog = plan_for(catalog, planner)
-        settings = plan.recipe
+    with told_on_interrupt(starts_over):
+        catalog = read_videos(data, frames, settings.data.reader)
+        columns = label_columns(catalog, wanted)
+        if planner:
+            plan, catalog = plan_for(catalog, planner)
+            settings = plan.recipe
     say_problems(catalog)
     say_notes([short_look(catalog, settings.final_clip)])
-    result = train(
-        settings,
-        catalog,
-        out,
-        resume=resume,
-        start=start,
-        plan=plan.record if plan else None,
-        command=command,
-        live_page=report,
-    )
-    told = [f"Health: {result.health.status}: {result.health.reason}."]
-    page = None
-    if report and result.status == "finished":
-        opened = open_encoder(out, recipe=settings)
-        pictures, notes = diagnose(opened, catalog, columns, strict=wanted is not None)
-        with progress("drawing the page"):
-            page = write_report(out)
-        told += [*pictures, *notes, *_table(out)]
+    before = run.read_info().steps_done if resume else None
+    with kept_on_interrupt(out):
+        result = train(
+            settings,
+            catalog,
+            out,
+            resume=resume,
+            start=start,
+            plan=plan.record if plan else None,
+            command=command,
+            live_page=report,
+        )
+        told = [f"Health: {result.health.status}: {result.health.reason}."]
+        page = None
+        if resume and result.status == "finished" and result.steps_done != before:
+            _forget_results(out)
+        if report and result.status == "finished":
+            if result.signal:  # it came too late for the training
+                raise KeyboardInterrupt
+            opened = open_encoder(out, recipe=settings)
+            pictures, notes = diagnose(opened, catalog, columns, strict=wanted is not None)
+            with progress("drawing the page"):
+                page = write_report(out)
+            told += [*pictures, *notes, *_table(out)]
     return RunResult(out, page, result.status, result.health.status, "\n\n".join(told))
+
+
+@contextmanager
+def kept_on_interrupt(out: Path) -> Iterator[None]:
+    """On Ctrl-C, say what is kept of a run and how to go on; a page of it says what it lacks."""
+
+    def kept() -> str:
+        if not (out / "run.json").exists():
+            return starts_over()
+        run = read_run(out)
+        state = "is trained to its end and kept; what is measured after that"
+        if run.info.status != "finished":
+            state = "is kept as its last checkpoint has it; the training"
+        return f"the run in {out} {state} goes on with\n  {resume_command(run)}"
+
+    try:
+        with told_on_interrupt(kept):
+            yield
+    except KeyboardInterrupt:
+        if is_finished(out) and (out / PAGE).exists():  # it says that something more comes
+            with Interrupts():  # another Ctrl-C waits for it
+                write_report(out)
+        raise
+
+
+def _forget_results(out: Path) -> None:
+    """Remove what was measured of an earlier state of a run, which is measured anew."""
+    for name in RESULTS:
+        (out / "results" / name).unlink(missing_ok=True)
 
 
 def short_look(catalog: Catalog, clip: ClipSpec) -> str | None:
@@ -185,7 +233,8 @@ def demo(out: str | Path = "demo", *, seed: int = 0) -> RunResult:
     run = out / "run"
     started = (run / "run.json").exists()
     info = RunDirectory(run).read_info() if started else RunInfo()
-    if info.status == "finished" and info.seed == seed:
+    measured = (run / "results" / NEIGHBOURS).exists()  # the last of them
+    if info.status == "finished" and info.seed == seed and measured:
         told = f"{out} holds a finished demo; remove it to run the demo anew."
         health = str(read_run(run).journal.rows[-1]["health"])
         page = write_report(run, out / "report.html")
@@ -203,7 +252,8 @@ def demo(out: str | Path = "demo", *, seed: int = 0) -> RunResult:
     )
     if done.report is None:
         return done
-    return replace(done, report=write_report(run, out / "report.html"))
+    with kept_on_interrupt(run):
+        return replace(done, report=write_report(run, out / "report.html"))
 
 
 def toy_world(folder: Path, config: ToyConfig, *, seed: int) -> Path:
@@ -213,7 +263,7 @@ def toy_world(folder: Path, config: ToyConfig, *, seed: int) -> Path:
     listing = folder / "labels.csv"
     if listing.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return listing
-    with progress("drawing the toy world") as tick:
+    with told_on_interrupt(starts_over), progress("drawing the toy world") as tick:
         write_toy_world(folder, config, seed=seed, progress=tick)
     write_text(stamp, wanted)
     return listing
@@ -255,7 +305,7 @@ def _neighbours(opened: OpenedEncoder, source: ClipSource) -> list[str]:
             )
     except DataError as error:
         return [f"no nearest neighbours: {error}"]
-    found.save(opened.results / "neighbours.json")
+    found.save(opened.results / NEIGHBOURS)
     return []
 
 

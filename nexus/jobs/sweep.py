@@ -41,6 +41,7 @@ class Sweep:
         """Train a run, or what is left of it; False: it was interrupted.
 
         Raises:
+            KeyboardInterrupt: on Ctrl-C or SIGTERM at the very end of the run, which is finished.
             TrainingError: it cannot be trained to its end, or is one of another recipe.
         """
         if is_finished(folder):
@@ -48,6 +49,8 @@ class Sweep:
         messages().print(f"{name}:", markup=False)
         there = (folder / "run.json").exists()
         done = train(recipe, self.catalog, folder, resume=there, start=start, command=self.command)
+        if done.status == "finished" and done.signal:  # it came too late for the training
+            raise KeyboardInterrupt
         return done.status == "finished"
 
     def measure(self, name: str, folder: Path, recipe: Recipe) -> Measured:

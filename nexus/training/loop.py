@@ -43,6 +43,8 @@ class TrainResult:
     health: Diagnosis
     last_row: Mapping[str, Any]
     """The journal's last row; empty when nothing was logged."""
+    signal: str | None = None
+    """The signal that came, if one did; a finished run came to its end all the same."""
 
 
 def train(
@@ -124,7 +126,7 @@ def train(
                     f"{interrupts.requested}: saved at step {trainer.step} of "
                     f"{recipe.training.steps}. To go on:\n  {how_to_continue(run.info.command)}"
                 )
-            return _result(trainer, status)
+            return _result(trainer, status, interrupts.requested)
 
 
 def settle_threads(trainer: Trainer, run: RunDirectory) -> None:
@@ -138,11 +140,12 @@ def settle_threads(trainer: Trainer, run: RunDirectory) -> None:
     run.write(run.info.with_changes(threads=torch.get_num_threads()))
 
 
-def _result(trainer: Trainer, status: Status) -> TrainResult:
+def _result(trainer: Trainer, status: Status, signal: str | None) -> TrainResult:
     assert trainer.checkpoint is not None, "a run saves before it returns"
     return TrainResult(
         out=trainer.directory.root,
         status=status,
+        signal=signal,
         steps_done=trainer.step,
         steps_total=trainer.recipe.training.steps,
         checkpoint=trainer.checkpoint,

@@ -80,6 +80,7 @@ def test_what_cannot_be_is_said_before_anything_is_tried(listing, here, monkeypa
     for problem, told in (
         ({"overrides": ["optim.lrr=1"]}, "did you mean 'optim.lr'"),
         ({"overrides": ["model.num_frames=64"]}, "none of the 24 videos is as long as a clip"),
+        ({"overrides": ["model.kind=pixels"]}, "a run of kind vjepa is chosen; name a recipe of"),
         ({"minutes": 0}, "minutes 0: expected a number above 0"),
         ({"minutes": 9, "recipe": "small"}, "is as long as its training.steps"),
         ({"label": "sped"}, "no label column 'sped'"),
