@@ -39,7 +39,7 @@ class LinearProbe(PooledClassProbe):
     def solve(self, features: FeatureTable, task: ClassTask) -> tuple[ProbeResult, MakeHead]:
         """Fit a model for each strength, and score the one that validates best."""
         parts = task.parts
-        scaling, (train, validation, test) = standardised(features.features, parts)
+        scaling, (train, validation, test) = standardised(features, parts)
         labels = task.labels[parts.train.rows]
         notes = list(parts.notes)
 
@@ -82,7 +82,7 @@ class RidgeProbe(PooledProbe):
         """Learn a column of numbers."""
         task = number_task(features.rows, column, split_seed=self.split_seed)
         parts = task.parts
-        _, (train, validation, test) = standardised(features.features, parts)
+        _, (train, validation, test) = standardised(features, parts)
         targets = task.targets[parts.train.rows]
         offset, scale = targets.mean(axis=0), targets.std(axis=0)
 
@@ -150,12 +150,12 @@ class Scaling:
 
 
 def standardised(
-    features: Float[ndarray, "clips dim"], parts: Parts
+    features: FeatureTable, parts: Parts
 ) -> tuple[Scaling, list[Float[ndarray, "_ rank"]]]:
     """The training split's scaling, and with it the features of each split in their order."""
-    scaling = Scaling.of(features[parts.train.rows])
+    scaling = Scaling.of(features.features[parts.train.rows])
     splits = (parts.train, parts.validation, parts.test)
-    return scaling, [scaling(features[part.rows]) for part in splits]
+    return scaling, [scaling(features.features[part.rows]) for part in splits]
 
 
 def _head(scaling: Scaling, model: LogisticRegression, config: LinearHeadConfig) -> LinearHead:

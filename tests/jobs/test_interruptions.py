@@ -154,12 +154,14 @@ def test_an_adaptation_goes_on_and_prints_its_page(folder, here, monkeypatch, ca
 def test_a_demo_goes_on(folder, here, monkeypatch, capsys):
     monkeypatch.setattr(pretraining, "toy_world", lambda *_, **__: folder / "clips/labels.csv")
     monkeypatch.setattr(pretraining, "TOY_TASKS", ("speed",))
-    load = pretraining.load_recipe
-    monkeypatch.setattr(
-        pretraining,
-        "load_recipe",
-        lambda name, *_, weights: load(name, [*TINY, "training.steps=2"]),
-    )
+    real = pretraining.pretrain
+
+    def small(*given, minutes, **settings):
+        if not settings["resume"]:
+            settings |= {"recipe": "small", "overrides": [*TINY, "training.steps=2"]}
+        return real(*given, **settings)
+
+    monkeypatch.setattr(pretraining, "pretrain", small)
     with monkeypatch.context() as patch:
         stop(patch, pretraining, "measure_arms")
         assert run(["demo"]) == 130
