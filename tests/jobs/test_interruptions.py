@@ -24,6 +24,13 @@ TINY = [
 PRETRAIN = ["pretrain", "--recipe", "small", "--out", "run", "--steps", "2"]
 
 
+@pytest.fixture(autouse=True)
+def heard(request):
+    """Ctrl-C is heard, also where a shell has started the tests with it switched off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+
+
 def stopping(real, at=1):
     """The same function; its n-th call begins with a Ctrl-C."""
     calls = []

@@ -68,9 +68,9 @@ def test_other_runs_open(name: str, status: str, kind: str, steps: int) -> None:
 def test_the_page_says_what_the_rows_say(here: Path) -> None:
     finished, healthy, worth = verdict(read_run("finished"))
     assert (finished.short, healthy.short) == ("Finished", "Not collapsed")
-    # Nothing is ahead; that raw pixels are is not sure: their interval is wide.
-    told = "33.3 points below raw pixels on direction (intervals overlap)"
-    assert (worth.level, worth.short) == ("warn", told)
+    assert (worth.level, worth.short) == ("warn", "Above every baseline on none of 2 labels")
+    # That raw pixels are ahead is not sure: their interval is wide.
+    assert "33.3 points below raw pixels with knn (intervals overlap)" in str(worth.lines[0])
     assert [[rival.arm for rival in line.rivals] for line in worth.lines] == [
         ["random init", "raw pixels"],
         ["random init", "raw pixels"],
