@@ -76,7 +76,7 @@ def test_the_page_says_what_the_rows_say(here: Path) -> None:
         ["random init", "raw pixels"],
     ]
     page = nexus.report("finished").read_text(encoding="utf-8")
-    assert told in page
+    assert worth.short in page
     assert "No baseline was probed beside them" not in page
     for name in ("interrupted", "pixels"):
         text = nexus.report(name).read_text(encoding="utf-8")
