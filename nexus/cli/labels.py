@@ -107,7 +107,6 @@ def label(
         nexus label ssv2-vitl-16x2x3.pt videos/ --encoder vitl.pt --classes ssv2.json
     """
     from nexus import jobs
-    from nexus.probes.classifier import check_label_file
 
     without_effect = {
         "--overlap: a video is labelled as a whole; add --windows, or leave it out": (
@@ -126,9 +125,11 @@ def label(
     for reason, given in without_effect.items():
         if given:
             raise typer.BadParameter(reason)
-    if out is not None:
-        check_label_file(out, force)  # before the encoder is opened, which may take a while
-    with told_on_interrupt(partial(starts_over, out)):
+    with told_on_interrupt(partial(starts_over, out)):  # imports take seconds as well
+        from nexus.probes.classifier import check_label_file
+
+        if out is not None:
+            check_label_file(out, force)  # before the encoder is opened, which may take a while
         classifier = jobs.load_probe(
             probe,
             encoder=encoder,
