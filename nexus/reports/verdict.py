@@ -165,18 +165,17 @@ def _worth(run: RunFiles) -> Answer:
         return Answer(
             question, "open", "Not compared", "No baseline was probed beside them.", lines
         )
-    ahead = [line.row.task for line in compared if line.ahead]
-    level = "good" if len(ahead) == len(compared) else "warn"
-    if len(compared) > 1:
-        total = len(compared)
-        many = {0: f"none of {total}", total: f"all {total}"}
-        short = f"Above every baseline on {many.get(len(ahead), f'{len(ahead)} of {total}')} labels"
-        if 0 < len(ahead) < len(compared):
-            short += f": {', '.join(ahead)}"
-    else:
+    ahead, total = [line.row.task for line in compared if line.ahead], len(compared)
+    level = "good" if len(ahead) == total else "warn"
+    if total == 1:
         nearest = min(compared[0].rivals, key=lambda rival: rival.gap)
-        short = (
-            f"{nearest.distance[:1].upper()}{nearest.distance[1:]} {nearest.arm} on {nearest.task}"
-        )
-        short += f" ({nearest.doubt})" if nearest.doubt else ""
+        short = f"{nearest.distance} {nearest.arm} on {nearest.task}"
+        short = short[:1].upper() + short[1:] + (f" ({nearest.doubt})" if nearest.doubt else "")
+    elif len(ahead) == total:
+        short = f"Above every baseline on all {total} labels"
+    elif ahead:
+        told = ", ".join(ahead)
+        short = f"Above every baseline on {len(ahead)} of {total} labels: {told}"
+    else:
+        short = f"Above every baseline on none of {total} labels"
     return Answer(question, level, short, lines=lines)
