@@ -1,6 +1,5 @@
 """`nexus label`: the labels that a kept or published probe gives to videos."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +8,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from nexus.cli import options, terminal
-from nexus.jobs.console import starts_over, told_on_interrupt
 
 if TYPE_CHECKING:
     from nexus.probes.classifier import Labelled
@@ -125,22 +123,21 @@ def label(
     for reason, given in without_effect.items():
         if given:
             raise typer.BadParameter(reason)
-    with told_on_interrupt(partial(starts_over, out)):  # imports take seconds as well
-        from nexus.probes.classifier import check_label_file
+    from nexus.probes.classifier import check_label_file
 
-        if out is not None:
-            check_label_file(out, force)  # before the encoder is opened, which may take a while
-        classifier = jobs.load_probe(
-            probe,
-            encoder=encoder,
-            classes=classes,
-            index=index,
-            clips=options.clips_of(num_frames, fps, size, clips, pad),
-            join_clips=join,
-            layers=options.layers_of(layers),
-            any_encoder=any_encoder,
-            precision=precision,
-        )
+    if out is not None:
+        check_label_file(out, force)  # before the encoder is opened, which may take a while
+    classifier = jobs.load_probe(
+        probe,
+        encoder=encoder,
+        classes=classes,
+        index=index,
+        clips=options.clips_of(num_frames, fps, size, clips, pad),
+        join_clips=join,
+        layers=options.layers_of(layers),
+        any_encoder=any_encoder,
+        precision=precision,
+    )
     if save is not None:
         jobs.keep_probe(classifier, save, force=force)
         terminal.output().print(f"Probe: {save}", markup=False)

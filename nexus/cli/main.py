@@ -6,6 +6,7 @@ torch.
 """
 
 import errno
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from nexus.cli import (
     training,
 )
 from nexus.errors import NexusError
+from nexus.jobs.console import told_on_interrupt
 
 _MACHINE_ERRORS = {
     errno.ENOSPC,
@@ -51,6 +53,17 @@ def _described(command: Callable[..., None]) -> dict[str, Any]:
         "epilog": "\n\n".join(["[bold]Examples[/bold]", *examples.splitlines()]),
         "context_settings": SETTINGS,
     }
+
+
+def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that answers Ctrl-C at all times: its imports alone may take seconds."""
+
+    @functools.wraps(command)
+    def answering(*given: Any, **named: Any) -> None:
+        with told_on_interrupt(lambda: "stopped; to go on, give the same command again"):
+            command(*given, **named)
+
+    return answering
 
 
 def _print_version(value: bool) -> None:
@@ -98,7 +111,7 @@ for name, (told, members) in GROUPS.items():
     group = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", context_settings=SETTINGS)
     group.callback()(lambda: None)
     for member, command in members.items():
-        group.command(member, **_described(command))(command)
+        group.command(member, **_described(command))(_interruptible(command))
     app.add_typer(group, name=name, help=told, rich_help_panel="Results")
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start here": (training.demo,),
@@ -117,7 +130,8 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
 for panel, commands in PANELS.items():
     for command in commands:
         needs = any(it.default is it.empty for it in inspect.signature(command).parameters.values())
-        app.command(**_described(command), rich_help_panel=panel, no_args_is_help=needs)(command)
+        shown = _described(command) | {"rich_help_panel": panel, "no_args_is_help": needs}
+        app.command(**shown)(_interruptible(command))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -44,15 +44,18 @@ def say_notes(notes: Iterable[str | None]) -> None:
 
 @contextmanager
 def told_on_interrupt(what: Callable[[], str]) -> Iterator[None]:
-    """On Ctrl-C, say what is kept and how to go on.
+    """On Ctrl-C, say what is kept and how to go on; of nested ones the innermost does.
 
     Args:
         what: asked then.
     """
     try:
         yield
-    except KeyboardInterrupt:
-        messages().print(f"Ctrl-C: {what()}", markup=False, soft_wrap=True)
+    except KeyboardInterrupt as stopped:
+        if not getattr(stopped, "__notes__", ()):
+            text = what()
+            messages().print(f"Ctrl-C: {text}", markup=False, soft_wrap=True)
+            stopped.add_note(text)
         raise
 
 

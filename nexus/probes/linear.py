@@ -52,8 +52,8 @@ class LinearProbe(PooledClassProbe):
                 model.fit(train, labels)
             if any(issubclass(warning.category, ConvergenceWarning) for warning in caught):
                 notes.append(
-                    f"penalty {strength:g}: stopped after {self.max_iterations} iterations before "
-                    "it had converged"
+                    f"{task.column}: a linear probe, that with penalty {strength:g}, was stopped "
+                    f"after {self.max_iterations} iterations, before it had converged"
                 )
             return model
 

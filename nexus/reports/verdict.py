@@ -54,11 +54,12 @@ def live_verdict(run: RunFiles, renewed: float) -> list[Answer]:
     """The answers of a run that is at work; its page is renewed each so many seconds."""
     done, total = steps_done(run), run.info.steps_total
     finished, healthy, worth = verdict(run)
+    now = f"{datetime.now().astimezone():%H:%M:%S %Z}"
     if run.info.status == "finished":
-        return [finished, healthy, replace(worth, detail="That is being measured.")]
+        return [finished, healthy, replace(worth, detail=f"That is being measured (at {now}).")]
     worth = replace(worth, detail="That is measured at the end of the run.")
     detail = f"Step {count(done)}" + (f" of {count(total)}" if total else "")
-    detail += f" at {datetime.now().astimezone():%H:%M:%S %Z}"
+    detail += f" at {now}"
     if total and done and run.journal.has("seconds"):
         spent = float(np.nanmax(run.journal.column("seconds")))
         detail += f", about {duration(spent / done * (total - done))} to go"

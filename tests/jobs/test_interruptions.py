@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 import nexus
+from nexus import jobs
 from nexus.cli.main import run
-from nexus.jobs import adaptation, labelling, pretraining, sweep
+from nexus.data import contents
+from nexus.jobs import adaptation, conversion, fitting, labelling, pretraining, sweep
 from nexus.probes.classifier import VideoClassifier
+from nexus.reports import page
 from nexus.runs.folder import RunDirectory
 from nexus.runs.read import read_run
 from nexus.training.live_page import LivePage
@@ -70,10 +73,31 @@ def test_labels_are_written_whole_or_not_at_all(folder, trained, here, monkeypat
         with monkeypatch.context() as patch:
             stop(patch, owner, name, at)
             assert run(line) == 130
-        said = told(capsys)
-        assert said == "nothing is written to l.csv; the same command starts over\n", name
+        loading = name == "load_probe_folder"
+        kept = "stopped; to go on, give the same command again"
+        kept = kept if loading else "nothing is written to l.csv; the same command starts over"
+        assert told(capsys) == f"{kept}\n", name
         assert not any(here.iterdir())
     assert run(line) == 0 and Path("l.csv").exists()
+
+
+def test_every_command_answers_before_its_job_begins_and_while_it_works(
+    folder, here, monkeypatch, capsys
+):
+    trained, listed = str(folder / "run"), str(folder / "clips/labels.csv")
+    for line, owner, name in (
+        (["check", listed], contents, "content_problems"),
+        (["plan-run", listed], fitting, "plan_for"),
+        (["report", trained], page, "read_run"),
+        (["convert", trained, "--to", "meta", "--out", "w"], conversion, "load"),
+        (["probe", trained], jobs, "__getattr__"),
+        (["embed", trained, listed, "--out", "f.parquet"], jobs, "__getattr__"),
+    ):
+        with monkeypatch.context() as patch:
+            stop(patch, owner, name)
+            assert command(line, monkeypatch) == 130
+        assert told(capsys) == "stopped; to go on, give the same command again\n", name
+    assert not any(here.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,14 @@ def test_a_strong_penalty_is_chosen_when_features_are_many_and_samples_few() -> 
     assert chosen.value > free.value
 
 
+def test_a_fit_that_has_not_converged_is_told() -> None:
+    features, labels = two_gaussians(300, 16, distance=2.0)
+    table = make_table(features, labels, three_splits(100, 100, 100))
+    result = measured(LinearProbe(strengths=(1e-5,), max_iterations=1), table)
+    [told] = result.notes
+    assert told.startswith("class: a linear probe, that with penalty 1e-05, was stopped after 1 it")
+
+
 def test_the_row_space_rotation_changes_nothing() -> None:
     """More features than clips: padded with as many copies of clips the rotation is not used, and
     copies change neither means, deviations nor the mean loss."""
