@@ -121,6 +121,8 @@ def rehearse_step(recipe: Recipe, limit: float = float("inf")) -> StepCost | Non
                 parts.take_step(batches, 0, planned=len(batch) * settings.accumulation)
                 if parts.device.type == "cuda":
                     torch.cuda.synchronize()
+                elif parts.device.type == "mps":
+                    torch.mps.synchronize()
 
             counts = [torch.get_num_threads()]
             if settings.threads != "auto":

@@ -29,15 +29,19 @@ def describe_environment() -> dict[str, str | int | None]:
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` takes the GPU if there is one.
+    """`auto` takes an NVIDIA GPU if there is one; Apple's (`mps`) has to be asked for.
 
     Raises:
-        ConfigError: `cuda` was asked for and there is none.
+        ConfigError: `cuda` or `mps` was asked for and there is none.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             "training.device=cuda, but PyTorch sees no GPU here; use training.device=auto, or a "
             "PyTorch build and a driver that support the GPU"
+        )
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError(
+            "training.device=mps, but PyTorch sees no Apple GPU here; use training.device=auto"
         )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

@@ -71,7 +71,8 @@ class TrainingConfig(Config):
     `model.img_size`, which holds where there is none; empty: always `model.num_frames`."""
     precision: Precision = "fp32"
     seed: pydantic.NonNegativeInt = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto: an NVIDIA GPU if there is one; `mps` is Apple's GPU, which nobody has tried yet."""
     threads: pydantic.PositiveInt | Literal["auto"] = "auto"
     """CPU threads; auto: tried out at the start (a resumed run keeps what it had)."""
     compile: bool = False

@@ -124,7 +124,7 @@ def effective_rank(samples: Float[Tensor, "samples dim"]) -> float:
     if samples.shape[0] > MAX_ROWS:
         keep = torch.linspace(0, samples.shape[0] - 1, MAX_ROWS, device=samples.device).long()
         samples = samples[keep]
-    samples = samples.double()
+    samples = (samples.cpu() if samples.device.type == "mps" else samples).double()
     gram = samples.T @ samples if samples.shape[1] <= samples.shape[0] else samples @ samples.T
     if not bool(torch.isfinite(gram).all()):
         return float("nan")  # the eigenvalue solver raises on these
