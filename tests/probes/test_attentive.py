@@ -213,6 +213,25 @@ def test_no_more_than_one_heads_gradients_and_a_few_tokens_are_held(
     np.testing.assert_allclose(scores[3][:4], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("clips", "given", "epochs"), [(40, None, 300), (150, None, 100), (2000, None, 20), (40, 3, 3)]
+)
+def test_few_clips_are_shown_more_often(clips: int, given: int | None, epochs: int) -> None:
+    """At least 300 steps, or an untrained encoder is read too low."""
+    config = AttentiveProbe(epochs=given, learning_rates=(1e-3,), weight_decays=(0.1,))
+    heads = make_candidates(8, 2, config, 0)
+    rows, device = np.arange(clips), torch.device("cpu")
+    assert HeadTraining(heads, config, rows, torch.Generator(), device).epochs == epochs
+
+
+def test_few_clips_are_trained_to_the_end() -> None:
+    features, labels = two_gaussians(60, 8, distance=1.0)
+    table = make_table(features[:, None], labels, three_splits(20, 20, 20))
+    config, told = AttentiveProbe(learning_rates=(1e-3,), weight_decays=(0.1,)), []
+    config.fit(table, "class", progress=lambda *done: told.append(done))
+    assert told == [(done, 300) for done in range(1, 301)]
+
+
 def test_the_published_sweep() -> None:
     assert len(PUBLISHED.learning_rates) * len(PUBLISHED.weight_decays) == 20
     assert (PUBLISHED.depth, PUBLISHED.epochs, PUBLISHED.warmup) == (4, 20, 0.0)
