@@ -38,6 +38,7 @@ class AugmentConfig(Config):
     - `brightness`, `contrast`, `saturation`: factors are drawn from [1 - x, 1 + x].
     - `hue`: a turn of up to this share of the colour circle (0 to 0.5).
     - `grayscale`: probability of losing all colour.
+    - `invert`: probability of a negative: light for dark in the whole clip.
     - `interpolation`: how crops are resized; always antialiased.
     """
 
@@ -51,6 +52,7 @@ class AugmentConfig(Config):
     saturation: float = pydantic.Field(default=0.0, ge=0, le=1)
     hue: float = pydantic.Field(default=0.0, ge=0, le=0.5)
     grayscale: float = pydantic.Field(default=0.0, ge=0, le=1)
+    invert: float = pydantic.Field(default=0.0, ge=0, le=1)
     interpolation: Interpolation = "bilinear"
 
     @pydantic.model_validator(mode="after")
@@ -77,6 +79,7 @@ class Augmentation:
     contrast: float = 1.0
     saturation: float = 1.0
     hue: float = 0.0
+    invert: bool = False
 
     @property
     def part(self) -> tuple[slice, slice]:
@@ -89,7 +92,12 @@ class Augmentation:
     @property
     def changes_colour(self) -> bool:
         """Whether the colours differ from the original's."""
-        return (self.brightness, self.contrast, self.saturation, self.hue) != (1.0, 1.0, 1.0, 0.0)
+        return self.invert or self.changes_hues or (self.brightness, self.contrast) != (1.0, 1.0)
+
+    @property
+    def changes_hues(self) -> bool:
+        """Whether red, green and blue are mixed."""
+        return (self.saturation, self.hue) != (1.0, 0.0)
 
 
 def draw_augmentation(
@@ -116,6 +124,7 @@ def draw_augmentation(
         contrast=factors[1],
         saturation=factors[2],
         hue=hue,
+        invert=_happens(config.invert, rng),
     )
 
 
@@ -159,6 +168,8 @@ def recolour(
     frames: UInt8[Tensor, "time height width 3"], change: Augmentation
 ) -> UInt8[Tensor, "3 time height width"]:
     """The part of a draw that a clip takes as a whole: its colours."""
+    if change.changes_colour and not change.changes_hues:
+        return _shade(frames, change).permute(3, 0, 1, 2)
     images = frames.permute(0, 3, 1, 2)
     if change.changes_colour:
         images = _recolour(images, change)
@@ -199,13 +210,28 @@ def to_gray(
     return _mix(video, _TO_YIQ[:1], torch.zeros(1, dtype=torch.float64), channel=0)
 
 
+def _shade(
+    frames: UInt8[Tensor, "time height width 3"], change: Augmentation
+) -> UInt8[Tensor, "time height width 3"]:
+    """As `_recolour` does where red, green and blue are not mixed: every level has one new one."""
+    factor, offset = change.brightness * change.contrast, _contrast_offset(frames, change)
+    levels = torch.arange(256, dtype=torch.float32) * factor + offset
+    table = (255 - levels if change.invert else levels).round_().clamp_(0, 255).byte()
+    return torch.from_numpy(np.take(table.numpy(), frames.numpy()))
+
+
+def _contrast_offset(frames: UInt8[Tensor, "time height width 3"], change: Augmentation) -> float:
+    """Contrast turns about the mean luma of the whole clip: one per frame would make it flicker."""
+    if change.contrast == 1.0:
+        return 0.0
+    mean = frames.mean(dim=(0, 1, 2), dtype=torch.float32).double() @ _TO_YIQ[0]
+    return float((1 - change.contrast) * change.brightness * mean)
+
+
 def _recolour(
     images: UInt8[Tensor, "batch 3 height width"], change: Augmentation
 ) -> UInt8[Tensor, "batch 3 height width"]:
-    """Brightness, contrast, saturation and hue as one affine map of RGB, rounded once.
-
-    Contrast turns about the mean luma of the whole clip: a mean per frame would make it flicker.
-    """
+    """Brightness, contrast, saturation, hue and negative as one affine map of RGB, rounded once."""
     luma = _TO_YIQ[0]
     turn = 2 * math.pi * change.hue
     rotate = torch.eye(3, dtype=torch.float64)
@@ -217,10 +243,9 @@ def _recolour(
     saturation = change.saturation * torch.eye(3, dtype=torch.float64)
     saturation = saturation + (1 - change.saturation) * grays
     matrix = change.brightness * change.contrast * (hue @ saturation)
-    offset = torch.zeros(3, dtype=torch.float64)
-    if change.contrast != 1.0:
-        mean = images.mean(dim=(0, 2, 3), dtype=torch.float32).double() @ luma
-        offset += (1 - change.contrast) * change.brightness * mean
+    offset = torch.full((3,), _contrast_offset(images.permute(0, 2, 3, 1), change)).double()
+    if change.invert:
+        matrix, offset = -matrix, 255 - offset
     return _mix(images, matrix, offset, channel=1)
 
 

@@ -15,7 +15,9 @@ from PIL import Image
 from nexus.data import augment as module
 from nexus.data.augment import Augmentation, AugmentConfig, draw_augmentation, to_gray
 
-EVERYTHING = AugmentConfig(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2, grayscale=0.2)
+EVERYTHING = AugmentConfig(
+    brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2, grayscale=0.2, invert=0.5
+)
 
 
 def noise(time: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -216,6 +218,32 @@ def test_brightness_contrast_saturation_by_formula():
     check(luma.expand(3, -1, -1, -1), saturation=0.0)
     bright = rgb * 0.8
     check(1.2 * bright - 0.2 * (luma * 0.8).mean(), brightness=0.8, contrast=1.2)
+    check(255 - rgb, invert=True)
+    check(
+        255 - (0.6 * bright + 0.4 * (luma * 0.8).mean()), brightness=0.8, contrast=0.6, invert=True
+    )
+    check(255 - (1.4 * rgb - 0.4 * luma), saturation=1.4, invert=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0, 2), st.floats(0, 2), st.booleans(), st.integers(0, 99), st.integers(1, 9))
+def test_levels_that_are_looked_up_are_those_that_are_worked_out(
+    brightness, contrast, invert, seed, width
+):
+    """Where colours are not mixed a table does it; at a tie it may round the other way."""
+    frames = noise(3, 4, width, seed)
+    change = Augmentation(0, 0, 4, width, brightness=brightness, contrast=contrast, invert=invert)
+    worked_out = module._recolour(frames.permute(0, 3, 1, 2), change).transpose(0, 1)
+    assert (module.recolour(frames, change).int() - worked_out.int()).abs().max() <= 1
+
+
+def test_a_negative_of_a_negative_is_the_clip():
+    frames = noise(2, 8, 8)
+    negative = Augmentation(0, 0, 8, 8, invert=True)
+    once = augment(frames, negative, (8, 8))
+    assert torch.equal(255 - once, frames.permute(3, 0, 1, 2))
+    again = augment(once.permute(1, 2, 3, 0).contiguous(), negative, (8, 8))
+    assert torch.equal(again, frames.permute(3, 0, 1, 2))
 
 
 def test_hue_turns_colours_and_keeps_gray_and_luma():
@@ -239,6 +267,8 @@ def test_full_circle_of_small_settings_gives_the_config_its_effect():
     assert -0.1 <= min(hues) < -0.09 and 0.09 < max(hues) <= 0.1
     grays = [draw_augmentation(AugmentConfig(grayscale=0.3), 9, 9, rng) for _ in range(400)]
     assert 80 < sum(draw.saturation == 0 for draw in grays) < 160
+    half = [draw_augmentation(AugmentConfig(invert=0.5), 9, 9, rng).invert for _ in range(400)]
+    assert 160 < sum(half) < 240
 
 
 def test_one_gray_channel_is_luma():
