@@ -43,7 +43,7 @@ from nexus.training.loop import train
 from nexus.training.recipe import load_recipe
 
 TOY, ADAPT = "toy", "adapt"
-DEMO_MINUTES = 6.0
+DEMO_MINUTES = 5.0
 """What training takes in the demo, where `pretrain` would take 20."""
 SHORT_LOOK = 0.5
 """Seconds below which little moves in front of a camera."""
