@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nexus.data.clip_source import ClipSource
 from nexus.features.encoding import FeatureConfig
 from nexus.features.extract import extract, pixel_features
 from nexus.features.table import LABEL, FeatureTable
 from nexus.jobs.console import progress
 from nexus.jobs.opening import open_encoder
-from nexus.models.ssl.build import build_model
+from nexus.jobs.probing import untrained_encoder
 from nexus.probes.pixel_arms import PIXEL_ARMS
 from nexus.probes.suite import build_probes, measure_tables
-from nexus.training.rng import kept_rng, seed_everything
 
 POOLINGS = {"pooled": "mean", "tokens": "tokens"}
 Tables = Mapping[str, Mapping[str, FeatureTable]]
@@ -69,15 +69,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def tables_of(run: Path, args: argparse.Namespace):
+def tables_of(run: Path, args: argparse.Namespace) -> tuple[Tables, ClipSource, int]:
     """Features of all arms, where the clips come from, and the run's seed."""
     opened = open_encoder(run)
     assert opened.recipe is not None
     seed = opened.recipe.training.seed
     source = opened.reading(opened.videos(args.data))
-    with kept_rng():
-        seed_everything(seed)
-        untrained = build_model(opened.model.config).evaluation_encoder()
+    untrained = untrained_encoder(opened, seed)
     wanted = {probe.reads for probe in build_probes(args.kind).values()}
     arms: dict[str, dict[str, FeatureTable]] = {}
     with progress("encoding") as tick:

@@ -168,12 +168,10 @@ def recolour(
     frames: UInt8[Tensor, "time height width 3"], change: Augmentation
 ) -> UInt8[Tensor, "3 time height width"]:
     """The part of a draw that a clip takes as a whole: its colours."""
-    if change.changes_colour and not change.changes_hues:
-        return _shade(frames, change).permute(3, 0, 1, 2)
-    images = frames.permute(0, 3, 1, 2)
-    if change.changes_colour:
-        images = _recolour(images, change)
-    return images.transpose(0, 1)
+    if change.changes_hues:
+        return _recolour(frames.permute(0, 3, 1, 2), change).transpose(0, 1)
+    shown = _shade(frames, change) if change.changes_colour else frames
+    return shown.permute(3, 0, 1, 2)
 
 
 def center_crop(

@@ -19,6 +19,7 @@ from nexus.jobs.console import (
 from nexus.jobs.opening import OpenedEncoder, open_encoder
 from nexus.jobs.probe_place import keep_rows
 from nexus.jobs.seen import with_seen
+from nexus.models.contract import Encoder
 from nexus.models.ssl import build_model
 from nexus.probes.columns import label_columns
 from nexus.probes.pixel_arms import measure_pixels, pixel_rows
@@ -102,6 +103,14 @@ def probe(
     return arms.rows
 
 
+def untrained_encoder(opened: OpenedEncoder, seed: int) -> Encoder:
+    """The same encoder as it was before a training with this seed, on the same device."""
+    with kept_rng():
+        seed_everything(seed)
+        encoder = build_model(opened.model.config).evaluation_encoder()
+    return encoder.to(device_of(opened.encoder))
+
+
 def measure_arms(
     opened: OpenedEncoder,
     catalog: Catalog,
@@ -131,10 +140,7 @@ def measure_arms(
         if recipe is not None:
             seed = recipe.training.seed
             spent = RunDirectory(run_folder(opened.source)).read_info().train_seconds
-            with kept_rng():
-                seed_everything(seed)
-                untrained = build_model(opened.model.config).evaluation_encoder()
-            untrained.to(device_of(opened.encoder))
+            untrained = untrained_encoder(opened, seed)
             fresh = measure_encoder(untrained, source, columns, progress=tick, **options)
         pixels = measure_pixels(source, columns, **options)
         predictions = probe_predictions(opened.name, own.results, source)
