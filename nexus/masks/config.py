@@ -28,7 +28,7 @@ import pydantic
 from torch import Generator
 
 from nexus.config import Config
-from nexus.masks.multiblock import PUBLISHED, BlockFamily
+from nexus.masks.multiblock import PUBLISHED, BlockFamily, Trim
 from nexus.masks.token_mask import Mask, TokenMask
 from nexus.nn.eager import eager
 from nexus.nn.grid import Grid
@@ -68,6 +68,9 @@ class MaskConfig(Config):
     """`future_biased`: share of the tokens hidden in each late time step."""
     mask_blocks: tuple[BlockFamily, ...] = pydantic.Field(PUBLISHED, min_length=1)
     """`multiblock`: the families of boxes; every clip is predicted once under each."""
+    mask_trim: Trim = "random"
+    """`multiblock`: what a clip loses of a mask that is larger than the smallest of its batch:
+    tokens at `random`, or those at the `end` of the clip, as V-JEPA 2 was trained."""
     targets: Literal["hidden", "future"] = "hidden"
     """Predict every hidden token, or only those after the context's last time step (`future`)."""
 

@@ -6,15 +6,16 @@
     t t c t t c                 t t t t t c
 
 All clips of a batch share one box size and have positions of their own, so their hidden parts
-differ in size. They are trimmed to the smallest in the batch **at random**: the published code cuts
-the end of the time-major list, so that a clip's last patches are never seen and never asked for.
+differ in size. They are trimmed to the smallest in the batch **at random**. The published code cuts
+the end of the time-major list (`mask_trim="end"`), so that a clip's last patches are rarely seen
+and rarely asked for: its predictor knows contexts that thin out with time.
 
 Source: arXiv 2404.08471, section 3.2; arXiv 2506.09985, section 2.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import pydantic
 import torch
@@ -27,6 +28,7 @@ from nexus.masks.token_mask import TokenMask
 from nexus.nn.grid import Grid
 
 Range = tuple[float, float]
+Trim = Literal["random", "end"]
 _ATTEMPTS = 20
 
 
@@ -59,6 +61,7 @@ class MultiblockMask:
     """Mask `multiblock`: one mask a family."""
 
     mask_blocks: tuple[BlockFamily, ...]
+    mask_trim: Trim = "random"
 
     def check_fits(self, grid: Grid, tubelet_size: int) -> None:
         """Raise VideoShapeError for frames of a single patch."""
@@ -68,12 +71,20 @@ class MultiblockMask:
         self, grid: Grid, batch: int, *, tubelet_size: int, generator: Generator | None
     ) -> tuple[TokenMask, ...]:
         """Each family's boxes, one after the other."""
-        drawn = (draw_blocks(family, grid, batch, generator) for family in self.mask_blocks)
+        drawn = (
+            draw_blocks(family, grid, batch, generator, trim=self.mask_trim)
+            for family in self.mask_blocks
+        )
         return tuple(TokenMask(grid, context, target) for context, target in drawn)
 
 
 def draw_blocks(
-    family: BlockFamily, grid: Grid, batch: int, generator: Generator | None = None
+    family: BlockFamily,
+    grid: Grid,
+    batch: int,
+    generator: Generator | None = None,
+    *,
+    trim: Trim = "random",
 ) -> tuple[Int[Tensor, "batch context"], Int[Tensor, "batch target"]]:
     """Token numbers, rising, of what each clip's context sees and of what it has to predict."""
     size = _box_size(family, grid, generator)
@@ -88,7 +99,7 @@ def draw_blocks(
         places = torch.randint(grid.places, (batch, 1), generator=generator)
         numbers = torch.arange(grid.tokens) % grid.places
         hidden &= ~(hidden.all(dim=1, keepdim=True) & (numbers == places))
-    return _pick(~hidden, generator), _pick(hidden, generator)
+    return _pick(~hidden, trim, generator), _pick(hidden, trim, generator)
 
 
 def _box_size(family: BlockFamily, grid: Grid, generator: Generator | None) -> tuple[int, int, int]:
@@ -120,8 +131,12 @@ def _boxes(
     return hidden.any(dim=1).flatten(1)
 
 
-def _pick(member: Tensor, generator: Generator | None) -> Tensor:
-    """As many members of each row as the row with the fewest has, at random, in rising order."""
+def _pick(member: Tensor, trim: Trim, generator: Generator | None) -> Tensor:
+    """As many members of each row as the row with the fewest has, in rising order."""
     count = int(member.sum(dim=1).min())
-    score = torch.rand(member.shape, generator=generator).masked_fill(~member, -1.0)
+    if trim == "random":
+        score = torch.rand(member.shape, generator=generator)
+    else:
+        score = torch.linspace(1, 0, member.shape[1], dtype=torch.float64).expand(member.shape)
+    score = score.masked_fill(~member, -1.0)
     return score.topk(count, dim=1).indices.sort(dim=1).values

@@ -11,6 +11,7 @@ from oracles import boxes as slow
 from torch import Generator
 
 from nexus.errors import ConfigError, VideoShapeError
+from nexus.masks import multiblock
 from nexus.masks.config import MaskConfig, draw_masks
 from nexus.masks.multiblock import PUBLISHED, BlockFamily, draw_blocks
 from nexus.nn.grid import Grid
@@ -179,6 +180,41 @@ def test_trimming_is_fair(family: BlockFamily) -> None:
     for which in (0, 1):
         cut = [slow.trimmed_at_the_end([each[which][0] for each in clips]) for clips in alone]
         assert lateness(cut, "times") < -5
+
+
+@MANY
+@given(sides=SIDES, batch=st.integers(1, 5), seed=SEED)
+def test_trimming_at_the_end_is_that_of_the_published_batching(
+    sides: tuple[int, int, int], batch: int, seed: int
+) -> None:
+    """Whatever is hidden: a clip keeps its first tokens, as many as the clip with the fewest."""
+    grid = Grid(*sides)
+    hidden = torch.rand(batch, grid.tokens, generator=Generator().manual_seed(seed)) < 0.5
+    hidden[:, 0], hidden[:, 1] = True, False
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multiblock, "_boxes", lambda *_: hidden.clone())
+        context, target = draw_blocks(BlockFamily(), grid, batch, trim="end")
+    for trimmed, member in ((context, ~hidden), (target, hidden)):
+        sets = [torch.nonzero(row).flatten().tolist() for row in member]
+        assert trimmed.tolist() == slow.trimmed_at_the_end(sets)
+
+
+def test_at_the_end_a_clip_s_context_thins_out_with_time() -> None:
+    """16 frames of 256 x 256, batches of 24: a share of .39 of the first time step is seen, and
+    .02 of the last, where random trimming sees as much of each (.24)."""
+    grid, shares = Grid(8, 16, 16), {}
+    for trim in ("random", "end"):
+        seen = torch.zeros(grid.time)
+        for seed in range(20):
+            generator = Generator().manual_seed(seed)
+            context, _ = draw_blocks(PUBLISHED[0], grid, 24, generator, trim=trim)
+            steps = (context // grid.places).flatten()
+            seen += torch.bincount(steps, minlength=grid.time) / (20 * 24 * grid.places)
+        shares[trim] = seen.tolist()
+    assert shares["random"] == pytest.approx([0.24] * 8, abs=0.02)
+    assert shares["end"][0] == pytest.approx(0.39, abs=0.03)
+    assert shares["end"][-1] == pytest.approx(0.02, abs=0.02)
+    assert shares["end"] == sorted(shares["end"], reverse=True)
 
 
 def test_every_clip_is_masked_once_a_family() -> None:

@@ -65,6 +65,7 @@ SHARED: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "late_mask_ratio": (0.4, MASK, {"mask": "future_biased"}),
     "targets": ("future", MASK, {}),
     "mask_blocks": ((BlockFamily(num_blocks=1),), MASK, {"mask": "multiblock"}),
+    "mask_trim": ("end", MASK, {"mask": "multiblock"}),
     "loss": ("l1", LOSS, {}),
     "regularizer": ("variance_covariance", LOSS, {}),
     "regularizer_weight": (0.5, LOSS, {"regularizer": "sigreg"}),
