@@ -41,6 +41,7 @@ ROPE_STRETCH = 16
 
 RECIPE = {
     "mask": "multiblock",
+    "mask_trim": "end",
     "loss": "l1",
     "target_norm": "layer",
     "ema_momentum": 0.99925,

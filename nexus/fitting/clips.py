@@ -19,7 +19,7 @@ RATES = (1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 30.0)
 """Frames a second to choose from."""
 USUAL_RATE = 4.0
 """Where movement says nothing: the rate of V-JEPA 2's training (arXiv 2506.09985)."""
-RELATED = 0.65
+RELATED = 0.68
 """Change between neighbouring tubelets, as a share of the largest: above it, they are unrelated."""
 SHORTEST = 1.0
 """Seconds that a clip should last, where videos allow it."""
