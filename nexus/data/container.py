@@ -15,11 +15,15 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from nexus.data.timeline import MISSING, PacketScan
+from nexus.data.orientation_marks import head_of, orientation_mark
+from nexus.data.packet_scan import MISSING, PacketScan
 from nexus.errors import DataError
 
 # Text files that send FFmpeg to other files: a list of videos is given to nexus itself, as CSV.
 _PLAYLISTS = {"concat", "hls", "dash", "imf", "image2", "image2pipe", "sdp", "tty"}
+
+# The container's word on how to turn pictures goes before that of single frames.
+_DECODING = {"side_data_prefer_packet": "displaymatrix"}
 
 _NOT_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
@@ -49,6 +53,13 @@ class OpenVideo:
     def rate(self) -> Fraction | None:
         """The frame rate that the container states or FFmpeg guesses."""
         return self.stream.average_rate or self.stream.guessed_rate
+
+    def stands_alone(self, first: VideoFrame) -> bool:
+        """Whether the decoder vouches for the first frame after a seek: it needs no other.
+
+        Decoders that never mark a keyframe (CineForm, QuickTime Animation) vouch for none.
+        """
+        return first.key_frame or self.stream.codec_context.codec.intra_only
 
     @property
     def stores_pts(self) -> bool:
@@ -81,6 +92,7 @@ def open_video(path: str | Path) -> Iterator[OpenVideo]:
         stream = _choose_stream(path, container)
         stream.codec_context.thread_count = 1
         stream.thread_type = "SLICE"
+        stream.codec_context.options = _DECODING
         yield OpenVideo(path, container, stream)
 
 
@@ -120,10 +132,12 @@ def _describe(stream) -> str:
 
 def scan_packets(video: OpenVideo) -> PacketScan:
     """Read all packets of the stream from the current position on, without decoding."""
-    rows: list[tuple[int, int, int, bool, bool, bool, bool]] = []
+    rows: list[tuple[int, int, int, bool, bool, bool, bool, bool, bool]] = []
     error = None
+    context = video.stream.codec_context
     # The older codec that sends references which are never shown as packets of their own.
-    shows_all = video.stream.codec_context.codec.name not in {"vp8", "libvpx"}
+    shows_all = context.codec.name not in {"vp8", "libvpx"}
+    turns = orientation_mark(context.codec.canonical_name, context.extradata)
     try:
         for packet in video.container.demux(video.stream):
             if packet.size == 0:
@@ -137,11 +151,15 @@ def scan_packets(video: OpenVideo) -> PacketScan:
                     packet.is_discard,
                     packet.is_corrupt,
                     not (shows_all or bytes(packet)[0] & 0x10),
+                    # The first header is the stream's own.
+                    packet.has_sidedata("palette")
+                    or (len(rows) > 0 and packet.has_sidedata("new_extradata")),
+                    turns is not None and turns(head_of(packet)),
                 )
             )
     except (FFmpegError, OSError) as failure:
         error = _words(failure)
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 7
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 9
     numbers = [np.array(column, dtype=np.int64) for column in columns[:3]]
     flags = [np.array(column, dtype=bool) for column in columns[3:]]
     return PacketScan(*numbers, *flags, error=error)
@@ -159,7 +177,6 @@ def frames_from_here(
         wanted: pts of the frames that matter. Others are left undecoded where that changes nothing
             for these: in H.264, frames that no frame refers to. Nothing comes out from the first
             interlaced frame on: its other field may have been left out. None: all matter.
-
     Raises:
         DamagedError: after the last good frame, if packets or frames are damaged or do not decode.
             Decoders that patch up damage mark the frame that it hit; B-frames that refer to it and
@@ -216,9 +233,12 @@ def _undamaged(frames: list[VideoFrame], floor: int | None) -> Iterator[VideoFra
         yield frame
 
 
-def good_frames(video: OpenVideo) -> Iterator[VideoFrame]:
-    """Every frame of a freshly opened file that decodes undamaged; what does not is left out."""
-    waiting = True  # for a packet to start at
+def good_frames(video: OpenVideo, *, from_keyframe: bool = True) -> Iterator[VideoFrame]:
+    """Every frame of a freshly opened file that decodes undamaged; what does not is left out.
+
+    Where the container calls no packet a keyframe, the first one is as good a start as any.
+    """
+    waiting, marked = from_keyframe, not from_keyframe  # for a packet to start at
     tainted = False  # until a frame that needs no other
     try:
         for packet in video.container.demux(video.stream):
@@ -227,7 +247,7 @@ def good_frames(video: OpenVideo) -> Iterator[VideoFrame]:
             if packet.is_corrupt:
                 waiting = True
             elif packet.is_keyframe:
-                waiting = False
+                waiting, marked = False, True
             if waiting and not _is_flush(packet):
                 continue
             try:
@@ -240,7 +260,10 @@ def good_frames(video: OpenVideo) -> Iterator[VideoFrame]:
                 if not tainted:
                     yield frame
     except (FFmpegError, OSError):
-        return  # the file ends in rubbish: what came before counts
+        pass  # the file ends in rubbish: what came before counts
+    if not marked:
+        with open_video(video.path) as again:
+            yield from good_frames(again, from_keyframe=False)
 
 
 def _is_flush(packet: Packet) -> bool:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from nexus.data.container import NoVideoError
 from nexus.data.frames import list_images, picture_size, read_picture
 from nexus.data.headers import cut_short, describe_content
@@ -151,11 +153,13 @@ def _findings(trial: Trial, usable: Timeline, missing: str | None) -> Iterator[F
             f"{trial.lost} of {len(usable)} frames do not decode ({trial.trouble}); "
             "clips that need them fail"
         )
-    if usable.by_order:
+    why = "it does not say reliably when its frames are shown" if usable.by_order else ""
+    if why := usable.from_start or why:
         yield _odd(
-            "it does not say reliably when its frames are shown, so each request decodes it "
-            "from the start; re-encode it if loading is slow"
+            f"{why}, so each request decodes it from the start; re-encode it if loading is slow"
         )
+    if usable.gaps.size:
+        yield _odd(_gaps(usable))
     if len(trial.looks.sizes) > 1:
         sizes = ", ".join(f"{width}x{height}" for height, width in trial.looks.sizes)
         yield _odd(f"the frame size changes within the video ({sizes}); clips across it fail")
@@ -180,6 +184,24 @@ def _ends_early(trial: Trial, usable: Timeline, missing: str | None) -> str | No
     elif gap > max(0.5, 3 / usable.fps):
         return f"{trial.seconds:.2f} s"
     return None
+
+
+def _gaps(usable: Timeline) -> str:
+    lengths = usable.gap_seconds()
+    longest = int(np.argmax(lengths))
+    ends = float(usable.seconds[usable.gaps[longest] + 1])
+    several = f"{len(lengths)} gaps, the longest of" if len(lengths) > 1 else "a gap of"
+    return (
+        f"its times jump: {several} {_spoken(lengths[longest])} after {ends:.1f} s; times after it "
+        "are counted without it"
+    )
+
+
+def _spoken(seconds: float) -> str:
+    for unit, name in ((31_557_600, "years"), (86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit or unit == 60:
+            return f"{seconds / unit:.3g} {name}"
+    raise AssertionError("unreachable")
 
 
 def _odd(reason: str) -> Finding:

@@ -20,25 +20,39 @@ from nexus.data.container import (
     scan_packets,
     video_streams,
 )
-from nexus.data.pyav import MissedError, frames_by_time, orientation_of
+from nexus.data.orientation import Orientation
+from nexus.data.pyav import (
+    FLAGS_LIE,
+    MissedError,
+    NotAKeyframeError,
+    frames_by_time,
+    orientation_of,
+    told_orientation,
+)
 from nexus.data.timeline import Timeline, timeline_from_frames, timeline_from_packets
 from nexus.errors import DataError
 
 _MAX_GROUP = 1500  # frames of one group of pictures that are decoded at most
 _MAX_FULL = 50_000  # longer files are never decoded as a whole
+_DOUBTED = 12  # frames at the start whose keyframes are held against the decoder's word
 _REORDERED = 16  # so many frames may still come out after the first one that is lost at a cut end
 
 
 @dataclass
 class Looks:
-    """What the decoded frames look like. Sizes are (height, width), upright, each once."""
+    """What the decoded frames look like. Sizes are (height, width), upright, each once.
 
+    `orientation` is that of all frames; None: of each its own.
+    """
+
+    orientation: Orientation | None = None
     sizes: list[tuple[int, int]] = field(default_factory=list)
     interlaced: bool = False
 
     def at(self, frame: VideoFrame) -> None:
         """Take note of a frame."""
-        size = orientation_of(frame).size(frame.height, frame.width)
+        orientation = orientation_of(frame) if self.orientation is None else self.orientation
+        size = orientation.size(frame.height, frame.width)
         if size not in self.sizes:
             self.sizes.append(size)
         self.interlaced |= frame.interlaced_frame
@@ -87,10 +101,16 @@ def try_decoding(path: Path) -> Trial:
             looks=Looks(),
             timeline=timeline,
         )
+    trial.looks.orientation = told_orientation(path, scan)
     trouble = scan.error
     if timeline is not None:
         try:
-            _try_ends(path, timeline, trial.looks)
+            try:
+                _try_ends(path, timeline, trial.looks)
+            except NotAKeyframeError:
+                timeline = timeline.decoded_from_start(FLAGS_LIE)
+                trial = replace(trial, timeline=timeline)
+                _try_ends(path, timeline, trial.looks)
             return replace(trial, usable=len(timeline), trouble=trouble)
         except MissedError:
             trouble = "its frames are not shown when its packets say"
@@ -122,13 +142,18 @@ def _clock(text: str) -> float | None:
 
 
 def _try_ends(path: Path, timeline: Timeline, looks: Looks) -> None:
+    keys = set(timeline.keyframes.tolist())
     second_key = timeline.keyframes[1] if len(timeline.keyframes) > 1 else np.inf
     with open_video(path) as video:
         head = []
         try:
             for frame in frames_from_here(video):
-                if frame.pts is None or frame.pts >= second_key or len(head) == _MAX_GROUP:
+                if frame.pts is None or len(head) == _MAX_GROUP:
                     break
+                if frame.pts >= second_key and len(head) >= _DOUBTED:
+                    break
+                if head and frame.pts in keys and not video.stands_alone(frame):
+                    raise NotAKeyframeError
                 head.append(frame.pts)
                 looks.at(frame)
         except DamagedError as error:
