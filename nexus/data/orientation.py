@@ -33,7 +33,10 @@ class Orientation:
 
     @classmethod
     def from_rotation(cls, degrees: float) -> Self:
-        """Turned counter-clockwise by quarter circles; any other angle is left as it is stored."""
+        """Turned counter-clockwise by quarter circles; any other angle is left as it is stored.
+
+        An angle does not tell a mirrored picture from one that stands on its head.
+        """
         turns = {90: cls(True, mirror_y=True), 180: cls(False, True, True), 270: cls(True, True)}
         return turns.get(int(degrees) % 360, cls())
 
