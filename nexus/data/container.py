@@ -1,5 +1,6 @@
 """Video files opened with FFmpeg (through PyAV): one stream chosen, its packets scanned."""
 
+import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ _PLAYLISTS = {"concat", "hls", "dash", "imf", "image2", "image2pipe", "sdp", "tt
 
 # The container's word on how to turn pictures goes before that of single frames.
 _DECODING = {"side_data_prefer_packet": "displaymatrix"}
+
+_MARKED = 256  # bytes of a packet: enough for the headers of a picture
 
 _NOT_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
@@ -132,7 +135,7 @@ def _describe(stream) -> str:
 
 def scan_packets(video: OpenVideo) -> PacketScan:
     """Read all packets of the stream from the current position on, without decoding."""
-    rows: list[tuple[int, int, int, bool, bool, bool, bool, bool, bool]] = []
+    rows: list[tuple[int, int, int, int, bool, bool, bool, bool, bool, bool]] = []
     error = None
     context = video.stream.codec_context
     # The older codec that sends references which are never shown as packets of their own.
@@ -147,6 +150,7 @@ def scan_packets(video: OpenVideo) -> PacketScan:
                     MISSING if packet.pts is None else packet.pts,
                     MISSING if packet.dts is None else packet.dts,
                     packet.duration or 0,
+                    packet_mark(packet) if packet.is_keyframe else 0,
                     packet.is_keyframe,
                     packet.is_discard,
                     packet.is_corrupt,
@@ -159,14 +163,23 @@ def scan_packets(video: OpenVideo) -> PacketScan:
             )
     except (FFmpegError, OSError) as failure:
         error = _words(failure)
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 9
-    numbers = [np.array(column, dtype=np.int64) for column in columns[:3]]
-    flags = [np.array(column, dtype=bool) for column in columns[3:]]
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 10
+    numbers = [np.array(column, dtype=np.int64) for column in columns[:4]]
+    flags = [np.array(column, dtype=bool) for column in columns[4:]]
     return PacketScan(*numbers, *flags, error=error)
 
 
+def packet_mark(packet: Packet) -> int:
+    """Tells packets of a stream apart: by their size and their first bytes."""
+    return packet.size << 32 | zlib.crc32(memoryview(packet)[:_MARKED])
+
+
 def frames_from_here(
-    video: OpenVideo, *, start_at: int | None = None, wanted: Collection[int] | None = None
+    video: OpenVideo,
+    *,
+    start_at: int | None = None,
+    mark: int | None = None,
+    wanted: Collection[int] | None = None,
 ) -> Iterator[VideoFrame]:
     """Decode from a keyframe on; frames shown before that keyframe are left out.
 
@@ -174,6 +187,8 @@ def frames_from_here(
         video: positioned by `seek` or freshly opened.
         start_at: pts of the keyframe to start at; nothing comes out if the position lies after it.
             None: the next keyframe.
+        mark: `packet_mark` of that keyframe; nothing comes out if it is another one. After a seek
+            MPEG program streams may give a packet its neighbour's time.
         wanted: pts of the frames that matter. Others are left undecoded where that changes nothing
             for these: in H.264, frames that no frame refers to. Nothing comes out from the first
             interlaced frame on: its other field may have been left out. None: all matter.
@@ -201,6 +216,8 @@ def frames_from_here(
                     if packet.pts is None or packet.pts > start_at:
                         return
                     continue
+                if mark is not None and packet_mark(packet) != mark:
+                    return
                 started, floor = True, packet.pts
             if packet.is_corrupt:
                 trouble = "its data is incomplete"

@@ -1,8 +1,8 @@
 """Jumps in timestamps: time that no frame fills, told from slow rates and long stills.
 
-    frames    0  1  2  3                                 4  5  6  7
-    pts       0  1  2  3                            324004  ...         a camera that was off, a
-    counted   0  1  2  3  4  5  6  7                                    clock that was set
+frames    0  1  2  3                                 4  5  6  7
+pts       0  1  2  3                            324004  ...         a camera that was off, a
+counted   0  1  2  3  4  5  6  7                                    clock that was set
 """
 
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""What a decoder has learned of the videos that it read, remembered while the files stay the same."""
+"""What a decoder has learned of the videos that it read, while their files stay the same."""
 
 import threading
 from collections import OrderedDict

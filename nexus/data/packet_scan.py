@@ -12,14 +12,16 @@ MISSING = np.iinfo(np.int64).min
 class PacketScan:
     """The packets of one video stream in file order; all arrays have one entry a packet.
 
-    `pts`, `dts` and `duration` are in ticks (`MISSING` where the container gives none); `discard`
-    marks packets that an edit list hides; `hidden` those that never make a picture; `sets_up`
-    those that bring a palette or a new header, which decoders keep for the packets after them; `turns` those that may say how their picture is to be turned.
+    `pts`, `dts` and `duration` are in ticks (`MISSING` where the container gives none); `mark`
+    tells keyframes apart (0 for other packets). `discard` are packets that an edit list hides,
+    `hidden` those that never make a picture, `sets_up` those that bring a palette or a new header,
+    which decoders keep for later packets, `turns` those that may say how pictures are to be turned.
     """
 
     pts: np.ndarray
     dts: np.ndarray
     duration: np.ndarray
+    mark: np.ndarray
     keyframe: np.ndarray
     discard: np.ndarray
     corrupt: np.ndarray

@@ -230,18 +230,19 @@ def _one_pass(
     goals = timeline.pts[positions].tolist()
     # Where the file begins, there is nothing before that a frame might need.
     doubt = entry is not None and entry > timeline.keyframes[0]
+    mark = None if entry is None else timeline.mark_of(entry)
     second = round(1 / timeline.tick)
     # Some formats land after the frame that was asked for: step back until it comes up.
     for start in [None] if entry is None else [entry, entry - second, entry - 5 * second]:
         if start is not None and not _seek(video, start):
             break
-        for frame in _meet(video, entry, goals, skipping=True, doubt=doubt):
+        for frame in _meet(video, entry, mark, goals, skipping=True, doubt=doubt):
             yield frame
             goals = goals[1:]
         if not goals:
             return
     with open_video(video.path) as again:
-        for frame in _meet(again, entry, goals, skipping=False, doubt=doubt):
+        for frame in _meet(again, entry, mark, goals, skipping=False, doubt=doubt):
             yield frame
             goals = goals[1:]
     if goals:
@@ -257,11 +258,18 @@ def _seek(video: OpenVideo, pts: int) -> bool:
 
 
 def _meet(
-    video: OpenVideo, entry: int | None, goals: list[int], *, skipping: bool, doubt: bool
+    video: OpenVideo,
+    entry: int | None,
+    mark: int | None,
+    goals: list[int],
+    *,
+    skipping: bool,
+    doubt: bool,
 ) -> Iterator[VideoFrame]:
     """Decode forward and yield the frames whose pts are `goals`, until one fails to come up."""
     number = 0
-    frames = frames_from_here(video, start_at=entry, wanted=set(goals) if skipping else None)
+    needed = set(goals) if skipping else None
+    frames = frames_from_here(video, start_at=entry, mark=mark, wanted=needed)
     for frame in frames:
         if doubt and not video.stands_alone(frame):
             raise NotAKeyframeError
@@ -290,9 +298,7 @@ def _some_ahead(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
     yield from decoded
 
 
-def _upright(
-    frames: Iterator[VideoFrame], orientation: Orientation | None
-) -> Iterator[np.ndarray]:
+def _upright(frames: Iterator[VideoFrame], orientation: Orientation | None) -> Iterator[np.ndarray]:
     """Pictures as a viewer sees them, all of one size and turned alike."""
     size: tuple[int, int] | None = None
     reformatter = VideoReformatter()  # one for all frames: it keeps its conversion tables

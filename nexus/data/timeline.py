@@ -10,7 +10,7 @@ the usual interval. `pts` stay as the file has them, for seeking.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 
@@ -40,6 +40,7 @@ class Timeline:
             counting from the start.
         from_start: why decoding cannot start anywhere but at the first keyframe, in words; empty:
             it can.
+        marks: int64, one a keyframe, by which its packet is known again; empty: not known.
     """
 
     pts: np.ndarray
@@ -48,6 +49,7 @@ class Timeline:
     tail: int
     by_order: bool = False
     from_start: str = ""
+    marks: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -99,7 +101,13 @@ class Timeline:
 
     def decoded_from_start(self, why: str) -> "Timeline":
         """The same frames, for a file in which no keyframe but the first can be trusted."""
-        return replace(self, keyframes=self.keyframes[:1], from_start=why)
+        return replace(self, keyframes=self.keyframes[:1], marks=self.marks[:1], from_start=why)
+
+    def mark_of(self, keyframe: int) -> int | None:
+        """The mark of the keyframe at this pts."""
+        return (
+            int(self.marks[np.searchsorted(self.keyframes, keyframe)]) if len(self.marks) else None
+        )
 
     @property
     def variable_frame_rate(self) -> bool:
@@ -158,11 +166,14 @@ def timeline_from_packets(scan: PacketScan, tick: Fraction, *, stores_pts: bool)
     if not stores_pts and not np.array_equal(scan.pts, scan.dts):
         return None
     last = int(np.argmax(np.where(shown, scan.pts, MISSING)))
+    keyframes = np.flatnonzero(scan.decodable() & scan.keyframe)
+    keyframes = keyframes[np.argsort(scan.pts[keyframes])]
     timeline = Timeline(
         pts=pts,
-        keyframes=np.sort(scan.pts[scan.decodable() & scan.keyframe]),
+        keyframes=scan.pts[keyframes],
         tick=tick,
         tail=_tail(pts, int(scan.duration[last]), tick),
+        marks=scan.mark[keyframes],
     )
     return timeline.decoded_from_start(SETUP_ONCE) if scan.sets_up_once else timeline
 

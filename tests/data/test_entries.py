@@ -1,4 +1,4 @@
-"""Files whose keyframes cannot be trusted: read as a decode from the start reads them, and named."""
+"""Files whose keyframes cannot be trusted: read as from the start, and named."""
 
 from pathlib import Path
 

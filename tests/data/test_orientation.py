@@ -128,7 +128,10 @@ AVCC = b"\1\x64\0\x0a\xff\xe1"  # lengths of four bytes
         ([h264_message(True, 0), b"\x65\x88"], True),
         ([b"\x67\x64", b"\x68\xee", h264_message(True, 0), b"\x65\x88"], True),
         ([b"\x06\x05\x02\x2f\x2f\x80", b"\x65\x88"], False),  # another message that holds a 47
-        ([b"\x06\x05\x02\x2f\x2f\x2f\x03\x40\0\x14\x80", b"\x65\x88"], True),  # the second in a unit
+        (
+            [b"\x06\x05\x02\x2f\x2f\x2f\x03\x40\0\x14\x80", b"\x65\x88"],
+            True,
+        ),  # the second in a unit
         ([b"\x06\x05\x04\0\0\3\1\7\x2f\x03\x40\0\x14\x80"], True),  # after an emulation prevention
         ([b"\x06\xff\x05\x01\x2f\x80"], False),
         ([b"\x65\x88", h264_message(True, 0)], False),  # after the picture

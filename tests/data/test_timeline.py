@@ -29,6 +29,7 @@ def packets(text: str, **arrays) -> PacketScan:
         pts=np.array(pts, dtype=np.int64),
         dts=arrays.get("dts", np.arange(len(words), dtype=np.int64)),
         duration=np.ones(len(words), dtype=np.int64),
+        mark=np.arange(100, 100 + len(words)),
         keyframe=np.array([word.startswith("I") for word in words]),
         discard=np.array([word.endswith("-") for word in words]),
         corrupt=np.array([word.endswith("!") for word in words]),
@@ -63,6 +64,12 @@ def test_what_packets_announce(text, pts, keyframes):
     assert found is not None and not found.by_order
     assert found.pts.tolist() == pts
     assert found.keyframes.tolist() == keyframes
+    places = [
+        number
+        for number, word in enumerate(text.split())
+        if word.strip("I-") in map(str, keyframes)
+    ]
+    assert [found.mark_of(key) for key in keyframes] == [100 + place for place in places]
 
 
 def test_packets_that_cannot_be_trusted():
