@@ -1,7 +1,7 @@
 """Video files opened with FFmpeg (through PyAV): one stream chosen, its packets scanned."""
 
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +16,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from nexus.data.checksums import checksum_test
 from nexus.data.orientation_marks import head_of, orientation_mark
 from nexus.data.packet_scan import MISSING, PacketScan
 from nexus.errors import DataError
@@ -25,6 +26,13 @@ _PLAYLISTS = {"concat", "hls", "dash", "imf", "image2", "image2pipe", "sdp", "tt
 
 # The container's word on how to turn pictures goes before that of single frames.
 _DECODING = {"side_data_prefer_packet": "displaymatrix"}
+
+# Where decoders would otherwise show what is left of a damaged picture as if it were whole.
+_ERRORS_THAT_COUNT = {"mjpeg": "explode"}
+# These also take exception to what some encoders write on purpose: for a check that is asked for.
+_ERRORS_IN_DOUBT = {"hevc": "crccheck+explode"} | dict.fromkeys(
+    ["wmv1", "wmv2", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3"], "bitstream+buffer"
+)
 
 _MARKED = 256  # bytes of a packet: enough for the headers of a picture
 
@@ -64,6 +72,14 @@ class OpenVideo:
         """
         return first.key_frame or self.stream.codec_context.codec.intra_only
 
+    def damage_test(self) -> Callable[[Packet], bool]:
+        """What tells whether a packet is damaged, as far as its own marks and sums tell."""
+        context = self.stream.codec_context
+        whole = checksum_test(context.codec.canonical_name, context.extradata)
+        if whole is None:
+            return lambda packet: packet.is_corrupt
+        return lambda packet: packet.is_corrupt or not whole(bytes(packet))
+
     @property
     def stores_pts(self) -> bool:
         """Whether the format writes when a frame is shown, not only the order of decoding."""
@@ -71,8 +87,11 @@ class OpenVideo:
 
 
 @contextmanager
-def open_video(path: str | Path) -> Iterator[OpenVideo]:
+def open_video(path: str | Path, *, strict: bool = False) -> Iterator[OpenVideo]:
     """Open a video file; the stream is the default one, cover pictures are not video.
+
+    Args:
+        strict: decoders report more as damage than is sure to be.
 
     Raises:
         NoVideoError: no stream of the file is a video.
@@ -95,8 +114,14 @@ def open_video(path: str | Path) -> Iterator[OpenVideo]:
         stream = _choose_stream(path, container)
         stream.codec_context.thread_count = 1
         stream.thread_type = "SLICE"
-        stream.codec_context.options = _DECODING
+        stream.codec_context.options = _options(stream, strict)
         yield OpenVideo(path, container, stream)
+
+
+def _options(stream: VideoStream, strict: bool) -> dict[str, str]:
+    errors = _ERRORS_THAT_COUNT | (_ERRORS_IN_DOUBT if strict else {})
+    detected = errors.get(stream.codec_context.codec.canonical_name)
+    return _DECODING | ({"err_detect": detected} if detected else {})
 
 
 @contextmanager
@@ -201,6 +226,7 @@ def frames_from_here(
     trouble: str | None = None
     context = video.stream.codec_context
     context.skip_frame, skipping = "DEFAULT", False
+    damaged = video.damage_test()
     if context.codec.name != "h264":  # elsewhere the mark does not promise as much
         wanted = None
     try:
@@ -219,8 +245,8 @@ def frames_from_here(
                 if mark is not None and packet_mark(packet) != mark:
                     return
                 started, floor = True, packet.pts
-            if packet.is_corrupt:
-                trouble = "its data is incomplete"
+            if damaged(packet):
+                trouble = "its data is damaged or incomplete"
                 break
             needed = wanted is None or packet.pts is None or packet.pts in wanted
             if needed == skipping:
@@ -257,11 +283,13 @@ def good_frames(video: OpenVideo, *, from_keyframe: bool = True) -> Iterator[Vid
     """
     waiting, marked = from_keyframe, not from_keyframe  # for a packet to start at
     tainted = False  # until a frame that needs no other
+    failed: int | None = None
+    damaged = video.damage_test()
     try:
         for packet in video.container.demux(video.stream):
             if packet.size == 0 and not _is_flush(packet):
                 continue
-            if packet.is_corrupt:
+            if damaged(packet):
                 waiting = True
             elif packet.is_keyframe:
                 waiting, marked = False, True
@@ -270,10 +298,11 @@ def good_frames(video: OpenVideo, *, from_keyframe: bool = True) -> Iterator[Vid
             try:
                 decoded = packet.decode()
             except (FFmpegError, OSError):
-                waiting = True
+                waiting, failed = True, packet.pts  # its frame may come out all the same
                 continue
             for frame in decoded:
-                tainted = frame.is_corrupt or (tainted and not frame.key_frame)
+                bad = frame.is_corrupt or (failed is not None and frame.pts == failed)
+                tainted = bad or (tainted and not frame.key_frame)
                 if not tainted:
                     yield frame
     except (FFmpegError, OSError):
