@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from nexus.data.checksums import checksum_test
-from nexus.data.orientation_marks import head_of, orientation_mark
+from nexus.data.orientation_marks import orientation_mark
 from nexus.data.packet_scan import MISSING, PacketScan
 from nexus.errors import DataError
 
@@ -180,10 +180,8 @@ def scan_packets(video: OpenVideo) -> PacketScan:
                     packet.is_discard,
                     packet.is_corrupt,
                     not (shows_all or bytes(packet)[0] & 0x10),
-                    # The first header is the stream's own.
-                    packet.has_sidedata("palette")
-                    or (len(rows) > 0 and packet.has_sidedata("new_extradata")),
-                    turns is not None and turns(head_of(packet)),
+                    _sets_up(packet, first=not rows),
+                    turns is not None and turns(memoryview(packet)),
                 )
             )
     except (FFmpegError, OSError) as failure:
@@ -192,6 +190,14 @@ def scan_packets(video: OpenVideo) -> PacketScan:
     numbers = [np.array(column, dtype=np.int64) for column in columns[:4]]
     flags = [np.array(column, dtype=bool) for column in columns[4:]]
     return PacketScan(*numbers, *flags, error=error)
+
+
+def _sets_up(packet: Packet, *, first: bool) -> bool:
+    for data in packet.iter_sidedata():
+        # The first header is the stream's own.
+        if data.data_type == "palette" or (data.data_type == "new_extradata" and not first):
+            return True
+    return False
 
 
 def packet_mark(packet: Packet) -> int:

@@ -6,50 +6,65 @@ FFmpeg with it.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 _DISPLAY_ORIENTATION = 47
 _HEAD = 4096  # bytes of a packet that are looked at: messages come before the picture
 
 
-def orientation_mark(codec: str, extradata: bytes | None) -> Callable[[bytes], bool] | None:
-    """What tells of a packet's first bytes whether it may turn its picture; None: none does.
+@dataclass(frozen=True)
+class _Syntax:
+    """How a codec divides its packets into units, each of a kind."""
+
+    shift: int
+    mask: int
+    header: int  # bytes of a unit before its body
+    slices: range  # kinds of units that hold the picture
+    message: int  # the kind that holds messages
+    length_at: int  # where the stream's header says how many bytes the length of a unit takes
+
+    def kind(self, first: int) -> int:
+        return first >> self.shift & self.mask
+
+
+_SYNTAXES = {
+    "h264": _Syntax(0, 31, 1, range(1, 6), 6, 4),
+    "hevc": _Syntax(1, 63, 2, range(32), 39, 21),
+}
+
+
+def orientation_mark(codec: str, extradata: bytes | None) -> Callable[[memoryview], bool] | None:
+    """What tells of a packet whether it may turn its picture; None: none of the codec does.
 
     Args:
         codec: FFmpeg's name of the codec.
         extradata: the stream's header, which says how its packets are divided.
     """
-    header = extradata or b""
     if codec == "mjpeg":
-        return lambda head: b"Exif\0\0" in head
-    if codec == "h264":
-        size = (header[4] & 3) + 1 if len(header) > 4 and header[0] == 1 else 0
-        return lambda head: _tells(head, size, lambda unit: (unit[0] & 31, unit[1:]), (1, 5), 6)
-    if codec == "hevc":
-        size = (header[21] & 3) + 1 if len(header) > 21 and header[0] == 1 else 0
-        return lambda head: _tells(
-            head, size, lambda unit: (unit[0] >> 1 & 63, unit[2:]), (0, 31), 39
-        )
-    return None
+        return lambda packet: b"Exif\0\0" in bytes(packet[:_HEAD])
+    if codec not in _SYNTAXES:
+        return None
+    syntax, header = _SYNTAXES[codec], extradata or b""
+    divided = len(header) > syntax.length_at and header[0] == 1
+    size = (header[syntax.length_at] & 3) + 1 if divided else 0
+
+    def tells(packet: memoryview) -> bool:
+        # Nearly all packets begin with their picture.
+        first = size or (4 if packet[:3] == b"\0\0\0" else 3)
+        if len(packet) > first and syntax.kind(packet[first]) in syntax.slices:
+            return False
+        return _tells(bytes(packet[:_HEAD]), size, syntax)
+
+    return tells
 
 
-def head_of(packet) -> bytes:
-    """The first bytes of a packet, without a copy of the rest."""
-    return bytes(memoryview(packet)[:_HEAD])
-
-
-def _tells(
-    head: bytes,
-    size: int,
-    read: Callable[[bytes], tuple[int, bytes]],
-    slices: tuple[int, int],
-    message: int,
-) -> bool:
+def _tells(head: bytes, size: int, syntax: _Syntax) -> bool:
     """Whether one of the messages before the first slice is a display orientation."""
     for unit in _units(head, size):
-        kind, body = read(unit)
-        if slices[0] <= kind <= slices[1]:
+        kind = syntax.kind(unit[0])
+        if kind in syntax.slices:
             return False
-        if kind == message and _DISPLAY_ORIENTATION in _payloads(body):
+        if kind == syntax.message and _DISPLAY_ORIENTATION in _payloads(unit[syntax.header :]):
             return True
     return False
 

@@ -144,5 +144,5 @@ def test_messages_are_found_in_both_ways_to_divide_packets(units, told):
     marked = b"".join(b"\0\0\1" + unit for unit in units)
     for extradata, data in ((AVCC, divided), (None, marked)):
         tells = orientation_mark("h264", extradata)
-        assert tells is not None and tells(data) == told
+        assert tells is not None and tells(memoryview(data)) == told
     assert orientation_mark("vp9", None) is None
