@@ -56,6 +56,14 @@ def check(
         str | None,
         typer.Option(help="What knows how the data lies on the disk: package.module:Class."),
     ] = None,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="Decode every frame, not only the first and the last ones: as long as a pass "
+            "over the data.",
+        ),
+    ] = False,
     debug: terminal.Debug = False,
 ) -> None:
     """Look at every video before training: how many, how long, which are broken or odd.
@@ -91,6 +99,7 @@ def check(
             min_frames=MIN_FRAMES if min_frames is None else min_frames,
             progress=report,
             reader=how,
+            full=full,
         )
     with progress("comparing files of one size") as report:
         twice = content_problems(catalog.records, report)

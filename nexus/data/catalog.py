@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from nexus.data.clips import ClipTooShortError, FrameTimes
 from nexus.data.index import InspectionIndex
-from nexus.data.inspection import Facts, Inspection
+from nexus.data.inspection import Facts, Inspection, inspect
 from nexus.data.inspection_pool import inspect_all
 from nexus.data.labels import Label, Segment, label_text
 from nexus.data.pyav import PyAVDecoder
@@ -199,6 +200,7 @@ def scan(
     progress: Callable[[int, int], None] | None = None,
     workers: int = 2,
     reader: Choice | None = None,
+    full: bool = False,
 ) -> Catalog:
     """Find and check all videos of a source. A bad file becomes a `Problem`, never an error.
 
@@ -214,6 +216,7 @@ def scan(
         workers: checking processes; 0 checks in this process.
         reader: what knows how the source lies on the disk: a name of `READERS`, or one of your own
             as `package.module:Class`; None chooses by what the source is.
+        full: decode every frame of every video, not only those at its ends.
 
     Raises:
         ConfigError: there is no such reader.
@@ -221,7 +224,7 @@ def scan(
             has rows that cannot be understood (named with their line numbers).
     """
     entries = find_entries(source, reader)
-    inspections = _inspect_files(entries, InspectionIndex(index_dir), workers, progress)
+    inspections = _inspect_files(entries, InspectionIndex(index_dir), workers, progress, full)
     records: list[VideoRecord] = []
     problems: dict[Problem, None] = {}
     for entry in entries:
@@ -244,9 +247,12 @@ def _inspect_files(
     index: InspectionIndex,
     workers: int,
     progress: Callable[[int, int], None] | None,
+    full: bool,
 ) -> dict[Path, Inspection]:
     paths = list(dict.fromkeys(entry.path for entry in entries))
-    results = {path: known for path in paths if (known := index.get(path)) is not None}
+    remembered = {path: index.get(path) for path in paths}
+    # What a full check found answers a quick one, not the other way round.
+    results = {path: known for path, known in remembered.items() if known and known.full >= full}
 
     def done(path: Path, inspection: Inspection, lasting: bool) -> None:
         results[path] = inspection
@@ -260,7 +266,8 @@ def _inspect_files(
     if progress is not None:
         progress(len(results), len(paths))
     try:
-        inspect_all([path for path in paths if path not in results], done, workers)
+        check = partial(inspect, full=full)
+        inspect_all([path for path in paths if path not in results], done, workers, check=check)
     finally:
         index.save()
     return results

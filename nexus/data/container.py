@@ -1,6 +1,7 @@
 """Video files opened with FFmpeg (through PyAV): one stream chosen, its packets scanned."""
 
-from collections.abc import Collection, Iterator
+import zlib
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,11 +16,25 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from nexus.data.timeline import MISSING, PacketScan
+from nexus.data.checksums import checksum_test
+from nexus.data.orientation_marks import orientation_mark
+from nexus.data.packet_scan import MISSING, PacketScan
 from nexus.errors import DataError
 
 # Text files that send FFmpeg to other files: a list of videos is given to nexus itself, as CSV.
 _PLAYLISTS = {"concat", "hls", "dash", "imf", "image2", "image2pipe", "sdp", "tty"}
+
+# The container's word on how to turn pictures goes before that of single frames.
+_DECODING = {"side_data_prefer_packet": "displaymatrix"}
+
+# Where decoders would otherwise show what is left of a damaged picture as if it were whole.
+_ERRORS_THAT_COUNT = {"mjpeg": "explode"}
+# These also take exception to what some encoders write on purpose: for a check that is asked for.
+_ERRORS_IN_DOUBT = {"hevc": "crccheck+explode"} | dict.fromkeys(
+    ["wmv1", "wmv2", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3"], "bitstream+buffer"
+)
+
+_MARKED = 256  # bytes of a packet: enough for the headers of a picture
 
 _NOT_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
@@ -50,6 +65,21 @@ class OpenVideo:
         """The frame rate that the container states or FFmpeg guesses."""
         return self.stream.average_rate or self.stream.guessed_rate
 
+    def stands_alone(self, first: VideoFrame) -> bool:
+        """Whether the decoder vouches for the first frame after a seek: it needs no other.
+
+        Decoders that never mark a keyframe (CineForm, QuickTime Animation) vouch for none.
+        """
+        return first.key_frame or self.stream.codec_context.codec.intra_only
+
+    def damage_test(self) -> Callable[[Packet], bool]:
+        """What tells whether a packet is damaged, as far as its own marks and sums tell."""
+        context = self.stream.codec_context
+        whole = checksum_test(context.codec.canonical_name, context.extradata)
+        if whole is None:
+            return lambda packet: packet.is_corrupt
+        return lambda packet: packet.is_corrupt or not whole(bytes(packet))
+
     @property
     def stores_pts(self) -> bool:
         """Whether the format writes when a frame is shown, not only the order of decoding."""
@@ -57,8 +87,11 @@ class OpenVideo:
 
 
 @contextmanager
-def open_video(path: str | Path) -> Iterator[OpenVideo]:
+def open_video(path: str | Path, *, strict: bool = False) -> Iterator[OpenVideo]:
     """Open a video file; the stream is the default one, cover pictures are not video.
+
+    Args:
+        strict: decoders report more as damage than is sure to be.
 
     Raises:
         NoVideoError: no stream of the file is a video.
@@ -81,7 +114,14 @@ def open_video(path: str | Path) -> Iterator[OpenVideo]:
         stream = _choose_stream(path, container)
         stream.codec_context.thread_count = 1
         stream.thread_type = "SLICE"
+        stream.codec_context.options = _options(stream, strict)
         yield OpenVideo(path, container, stream)
+
+
+def _options(stream: VideoStream, strict: bool) -> dict[str, str]:
+    errors = _ERRORS_THAT_COUNT | (_ERRORS_IN_DOUBT if strict else {})
+    detected = errors.get(stream.codec_context.codec.canonical_name)
+    return _DECODING | ({"err_detect": detected} if detected else {})
 
 
 @contextmanager
@@ -120,10 +160,12 @@ def _describe(stream) -> str:
 
 def scan_packets(video: OpenVideo) -> PacketScan:
     """Read all packets of the stream from the current position on, without decoding."""
-    rows: list[tuple[int, int, int, bool, bool, bool, bool]] = []
+    rows: list[tuple[int, int, int, int, bool, bool, bool, bool, bool, bool]] = []
     error = None
+    context = video.stream.codec_context
     # The older codec that sends references which are never shown as packets of their own.
-    shows_all = video.stream.codec_context.codec.name not in {"vp8", "libvpx"}
+    shows_all = context.codec.name not in {"vp8", "libvpx"}
+    turns = orientation_mark(context.codec.canonical_name, context.extradata)
     try:
         for packet in video.container.demux(video.stream):
             if packet.size == 0:
@@ -133,22 +175,42 @@ def scan_packets(video: OpenVideo) -> PacketScan:
                     MISSING if packet.pts is None else packet.pts,
                     MISSING if packet.dts is None else packet.dts,
                     packet.duration or 0,
+                    packet_mark(packet) if packet.is_keyframe else 0,
                     packet.is_keyframe,
                     packet.is_discard,
                     packet.is_corrupt,
                     not (shows_all or bytes(packet)[0] & 0x10),
+                    _sets_up(packet, first=not rows),
+                    turns is not None and turns(memoryview(packet)),
                 )
             )
     except (FFmpegError, OSError) as failure:
         error = _words(failure)
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 7
-    numbers = [np.array(column, dtype=np.int64) for column in columns[:3]]
-    flags = [np.array(column, dtype=bool) for column in columns[3:]]
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 10
+    numbers = [np.array(column, dtype=np.int64) for column in columns[:4]]
+    flags = [np.array(column, dtype=bool) for column in columns[4:]]
     return PacketScan(*numbers, *flags, error=error)
 
 
+def _sets_up(packet: Packet, *, first: bool) -> bool:
+    for data in packet.iter_sidedata():
+        # The first header is the stream's own.
+        if data.data_type == "palette" or (data.data_type == "new_extradata" and not first):
+            return True
+    return False
+
+
+def packet_mark(packet: Packet) -> int:
+    """Tells packets of a stream apart: by their size and their first bytes."""
+    return packet.size << 32 | zlib.crc32(memoryview(packet)[:_MARKED])
+
+
 def frames_from_here(
-    video: OpenVideo, *, start_at: int | None = None, wanted: Collection[int] | None = None
+    video: OpenVideo,
+    *,
+    start_at: int | None = None,
+    mark: int | None = None,
+    wanted: Collection[int] | None = None,
 ) -> Iterator[VideoFrame]:
     """Decode from a keyframe on; frames shown before that keyframe are left out.
 
@@ -156,10 +218,11 @@ def frames_from_here(
         video: positioned by `seek` or freshly opened.
         start_at: pts of the keyframe to start at; nothing comes out if the position lies after it.
             None: the next keyframe.
+        mark: `packet_mark` of that keyframe; nothing comes out if it is another one. After a seek
+            MPEG program streams may give a packet its neighbour's time.
         wanted: pts of the frames that matter. Others are left undecoded where that changes nothing
             for these: in H.264, frames that no frame refers to. Nothing comes out from the first
             interlaced frame on: its other field may have been left out. None: all matter.
-
     Raises:
         DamagedError: after the last good frame, if packets or frames are damaged or do not decode.
             Decoders that patch up damage mark the frame that it hit; B-frames that refer to it and
@@ -169,6 +232,7 @@ def frames_from_here(
     trouble: str | None = None
     context = video.stream.codec_context
     context.skip_frame, skipping = "DEFAULT", False
+    damaged = video.damage_test()
     if context.codec.name != "h264":  # elsewhere the mark does not promise as much
         wanted = None
     try:
@@ -184,9 +248,11 @@ def frames_from_here(
                     if packet.pts is None or packet.pts > start_at:
                         return
                     continue
+                if mark is not None and packet_mark(packet) != mark:
+                    return
                 started, floor = True, packet.pts
-            if packet.is_corrupt:
-                trouble = "its data is incomplete"
+            if damaged(packet):
+                trouble = "its data is damaged or incomplete"
                 break
             needed = wanted is None or packet.pts is None or packet.pts in wanted
             if needed == skipping:
@@ -216,31 +282,40 @@ def _undamaged(frames: list[VideoFrame], floor: int | None) -> Iterator[VideoFra
         yield frame
 
 
-def good_frames(video: OpenVideo) -> Iterator[VideoFrame]:
-    """Every frame of a freshly opened file that decodes undamaged; what does not is left out."""
-    waiting = True  # for a packet to start at
+def good_frames(video: OpenVideo, *, from_keyframe: bool = True) -> Iterator[VideoFrame]:
+    """Every frame of a freshly opened file that decodes undamaged; what does not is left out.
+
+    Where the container calls no packet a keyframe, the first one is as good a start as any.
+    """
+    waiting, marked = from_keyframe, not from_keyframe  # for a packet to start at
     tainted = False  # until a frame that needs no other
+    failed: int | None = None
+    damaged = video.damage_test()
     try:
         for packet in video.container.demux(video.stream):
             if packet.size == 0 and not _is_flush(packet):
                 continue
-            if packet.is_corrupt:
+            if damaged(packet):
                 waiting = True
             elif packet.is_keyframe:
-                waiting = False
+                waiting, marked = False, True
             if waiting and not _is_flush(packet):
                 continue
             try:
                 decoded = packet.decode()
             except (FFmpegError, OSError):
-                waiting = True
+                waiting, failed = True, packet.pts  # its frame may come out all the same
                 continue
             for frame in decoded:
-                tainted = frame.is_corrupt or (tainted and not frame.key_frame)
+                bad = frame.is_corrupt or (failed is not None and frame.pts == failed)
+                tainted = bad or (tainted and not frame.key_frame)
                 if not tainted:
                     yield frame
     except (FFmpegError, OSError):
-        return  # the file ends in rubbish: what came before counts
+        pass  # the file ends in rubbish: what came before counts
+    if not marked:
+        with open_video(video.path) as again:
+            yield from good_frames(again, from_keyframe=False)
 
 
 def _is_flush(packet: Packet) -> bool:

@@ -11,7 +11,7 @@ from nexus.data.frames import list_images
 from nexus.data.inspection import Inspection
 from nexus.errors import DataError
 
-FORMAT = 1
+FORMAT = 2
 """Raise this when checks find more than they used to: older results are then not used."""
 
 Signature = tuple[int, int]

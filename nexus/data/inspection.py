@@ -2,9 +2,11 @@
 
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
+
+import numpy as np
 
 from nexus.data.container import NoVideoError
 from nexus.data.frames import list_images, picture_size, read_picture
@@ -45,10 +47,14 @@ class Facts:
 
 @dataclass(frozen=True)
 class Inspection:
-    """The result of one check: facts (None if the file is unusable) and findings."""
+    """The result of one check: facts (None if the file is unusable) and findings.
+
+    `full`: every frame was looked at.
+    """
 
     facts: Facts | None
     findings: tuple[Finding, ...] = ()
+    full: bool = False
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
@@ -60,7 +66,7 @@ class Inspection:
         """
         facts = mapping["facts"]
         findings = tuple(Finding(**finding) for finding in mapping["findings"])
-        return cls(None if facts is None else Facts(**facts), findings)
+        return cls(None if facts is None else Facts(**facts), findings, mapping["full"])
 
     @classmethod
     def failed(cls, kind: str, reason: str) -> Self:
@@ -68,9 +74,16 @@ class Inspection:
         return cls(None, (Finding(kind, reason, True),))
 
 
-def inspect(path: str | Path) -> Inspection:
-    """Check one video file or one directory of pictures; a bad file is a result, not an error."""
-    path = Path(path)
+def inspect(path: str | Path, *, full: bool = False) -> Inspection:
+    """Check one video file or one directory of pictures; a bad file is a result, not an error.
+
+    Args:
+        full: decode every frame of a video, not only those at its ends.
+    """
+    return replace(_inspect(Path(path), full), full=full)
+
+
+def _inspect(path: Path, full: bool) -> Inspection:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -79,7 +92,7 @@ def inspect(path: str | Path) -> Inspection:
             return Inspection.failed("unreadable", "not a regular file")
         if status.st_size == 0:
             return Inspection.failed("empty_file", "the file is empty (0 bytes)")
-        return _inspect_video(path)
+        return _inspect_video(path, full)
     except FileNotFoundError:
         gone = "a link to a file that does not exist" if path.is_symlink() else "no such file"
         return Inspection.failed("missing", gone)
@@ -95,10 +108,10 @@ def _bare(path: Path, error: Exception) -> str:
     return str(error).removeprefix(f"{path.absolute()}: ").removeprefix(f"{path}: ")
 
 
-def _inspect_video(path: Path) -> Inspection:
+def _inspect_video(path: Path, full: bool) -> Inspection:
     missing = cut_short(path)
     try:
-        trial = try_decoding(path)
+        trial = try_decoding(path, full=full)
     except NoVideoError:
         raise
     except DataError as error:
@@ -148,14 +161,21 @@ def _findings(trial: Trial, usable: Timeline, missing: str | None) -> Iterator[F
         yield _odd(f"the header announces {trial.frames} frames, {trial.found} decode")
     if trial.lost:
         yield _odd(
-            f"{trial.lost} of {len(usable)} frames do not decode ({trial.trouble}); "
+            f"{trial.lost} of {len(usable)} frames do not decode ({trial.trouble or 'damaged'}); "
             "clips that need them fail"
         )
-    if usable.by_order:
+    if trial.differing:
         yield _odd(
-            "it does not say reliably when its frames are shown, so each request decodes it "
-            "from the start; re-encode it if loading is slow"
+            f"{len(trial.differing)} frames, the first at {trial.differing[0]:.2f} s, come out "
+            "otherwise after a seek than in one go; re-encode it"
         )
+    why = "it does not say reliably when its frames are shown" if usable.by_order else ""
+    if why := usable.from_start or why:
+        yield _odd(
+            f"{why}, so each request decodes it from the start; re-encode it if loading is slow"
+        )
+    if usable.gaps.size:
+        yield _odd(_gaps(usable))
     if len(trial.looks.sizes) > 1:
         sizes = ", ".join(f"{width}x{height}" for height, width in trial.looks.sizes)
         yield _odd(f"the frame size changes within the video ({sizes}); clips across it fail")
@@ -180,6 +200,24 @@ def _ends_early(trial: Trial, usable: Timeline, missing: str | None) -> str | No
     elif gap > max(0.5, 3 / usable.fps):
         return f"{trial.seconds:.2f} s"
     return None
+
+
+def _gaps(usable: Timeline) -> str:
+    lengths = usable.gap_seconds()
+    longest = int(np.argmax(lengths))
+    ends = float(usable.seconds[usable.gaps[longest] + 1])
+    several = f"{len(lengths)} gaps, the longest of" if len(lengths) > 1 else "a gap of"
+    return (
+        f"its times jump: {several} {_spoken(lengths[longest])} after {ends:.1f} s; times after it "
+        "are counted without it"
+    )
+
+
+def _spoken(seconds: float) -> str:
+    for unit, name in ((31_557_600, "years"), (86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit or unit == 60:
+            return f"{seconds / unit:.3g} {name}"
+    raise AssertionError("unreachable")
 
 
 def _odd(reason: str) -> Finding:

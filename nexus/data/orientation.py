@@ -31,6 +31,15 @@ class Orientation:
             return cls(True, mirror_x=c < 0, mirror_y=b < 0)
         return cls()
 
+    @classmethod
+    def from_rotation(cls, degrees: float) -> Self:
+        """Turned counter-clockwise by quarter circles; any other angle is left as it is stored.
+
+        An angle does not tell a mirrored picture from one that stands on its head.
+        """
+        turns = {90: cls(True, mirror_y=True), 180: cls(False, True, True), 270: cls(True, True)}
+        return turns.get(int(degrees) % 360, cls())
+
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the upright picture."""
         return (width, height) if self.transpose else (height, width)

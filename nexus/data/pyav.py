@@ -5,9 +5,9 @@ of the size that the stream is coded in: pixels that are not square are not stre
 depths are reduced to 8, grey is repeated over the channels, transparency is dropped.
 """
 
-import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -26,13 +26,17 @@ from nexus.data.container import (
     open_video,
     scan_packets,
 )
+from nexus.data.known_videos import KnownVideo, KnownVideos
 from nexus.data.orientation import Orientation
+from nexus.data.packet_scan import PacketScan
 from nexus.data.pictures import PictureView, collect, none_of
 from nexus.data.protocol import frame_numbers
 from nexus.data.timeline import Timeline, timeline_from_frames, timeline_from_packets
 from nexus.errors import DataError
 
-_CACHED_FRAMES = 2_000_000  # timelines kept in memory, counted in frames (16 MB)
+FLAGS_LIE = "its index calls frames keyframes that are none"
+"""Why a file is decoded from the start."""
+
 _PIXELS_AHEAD = 4_000_000  # decoded, not yet converted
 _HELD_BACK = 32  # frames; no codec reorders more
 
@@ -41,15 +45,17 @@ class MissedError(Exception):
     """Undamaged decoding did not meet a frame that the packets announce."""
 
 
+class NotAKeyframeError(Exception):
+    """A packet that the container calls a keyframe gave a frame that needs others to be whole."""
+
+
 class PyAVDecoder:
     """Decodes video files with PyAV, on one thread: loaders parallelise over workers."""
 
     name = "pyav"
 
     def __init__(self) -> None:
-        self._timelines: OrderedDict[tuple[str, int, int], Timeline] = OrderedDict()
-        self._counted: dict[tuple[str, int, int], Timeline] = {}
-        self._lock = threading.Lock()
+        self._known = KnownVideos()
 
     def __reduce__(self):
         return PyAVDecoder, ()
@@ -80,25 +86,30 @@ class PyAVDecoder:
                 last one, the file is gone or unreadable, or its frames differ in size.
             ValueError: `indices` is not a list of whole numbers from 0 on.
         """
-        path, key, timeline = Path(path), _fingerprint(path), self.timeline(path)
+        path, known = Path(path), self._known.get(path, _learn)
         with naming(path):
-            numbers = frame_numbers(indices, len(timeline))
+            numbers = frame_numbers(indices, len(known.timeline))
         if not numbers.size:
             height, width = self.frames(path, np.zeros(1, np.int64)).shape[1:3]
             return none_of(height, width, view)
-        if key not in self._counted:
+        if known.counted is None:
             try:
-                return self._decode(path, timeline, numbers, view)
+                return _decode(path, known.timeline, known.orientation, numbers, view)
+            except NotAKeyframeError:
+                line = known.timeline.decoded_from_start(FLAGS_LIE)
+                self._known.learned(path, replace(known, timeline=line))
+                return self.frames(path, indices, view)
             except MissedError:
                 # The decoder shows other frames than the packets announce: count frames instead.
-                self._counted[key] = _by_decoding(path)
+                known = self._known.learned(path, replace(known, counted=_by_decoding(path)))
+        assert known.counted is not None
         due, shown = (
             FrameTimes.from_timestamps(line.seconds, line.fps)
-            for line in (timeline, self._counted[key])
+            for line in (known.timeline, known.counted)
         )
         with naming(path):
             numbers = shown.asked_at((due.time_of(numbers) + due.end_of(numbers)) / 2)
-        return self._decode(path, self._counted[key], numbers, view)
+        return _decode(path, known.counted, known.orientation, numbers, view)
 
     def timeline(self, path: str | Path) -> Timeline:
         """When each frame is shown, from the packets (cached); decodes only if they do not tell.
@@ -106,33 +117,31 @@ class PyAVDecoder:
         Raises:
             DataError: the file cannot be opened, holds no video, or nothing in it decodes.
         """
-        key = _fingerprint(path)
-        with self._lock:
-            if key in self._timelines:
-                self._timelines.move_to_end(key)
-                return self._timelines[key]
-        with open_video(path) as video:
-            scan = scan_packets(video)
-            timeline = timeline_from_packets(scan, video.tick, stores_pts=video.stores_pts)
-        timeline = timeline or _by_decoding(path)
-        with self._lock:
-            self._timelines[key] = timeline
-            total = sum(len(known) for known in self._timelines.values())
-            while total > _CACHED_FRAMES and len(self._timelines) > 1:
-                total -= len(self._timelines.popitem(last=False)[1])
-        return timeline
+        return self._known.get(path, _learn).timeline
 
-    def _decode(
-        self, path: Path, timeline: Timeline, numbers: np.ndarray, view: PictureView | None
-    ) -> np.ndarray:
-        with naming(path):
-            wanted, place = np.unique(numbers, return_inverse=True)
-            with open_video(path) as video:
-                if timeline.by_order:
-                    found = _by_order(video, wanted)
-                else:
-                    found = frames_by_time(video, timeline, wanted)
-                return collect(_upright(_some_ahead(found)), place, view)
+
+def _learn(path: str | Path) -> KnownVideo:
+    with open_video(path) as video:
+        scan = scan_packets(video)
+        timeline = timeline_from_packets(scan, video.tick, stores_pts=video.stores_pts)
+    return KnownVideo(timeline or _by_decoding(path), told_orientation(path, scan))
+
+
+def _decode(
+    path: Path,
+    timeline: Timeline,
+    orientation: Orientation | None,
+    numbers: np.ndarray,
+    view: PictureView | None,
+) -> np.ndarray:
+    with naming(path):
+        wanted, place = np.unique(numbers, return_inverse=True)
+        with open_video(path) as video:
+            if timeline.by_order:
+                found = _by_order(video, wanted)
+            else:
+                found = frames_by_time(video, timeline, wanted)
+            return collect(_upright(_some_ahead(found), orientation), place, view)
 
 
 def _by_decoding(path: str | Path) -> Timeline:
@@ -145,10 +154,30 @@ def _by_decoding(path: str | Path) -> Timeline:
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:
-    """How the file asks for this frame to be turned."""
-    data = frame.side_data.get("DISPLAYMATRIX") if len(frame.side_data) else None
+    """How this frame is to be turned: by the container's word, else by its own."""
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX") if len(frame.side_data) else None
+    except ValueError:  # PyAV refuses them all where it does not know one (EXIF in JPEG)
+        return Orientation.from_rotation(frame.rotation)
     matrix = None if data is None else np.frombuffer(data, dtype=np.int32).tolist()
     return Orientation.from_display_matrix(matrix)
+
+
+def told_orientation(path: str | Path, scan: PacketScan) -> Orientation | None:
+    """The orientation that some frames of a file carry, to be that of all; None: none carries one.
+
+    The first frame that carries one decides.
+
+    Raises:
+        DataError: the file cannot be opened.
+    """
+    if not scan.turns.any():
+        return None
+    # The first packet that may tell does tell, or (EXIF without a turn) none does.
+    last = int(np.argmax(scan.turns)) + _HELD_BACK
+    with open_video(path) as video:
+        turned = (orientation_of(frame) for frame in islice(good_frames(video), last))
+        return next((one for one in turned if one != Orientation()), None)
 
 
 def _by_order(video: OpenVideo, wanted: np.ndarray) -> Iterator[VideoFrame]:
@@ -171,6 +200,7 @@ def frames_by_time(
     Raises:
         DataError: a frame is damaged.
         MissedError: the decoder, undamaged, shows other frames than the timeline says.
+        NotAKeyframeError: a keyframe of the timeline is none.
     """
     passes = deque(timeline.runs(wanted))
     fresh = passes[0][0] <= timeline.keyframes[0]  # the opened file stands where it should
@@ -198,18 +228,21 @@ def _one_pass(
 ) -> Iterator[VideoFrame]:
     """Frames from the keyframe at `entry` on (None: from where the file stands)."""
     goals = timeline.pts[positions].tolist()
+    # Where the file begins, there is nothing before that a frame might need.
+    doubt = entry is not None and entry > timeline.keyframes[0]
+    mark = None if entry is None else timeline.mark_of(entry)
     second = round(1 / timeline.tick)
     # Some formats land after the frame that was asked for: step back until it comes up.
     for start in [None] if entry is None else [entry, entry - second, entry - 5 * second]:
         if start is not None and not _seek(video, start):
             break
-        for frame in _meet(video, entry, goals, skipping=True):
+        for frame in _meet(video, entry, mark, goals, skipping=True, doubt=doubt):
             yield frame
             goals = goals[1:]
         if not goals:
             return
     with open_video(video.path) as again:
-        for frame in _meet(again, entry, goals, skipping=False):
+        for frame in _meet(again, entry, mark, goals, skipping=False, doubt=doubt):
             yield frame
             goals = goals[1:]
     if goals:
@@ -225,12 +258,22 @@ def _seek(video: OpenVideo, pts: int) -> bool:
 
 
 def _meet(
-    video: OpenVideo, entry: int | None, goals: list[int], *, skipping: bool
+    video: OpenVideo,
+    entry: int | None,
+    mark: int | None,
+    goals: list[int],
+    *,
+    skipping: bool,
+    doubt: bool,
 ) -> Iterator[VideoFrame]:
     """Decode forward and yield the frames whose pts are `goals`, until one fails to come up."""
     number = 0
-    frames = frames_from_here(video, start_at=entry, wanted=set(goals) if skipping else None)
+    needed = set(goals) if skipping else None
+    frames = frames_from_here(video, start_at=entry, mark=mark, wanted=needed)
     for frame in frames:
+        if doubt and not video.stands_alone(frame):
+            raise NotAKeyframeError
+        doubt = False
         if frame.pts is None or frame.pts > goals[number]:
             # Damage, if that is why, is reported within the frames that a decoder holds back.
             deque(islice(frames, _HELD_BACK), maxlen=0)
@@ -255,13 +298,15 @@ def _some_ahead(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
     yield from decoded
 
 
-def _upright(frames: Iterator[VideoFrame]) -> Iterator[np.ndarray]:
-    """Pictures as a viewer sees them, all of one size."""
+def _upright(frames: Iterator[VideoFrame], orientation: Orientation | None) -> Iterator[np.ndarray]:
+    """Pictures as a viewer sees them, all of one size and turned alike."""
     size: tuple[int, int] | None = None
     reformatter = VideoReformatter()  # one for all frames: it keeps its conversion tables
     for frame in frames:
         rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-        picture = orientation_of(frame).apply(rgb)
+        if orientation is None:  # the container's, which FFmpeg gives to every frame
+            orientation = orientation_of(frame)
+        picture = orientation.apply(rgb)
         height, width = picture.shape[:2]
         size = size or (height, width)
         if (height, width) != size:
@@ -270,11 +315,3 @@ def _upright(frames: Iterator[VideoFrame]) -> Iterator[np.ndarray]:
                 f"to {width}x{height}; one size is needed: re-encode it"
             )
         yield picture
-
-
-def _fingerprint(path: str | Path) -> tuple[str, int, int]:
-    try:
-        status = Path(path).stat()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    return str(path), status.st_mtime_ns, status.st_size

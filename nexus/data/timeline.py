@@ -4,55 +4,27 @@
     timeline.pts            0   1   2   3   4   8  ...     when a viewer sees a frame, in ticks
     timeline.keyframes      0                   8          where decoding can start
 
-Time zero is the first frame that a viewer sees, whatever start offset or edit list the file has.
+Time zero is the first frame that a viewer sees, whatever start offset or edit list the file has. A
+jump in the timestamps is not footage: seconds go on after it as if the next frame had followed at
+the usual interval. `pts` stay as the file has them, for seeking.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 
-MISSING = np.iinfo(np.int64).min
-"""Stands for "the container gives no timestamp" in the integer arrays below."""
+from nexus.data.gaps import gaps_after, is_gap, usual_interval
+from nexus.data.packet_scan import MISSING, PacketScan
 
 MIN_SKIP = 8
 """A seek inside one request pays when it saves decoding at least this many frames."""
 
 
-@dataclass(frozen=True, eq=False)
-class PacketScan:
-    """The packets of one video stream in file order; all arrays have one entry a packet.
-
-    `pts`, `dts` and `duration` are in ticks (`MISSING` where the container gives none); `discard`
-    marks packets that an edit list hides; `hidden` those that never make a picture.
-    """
-
-    pts: np.ndarray
-    dts: np.ndarray
-    duration: np.ndarray
-    keyframe: np.ndarray
-    discard: np.ndarray
-    corrupt: np.ndarray
-    hidden: np.ndarray
-    error: str | None = None
-
-    def __len__(self) -> int:
-        return len(self.pts)
-
-    def decodable(self) -> np.ndarray:
-        """Which packets a decoder can use: from a keyframe on, until damage, from the next one on.
-
-        After a (re)start at a keyframe, frames shown before it lack their references.
-        """
-        if len(self) == 0:
-            return np.zeros(0, dtype=bool)
-        order = np.arange(len(self))
-        event = np.maximum.accumulate(np.where(self.corrupt | self.keyframe, order, -1))
-        good = (event >= 0) & ~self.corrupt[event]
-        restart = good & ~np.concatenate([[False], good[:-1]])
-        entry = np.maximum.accumulate(np.where(restart, order, 0))
-        return good & ((self.pts >= self.pts[entry]) | (self.pts == MISSING))
+SETUP_ONCE = "some of its packets bring what all later ones need (a palette, a header)"
+"""Why a file is decoded from the start though its keyframes may be good."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +38,9 @@ class Timeline:
         tail: ticks that the last frame stays on screen.
         by_order: the container's timestamps cannot be matched to frames; a frame is found by
             counting from the start.
+        from_start: why decoding cannot start anywhere but at the first keyframe, in words; empty:
+            it can.
+        marks: int64, one a keyframe, by which its packet is known again; empty: not known.
     """
 
     pts: np.ndarray
@@ -73,33 +48,73 @@ class Timeline:
     tick: Fraction
     tail: int
     by_order: bool = False
+    from_start: str = ""
+    marks: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.pts)
 
+    @cached_property
+    def gaps(self) -> np.ndarray:
+        """int64 (gaps,): positions of the frames after which the timestamps jump."""
+        return gaps_after(self.pts, self.tail, self.tick)
+
     @property
     def seconds(self) -> np.ndarray:
-        """float64 (frames,): when each frame appears, seconds after the first."""
-        return (self.pts - self.pts[0]) * float(self.tick)
+        """float64 (frames,): when each frame appears, seconds after the first; gaps are closed."""
+        return self._ticks * float(self.tick)
 
     @property
     def duration(self) -> float:
         """Seconds from the first frame to the moment the last one leaves the screen."""
-        return float((int(self.pts[-1]) + self.tail - int(self.pts[0])) * self.tick)
+        return float((self._length + self.tail) * self.tick)
 
     @property
     def fps(self) -> float:
         """Average frames a second; of a single frame, one over the time it is shown."""
         if len(self) == 1:
             return float(1 / (self.tail * self.tick))
-        return float((len(self) - 1) / ((int(self.pts[-1]) - int(self.pts[0])) * self.tick))
+        return float((len(self) - 1) / (self._length * self.tick))
+
+    @property
+    def _ticks(self) -> np.ndarray:
+        """int64 (frames,): ticks from the first frame to each, gaps closed."""
+        if not self.gaps.size:
+            return self.pts - self.pts[0]
+        intervals = np.diff(self.pts)
+        intervals[self.gaps] = usual_interval(self.pts, self.tail)
+        return np.concatenate([[0], np.cumsum(intervals)])
+
+    @property
+    def _length(self) -> int:
+        if self.gaps.size:
+            return int(self._ticks[-1])
+        return int(self.pts[-1]) - int(self.pts[0])
+
+    def gap_seconds(self) -> list[float]:
+        """How long each of the `gaps` is, in seconds of the file's timestamps."""
+        usual = usual_interval(self.pts, self.tail)
+        return [
+            float((int(self.pts[at + 1]) - int(self.pts[at]) - usual) * self.tick)
+            for at in self.gaps.tolist()
+        ]
+
+    def decoded_from_start(self, why: str) -> "Timeline":
+        """The same frames, for a file in which no keyframe but the first can be trusted."""
+        return replace(self, keyframes=self.keyframes[:1], marks=self.marks[:1], from_start=why)
+
+    def mark_of(self, keyframe: int) -> int | None:
+        """The mark of the keyframe at this pts."""
+        return (
+            int(self.marks[np.searchsorted(self.keyframes, keyframe)]) if len(self.marks) else None
+        )
 
     @property
     def variable_frame_rate(self) -> bool:
         """Whether frame intervals differ by more than rounding to ticks or 10 % explains."""
         if len(self) < 3:
             return False
-        intervals = np.diff(self.pts)
+        intervals = np.diff(self._ticks)
         usual = float(np.median(intervals))
         allowed = max(0.1 * usual, min(1.0, 0.5 * usual))
         return bool(np.any(np.abs(intervals - usual) > allowed + 1e-9))
@@ -107,8 +122,10 @@ class Timeline:
     def first(self, count: int) -> "Timeline":
         """The timeline of the first `count` frames (at least one)."""
         pts = self.pts[:count]
-        tail = self.tail if count >= len(self) else int(self.pts[count] - self.pts[count - 1])
-        return replace(self, pts=pts, tail=tail)
+        if count >= len(self):
+            return replace(self, pts=pts)
+        ticks = self._ticks
+        return replace(self, pts=pts, tail=int(ticks[count] - ticks[count - 1]))
 
     def runs(self, wanted: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """Split sorted frame positions into forward passes, seeking only where it pays.
@@ -148,14 +165,17 @@ def timeline_from_packets(scan: PacketScan, tick: Fraction, *, stores_pts: bool)
         return None
     if not stores_pts and not np.array_equal(scan.pts, scan.dts):
         return None
-    keyframes = np.sort(scan.pts[scan.decodable() & scan.keyframe])
     last = int(np.argmax(np.where(shown, scan.pts, MISSING)))
-    return Timeline(
+    keyframes = np.flatnonzero(scan.decodable() & scan.keyframe)
+    keyframes = keyframes[np.argsort(scan.pts[keyframes])]
+    timeline = Timeline(
         pts=pts,
-        keyframes=keyframes,
+        keyframes=scan.pts[keyframes],
         tick=tick,
         tail=_tail(pts, int(scan.duration[last]), tick),
+        marks=scan.mark[keyframes],
     )
+    return timeline.decoded_from_start(SETUP_ONCE) if scan.sets_up_once else timeline
 
 
 def timeline_from_frames(
@@ -189,5 +209,7 @@ def _tail(pts: np.ndarray, stated: int, tick: Fraction) -> int:
     intervals = np.diff(pts)
     usual = max(1, round(float(np.median(intervals))))
     steady = intervals.max() <= 1.1 * usual + 1
-    # At a steady rate a short last frame is an artefact of muxing; a long one is meant (GIF).
-    return usual if stated <= 0 or (steady and stated < 1.5 * usual) else stated
+    # At a steady rate a short last frame is an artefact of muxing; a long one is meant (GIF), but
+    # not one that would be a gap between two frames.
+    absurd = stated > 0 and is_gap(stated, usual, tick)
+    return usual if stated <= 0 or absurd or (steady and stated < 1.5 * usual) else stated

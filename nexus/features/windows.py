@@ -18,8 +18,12 @@ from numpy import ndarray
 
 from nexus.data.clip_spec import ClipSpec
 from nexus.data.clips import ClipTooShortError, FrameTimes
+from nexus.errors import DataError
 
 _TINY = 1e-6
+_MOST_SHOWN = 100
+"""A rate that shows each frame more often than this would write copies without end."""
+_FEW = 1000  # windows; so many are never too many
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ def slide(
 
     Raises:
         ClipTooShortError: the video does not fill one window and `clip.pad` is "error".
+        DataError: at the rate of the clips most windows would hold one frame over and over, as
+            with a time-lapse, or with timestamps that are wrong.
         ValueError: an overlap outside 0 to below 1.
     """
     if not 0 <= overlap < 1:
@@ -112,6 +118,13 @@ def _by_rate(
         )
     room = max(finish - begin - length, 0.0)
     hop = length * (1 - overlap)
+    count, frames = room / hop + 1, last - first + 1
+    if count > _FEW and (finish - begin) * fps > _MOST_SHOWN * frames:
+        raise DataError(
+            f"{count:,.0f} windows at {fps:g} fps of {frames} frames, which lie "
+            f"{(finish - begin) / frames:,.1f} s apart; use a lower rate (--fps), "
+            "or re-encode the video if its times are wrong"
+        )
     offsets = hop * np.arange(int((room + _TINY) / hop) + 1)
     if room - offsets[-1] > 0.5 / fps:
         offsets = np.append(offsets, room)

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nexus.data.packet_scan import MISSING, PacketScan
 from nexus.data.timeline import (
     MIN_SKIP,
-    MISSING,
-    PacketScan,
     Timeline,
     timeline_from_frames,
     timeline_from_packets,
@@ -20,17 +19,23 @@ TICK = Fraction(1, 1000)
 
 
 def packets(text: str, **arrays) -> PacketScan:
-    """Packets from words like I0 P4 B2: letter, pts; `!` damaged, `-` edited out, `?` no pts."""
+    """Packets from words like I0 P4 B2: letter, pts.
+
+    `!` damaged, `-` edited out, `?` no pts, `+` with a palette or a new header.
+    """
     words = text.split()
-    pts = [MISSING if "?" in word else int(word.strip("IPB!-")) for word in words]
+    pts = [MISSING if "?" in word else int(word.strip("IPB!-+")) for word in words]
     return PacketScan(
         pts=np.array(pts, dtype=np.int64),
         dts=arrays.get("dts", np.arange(len(words), dtype=np.int64)),
         duration=np.ones(len(words), dtype=np.int64),
+        mark=np.arange(100, 100 + len(words)),
         keyframe=np.array([word.startswith("I") for word in words]),
         discard=np.array([word.endswith("-") for word in words]),
         corrupt=np.array([word.endswith("!") for word in words]),
         hidden=np.zeros(len(words), dtype=bool),
+        sets_up=np.array([word.endswith("+") for word in words]),
+        turns=np.zeros(len(words), dtype=bool),
     )
 
 
@@ -59,6 +64,12 @@ def test_what_packets_announce(text, pts, keyframes):
     assert found is not None and not found.by_order
     assert found.pts.tolist() == pts
     assert found.keyframes.tolist() == keyframes
+    places = [
+        number
+        for number, word in enumerate(text.split())
+        if word.strip("I-") in map(str, keyframes)
+    ]
+    assert [found.mark_of(key) for key in keyframes] == [100 + place for place in places]
 
 
 def test_packets_that_cannot_be_trusted():
@@ -75,6 +86,21 @@ def test_packets_that_cannot_be_trusted():
         packets("I0!"),
     ):
         assert timeline_from_packets(scan, TICK, stores_pts=True) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "keyframes"),
+    [
+        ("I0+ P1 I2 P3", [0]),  # the palette comes once, and is needed from then on
+        ("I0 P1+ I2 P3", [0]),
+        ("I0+ P1 I2+ P3", [0, 2]),  # it comes with each keyframe
+        ("I0 P1 I2 P3", [0, 2]),
+    ],
+)
+def test_keyframes_that_need_an_earlier_packet_are_no_place_to_start(text, keyframes):
+    found = timeline_from_packets(packets(text), TICK, stores_pts=True)
+    assert found is not None and found.keyframes.tolist() == keyframes
+    assert bool(found.from_start) == (len(keyframes) == 1)
 
 
 def test_a_timeline_of_decoded_frames_takes_the_stamps_that_make_sense():
