@@ -2,13 +2,20 @@
 
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from nexus.data.clips import FrameTimes
 from nexus.data.container import NoVideoError
-from nexus.data.frames import list_images, picture_size, read_picture
+from nexus.data.decoders import Kind
+from nexus.data.deep_frames import CODECS, has_deep_frames, measured
+from nexus.data.depth import Levels
+from nexus.data.failures import decoder_failed
 from nexus.data.headers import cut_short, describe_content
+from nexus.data.picture_check import UnequalError, look_at_series, look_at_stack
+from nexus.data.picture_files import is_series
+from nexus.data.picture_pages import pages_of
 from nexus.data.timeline import Timeline
 from nexus.data.trial import Trial, try_decoding
 from nexus.errors import DataError
@@ -29,10 +36,12 @@ class Facts:
 
     Times in seconds, sizes in pixels, upright. `num_frames` is what decoders list; those from
     `usable_until` on do not decode, though the file announces them (None: all do). `fps` and
-    `duration` are of the usable part; pictures have none of their own.
+    `duration` are of the usable part; pictures mostly have none of their own. `kind` is "video",
+    "frames" (a folder or series of pictures) or "stack" (a file of several pictures). `levels`: how
+    pictures of more than eight bits are shown.
     """
 
-    kind: str
+    kind: Kind
     num_frames: int
     fps: float | None
     duration: float | None
@@ -41,6 +50,7 @@ class Facts:
     codec: str
     variable_frame_rate: bool = False
     usable_until: float | None = None
+    levels: Levels | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,10 @@ class Inspection:
         """
         facts = mapping["facts"]
         findings = tuple(Finding(**finding) for finding in mapping["findings"])
-        return cls(None if facts is None else Facts(**facts), findings)
+        if facts is not None:
+            levels = facts.get("levels")
+            facts = Facts(**{**facts, "levels": None if levels is None else Levels(*levels)})
+        return cls(facts, findings)
 
     @classmethod
     def failed(cls, kind: str, reason: str) -> Self:
@@ -72,6 +85,8 @@ def inspect(path: str | Path) -> Inspection:
     """Check one video file or one directory of pictures; a bad file is a result, not an error."""
     path = Path(path)
     try:
+        if is_series(path):
+            return _inspect_pictures(path)
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             return _inspect_pictures(path)
@@ -79,7 +94,9 @@ def inspect(path: str | Path) -> Inspection:
             return Inspection.failed("unreadable", "not a regular file")
         if status.st_size == 0:
             return Inspection.failed("empty_file", "the file is empty (0 bytes)")
-        return _inspect_video(path)
+        if pages_of(path) is not None:
+            return _inspect_stack(path)
+        return _deep_or_not(path, _inspect_video(path))
     except FileNotFoundError:
         gone = "a link to a file that does not exist" if path.is_symlink() else "no such file"
         return Inspection.failed("missing", gone)
@@ -89,6 +106,10 @@ def inspect(path: str | Path) -> Inspection:
         return Inspection.failed("unreadable", _bare(path, error))
     except OSError as error:
         return Inspection.failed("unreadable", f"cannot be read: {error.strerror or error}")
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 (whatever a decoder raises is about this file)
+        return Inspection.failed("unreadable", _bare(path, decoder_failed(path, error)))
 
 
 def _bare(path: Path, error: Exception) -> str:
@@ -187,26 +208,36 @@ def _odd(reason: str) -> Finding:
 
 
 def _inspect_pictures(path: Path) -> Inspection:
-    images = list_images(path)
-    if not images:
-        return Inspection.failed("no_video_stream", "the directory holds no pictures")
-    sizes = [_named(path, image, picture_size) for image in images]
-    for image, size in zip(images, sizes, strict=True):
-        if size != sizes[0]:
-            return Inspection.failed(
-                "odd",
-                f"{image.name} is {size[1]}x{size[0]}, but {images[0].name} is "
-                f"{sizes[0][1]}x{sizes[0][0]}; the pictures of one folder must have one size",
-            )
-    for image in {images[0], images[-1]}:
-        _named(path, image, read_picture)
-    height, width = sizes[0]
-    codec = images[0].suffix.lower().lstrip(".")
-    return Inspection(Facts("frames", len(images), None, None, height, width, codec))
-
-
-def _named(folder: Path, image: Path, read):
     try:
-        return read(image)
-    except DataError as error:
-        raise DataError(f"{folder}: {image.name}: {_bare(image, error)}") from error
+        look = look_at_series(path)
+    except UnequalError as error:
+        return Inspection.failed("odd", _bare(path, error))
+    facts = Facts("frames", look.count, None, None, *look.size, look.codec, levels=look.levels)
+    return Inspection(facts, tuple(map(_odd, look.remarks)))
+
+
+def _inspect_stack(path: Path) -> Inspection:
+    look = look_at_stack(path)
+    facts = Facts("stack", look.count, None, None, *look.size, look.codec, levels=look.levels)
+    if look.times is None:
+        return Inspection(facts, tuple(map(_odd, look.remarks)))
+    times = FrameTimes.from_timestamps(look.times)
+    facts = replace(
+        facts,
+        fps=times.fps,
+        duration=look.count / times.fps,
+        variable_frame_rate=times.timestamps is not None,
+    )
+    return Inspection(facts, tuple(map(_odd, look.remarks)))
+
+
+def _deep_or_not(path: Path, inspection: Inspection) -> Inspection:
+    """With how the frames of a video file are shown that have more than eight bits."""
+    if inspection.facts is None or inspection.facts.codec not in CODECS:
+        return inspection
+    if not has_deep_frames(path):
+        return inspection
+    levels, remark = measured(path)
+    told = (_odd(remark),) if remark else ()
+    facts = replace(inspection.facts, levels=levels)
+    return Inspection(facts, (*inspection.findings, *told))

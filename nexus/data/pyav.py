@@ -26,6 +26,7 @@ from nexus.data.container import (
     open_video,
     scan_packets,
 )
+from nexus.data.deep_frames import DEEP, eight_bits
 from nexus.data.orientation import Orientation
 from nexus.data.pictures import PictureView, collect, none_of
 from nexus.data.protocol import frame_numbers
@@ -132,7 +133,7 @@ class PyAVDecoder:
                     found = _by_order(video, wanted)
                 else:
                     found = frames_by_time(video, timeline, wanted)
-                return collect(_upright(_some_ahead(found)), place, view)
+                return collect(_upright(_some_ahead(found), path), place, view)
 
 
 def _by_decoding(path: str | Path) -> Timeline:
@@ -255,12 +256,15 @@ def _some_ahead(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
     yield from decoded
 
 
-def _upright(frames: Iterator[VideoFrame]) -> Iterator[np.ndarray]:
+def _upright(frames: Iterator[VideoFrame], path: Path) -> Iterator[np.ndarray]:
     """Pictures as a viewer sees them, all of one size."""
     size: tuple[int, int] | None = None
     reformatter = VideoReformatter()  # one for all frames: it keeps its conversion tables
     for frame in frames:
-        rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        if frame.format.name in DEEP:
+            rgb = eight_bits(frame, path)
+        else:
+            rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
         picture = orientation_of(frame).apply(rgb)
         height, width = picture.shape[:2]
         size = size or (height, width)
