@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from nexus.data.clips import FrameTimes
 from nexus.data.container import NoVideoError
 from nexus.data.decoders import Kind
@@ -158,13 +160,7 @@ def _findings(trial: Trial, usable: Timeline, missing: str | None) -> Iterator[F
             False,
         )
     elif usable.variable_frame_rate:
-        steps = usable.seconds[1:] - usable.seconds[:-1]
-        yield Finding(
-            "variable_frame_rate",
-            f"frames last between {1000 * steps.min():.0f} and {1000 * steps.max():.0f} ms "
-            f"({usable.fps:.2f} a second on average); clips are cut by timestamp",
-            False,
-        )
+        yield _unequal_steps(usable.seconds, usable.fps)
     if not short and trial.frames and trial.found < trial.frames:
         yield _odd(f"the header announces {trial.frames} frames, {trial.found} decode")
     if trial.lost:
@@ -203,6 +199,16 @@ def _ends_early(trial: Trial, usable: Timeline, missing: str | None) -> str | No
     return None
 
 
+def _unequal_steps(seconds: np.ndarray, fps: float) -> Finding:
+    steps = seconds[1:] - seconds[:-1]
+    return Finding(
+        "variable_frame_rate",
+        f"frames last between {1000 * steps.min():.0f} and {1000 * steps.max():.0f} ms "
+        f"({fps:.2f} a second on average); clips are cut by timestamp",
+        False,
+    )
+
+
 def _odd(reason: str) -> Finding:
     return Finding("odd", reason, False)
 
@@ -228,7 +234,8 @@ def _inspect_stack(path: Path) -> Inspection:
         duration=look.count / times.fps,
         variable_frame_rate=times.timestamps is not None,
     )
-    return Inspection(facts, tuple(map(_odd, look.remarks)))
+    unequal = (_unequal_steps(look.times, times.fps),) if facts.variable_frame_rate else ()
+    return Inspection(facts, (*unequal, *map(_odd, look.remarks)))
 
 
 def _deep_or_not(path: Path, inspection: Inspection) -> Inspection:
