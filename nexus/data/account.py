@@ -2,8 +2,9 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +60,14 @@ def account_of(folder: Path, catalog: Catalog) -> Account:
     used = _files([record.path for record in catalog.records])
     unusable = _files([Path(problem.path) for problem in catalog.problems if problem.fatal])
     beside = {path.parent for path in used | unusable if is_video(path)}
+    targets = cache(lambda: {os.path.realpath(file) for file in used | unusable})
     reasons: dict[tuple[str, bool], list[str]] = defaultdict(list)
     total = 0
     for file in _walk(folder):
         total += 1
         if file not in used:
             name = file.relative_to(folder).as_posix()
-            reasons[_reason(file, name, unusable, beside)].append(name)
+            reasons[_reason(file, name, unusable, beside, targets)].append(name)
     left_out = [
         LeftOut(reason, tuple(files), explained)
         for (reason, explained), files in sorted(
@@ -75,19 +77,26 @@ def account_of(folder: Path, catalog: Catalog) -> Account:
     return Account(total, total - sum(len(one.files) for one in left_out), tuple(left_out))
 
 
-def _reason(file: Path, name: str, unusable: set[Path], beside: set[Path]) -> tuple[str, bool]:
+def _reason(
+    file: Path,
+    name: str,
+    unusable: set[Path],
+    beside: set[Path],
+    targets: Callable[[], set[str]],
+) -> tuple[str, bool]:
     if file in unusable:
         return "files with problems, as said above", True
     if any(part.startswith(".") for part in Path(name).parts):
         return "hidden files", True
-    if file.is_symlink() and file.exists():
-        return "links to files that are used elsewhere", True
-    if is_picture(file):
+    picture, video = is_picture(file), is_video(file)
+    if (picture or video) and os.path.realpath(file) in targets():
+        return "links to files that are counted elsewhere, or their targets", True
+    if picture:
         if file.parent in beside:
             return "pictures beside videos", True
         return "pictures of no series", False
-    if is_video(file):
-        return "videos that are listed nowhere or are the same file again", False
+    if video:
+        return "videos that are not listed", False
     kind = kind_of(file)
     return kind.name if kind.explained else f"{kind.name}, not read", kind.explained
 

@@ -135,8 +135,8 @@ def test_one_picture_is_no_video(tmp_path, kind):
 
 
 def test_stacks_beside_videos_and_series(clips):
-    write_stack(clips / "a.webp")
-    write_stack(clips / "sub" / "f_3.png")
+    write_stack(clips / "a.webp", duration=40)
+    write_stack(clips / "sub" / "f_3.png", duration=40)
     for number in range(3):
         Image.fromarray(draw_number(number)).save(clips / "sub" / f"f_{number}.png")
     (clips / "sub" / "b.mp4").unlink()
