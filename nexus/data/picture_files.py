@@ -5,6 +5,7 @@ A series that has its folder not to itself is named by what its pictures' names 
 """
 
 import os
+import time
 from pathlib import Path
 
 from nexus.data.series import MARK, find_series, natural_order
@@ -17,6 +18,10 @@ IMAGE_EXTENSIONS = frozenset({
 # fmt: on
 
 Signature = tuple[int, int]
+
+_SETTLED = 2_000_000_000  # nanoseconds
+_MOST_KNOWN = 300_000  # pictures of folders that are remembered
+_known: dict[Path, tuple[int, tuple[Path, ...]]] = {}
 
 
 def is_picture(path: Path) -> bool:
@@ -32,27 +37,43 @@ def is_series(path: Path) -> bool:
 def list_images(place: str | Path) -> list[Path]:
     """The pictures directly in a folder in natural order, or those of a series in its order.
 
+    A folder that has not changed for a while is not read again: each clip asks.
+
     Raises:
         DataError: the folder cannot be read, or has no such series.
     """
     place = Path(place)
-    if is_series(place):
-        series, _ = find_series(_images_in(place.parent))
-        images = next((one.images for one in series if one.pattern == place.name), None)
-        if images is None:
-            known = ", ".join(one.pattern for one in series) or "none"
-            raise DataError(f"{place}: no such series of pictures; there are: {known}")
-        return list(images)
-    return sorted(_images_in(place), key=lambda image: natural_order(image.name))
-
-
-def _images_in(folder: Path) -> list[Path]:
+    folder = place.parent if is_series(place) else place
     try:
-        with os.scandir(folder) as entries:
-            names = [e.name for e in entries if is_picture(Path(e.name)) and e.is_file()]
+        changed = folder.stat().st_mtime_ns
+        then, images = _known.get(place, (None, ()))
+        if then != changed:
+            images = _listed(place, folder)
+            # Within the clock's grain, a folder may change without a new time.
+            if time.time_ns() - changed > _SETTLED:
+                _remember(place, changed, images)
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
-    return [folder / name for name in names]
+    return list(images)
+
+
+def _listed(place: Path, folder: Path) -> tuple[Path, ...]:
+    with os.scandir(folder) as entries:
+        names = [e.name for e in entries if is_picture(Path(e.name)) and e.is_file()]
+    if place == folder:
+        return tuple(folder / name for name in sorted(names, key=natural_order))
+    series, _ = find_series(folder / name for name in names)
+    images = next((one.images for one in series if one.pattern == place.name), None)
+    if images is None:
+        known = ", ".join(one.pattern for one in series) or "none"
+        raise DataError(f"{place}: no such series of pictures; there are: {known}")
+    return images
+
+
+def _remember(place: Path, changed: int, images: tuple[Path, ...]) -> None:
+    if sum(len(known) for _, known in _known.values()) + len(images) > _MOST_KNOWN:
+        _known.clear()
+    _known[place] = changed, images
 
 
 def files_of(path: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 MARK = "#"
 """Stands for a number that varies in the names of a series."""
@@ -71,52 +72,61 @@ def find_series(images: Iterable[Path]) -> tuple[list[Series], list[Path]]:
     several numbers that rise together. Where more than one number could be the one that counts, it
     is the one that gives the fewest series. Endings (.jpg, .png) are never mixed.
     """
-    alike: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+    alike: dict[tuple[str, ...], list[Named]] = defaultdict(list)
     taken = set()
     for image in images:
-        taken.add(image.name)
-        alike[(*_RUN.split(image.stem)[::2], image.suffix.lower())].append(image)
+        name = image.name
+        taken.add(name)
+        stem, point, ending = name.rpartition(".")
+        parts = _RUN.split(stem if point else name)
+        alike[(*parts[::2], ending.lower())].append(Named(parts[1::2], name, image))
     series, alone = [], []
-    for some in alike.values():
-        runs = {image: _RUN.split(image.stem)[1::2] for image in some}
-        for group in _groups(some, runs) if len(some) > 1 and runs[some[0]] else [(some, ())]:
-            if len(group[0]) < 2:
-                alone += group[0]
+    for skeleton, some in alike.items():
+        grouped = len(some) > 1 and bool(some[0].runs)
+        for group, varying in _groups(skeleton[:-1], some) if grouped else [(some, ())]:
+            if len(group) < 2:
+                alone += (one.image for one in group)
                 continue
-            pattern = _pattern(group[0][0], group[1], taken)
-            series.append(Series(pattern, tuple(group[0])))
+            pattern = _pattern(skeleton, group[0].runs, varying, taken)
+            series.append(Series(pattern, tuple(one.image for one in group)))
     return sorted(series, key=lambda one: natural_order(one.pattern)), sorted(alone)
 
 
-def _groups(
-    images: Sequence[Path], runs: dict[Path, list[str]]
-) -> Iterator[tuple[list[Path], Units]]:
+class Named(NamedTuple):
+    """A picture, its name, and the runs of digits in it."""
+
+    runs: list[str]
+    name: str
+    image: Path
+
+
+def _groups(texts: Sequence[str], images: list[Named]) -> Iterator[tuple[list[Named], Units]]:
     """Pictures of one skeleton in groups, each with the units that vary in it."""
-    texts = _RUN.split(images[0].stem)[::2]
-    units = _units(texts, [runs[image] for image in images])
-    order = _order(images, runs, units, texts)
-    choices: list[tuple[int, Units, list[list[Path]]]] = []
+    units = _units(texts, [one.runs for one in images])
+    order = _order(images, units, texts)
+    choices: list[tuple[int, Units, list[list[Named]]]] = []
     for place in reversed(range(len(units))):
         for varying in dict.fromkeys([units[place : place + 1], units[place:]]):
-            groups = _apart(order, runs, varying)
-            if len(varying) == 1 or _rise_together(groups, runs, varying):
+            groups = _apart(order, varying)
+            if len(varying) == 1 or _rise_together(groups, varying):
                 choices.append((len(groups), varying, groups))
     _, varying, groups = min(choices, key=lambda choice: choice[0])
     yield from ((group, varying) for group in groups)
 
 
-def _apart(images: Iterable[Path], runs: dict[Path, list[str]], varying: Units) -> list[list[Path]]:
+def _apart(images: list[Named], varying: Units) -> list[list[Named]]:
     """In groups that have everything but these units in common."""
     free = {at for unit in varying for at in unit}
-    groups: dict[tuple[str, ...], list[Path]] = defaultdict(list)
-    for image in images:
-        groups[tuple(run for at, run in enumerate(runs[image]) if at not in free)].append(image)
+    fixed = [at for at in range(len(images[0].runs)) if at not in free]
+    groups: dict[tuple[str, ...], list[Named]] = defaultdict(list)
+    for one in images:
+        groups[tuple(one.runs[at] for at in fixed)].append(one)
     return list(groups.values())
 
 
-def _rise_together(groups: list[list[Path]], runs: dict[Path, list[str]], varying: Units) -> bool:
-    def value(image: Path, unit: range) -> list[int]:
-        return [int(runs[image][at]) for at in unit]
+def _rise_together(groups: list[list[Named]], varying: Units) -> bool:
+    def value(one: Named, unit: range) -> list[int]:
+        return [int(one.runs[at]) for at in unit]
 
     return all(
         value(a, unit) < value(b, unit)
@@ -126,7 +136,7 @@ def _rise_together(groups: list[list[Path]], runs: dict[Path, list[str]], varyin
     )
 
 
-def _units(texts: list[str], runs: list[list[str]]) -> Units:
+def _units(texts: Sequence[str], runs: list[list[str]]) -> Units:
     """Runs of digits, those that are one date and time, or one decimal, in all names together."""
     units, at, count = [], 0, len(runs[0])
     while at < count:
@@ -141,7 +151,7 @@ def _units(texts: list[str], runs: list[list[str]]) -> Units:
     return tuple(units)
 
 
-def _date_length(texts: list[str], runs: list[list[str]], at: int) -> int:
+def _date_length(texts: Sequence[str], runs: list[list[str]], at: int) -> int:
     """How many runs from `at` on are a date, and a time if one follows; 0: none."""
     day = "(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])"
     clock = "([01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]"
@@ -164,27 +174,26 @@ def _date_length(texts: list[str], runs: list[list[str]], at: int) -> int:
     return long + bool(rest)
 
 
-def _order(
-    images: Iterable[Path], runs: dict[Path, list[str]], units: Units, texts: list[str]
-) -> list[Path]:
+def _order(images: list[Named], units: Units, texts: Sequence[str]) -> list[Named]:
     """By their numbers; 0.25 before 0.5, but shot 1.9 before shot 1.10."""
     for unit in units:
         if len(unit) != 2 or texts[unit[1]] != ".":
             continue
-        parts = {run[unit[1]] for run in runs.values()}
+        parts = {one.runs[unit[1]] for one in images}
         if len({len(part) for part in parts}) > 1 and not any(re.search(".0$", p) for p in parts):
             return sorted(
                 images,
-                key=lambda image: (Decimal(".".join(runs[image][at] for at in unit)), image.name),
+                key=lambda one: (Decimal(".".join(one.runs[at] for at in unit)), one.name),
             )
-    return sorted(images, key=lambda image: natural_order(image.name))
+    return sorted(images, key=lambda one: (*map(int, one.runs), one.name))
 
 
-def _pattern(image: Path, varying: Units, taken: set[str]) -> str:
-    parts = _RUN.split(image.stem)
-    for at in (at for unit in varying for at in unit):
-        parts[2 * at + 1] = MARK
-    pattern = "".join(parts) + image.suffix.lower()
+def _pattern(skeleton: Sequence[str], runs: list[str], varying: Units, taken: set[str]) -> str:
+    free = {at for unit in varying for at in unit}
+    marked = [MARK if at in free else run for at, run in enumerate(runs)]
+    *texts, ending = skeleton
+    pattern = "".join(text + run for text, run in zip(texts, [*marked, ""], strict=True))
+    pattern += f".{ending}"
     while pattern in taken:  # somebody has a file of that very name
         pattern = MARK + pattern
     taken.add(pattern)

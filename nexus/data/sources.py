@@ -11,7 +11,7 @@ from nexus.data.file_kinds import VIDEO_EXTENSIONS, is_video
 from nexus.data.labels import SPLIT_NAMES, Label, Segment
 from nexus.data.picture_files import is_series, is_there, list_images
 from nexus.data.picture_pages import pages_of
-from nexus.data.series import find_series
+from nexus.data.series import Series, find_series
 from nexus.data.split_lists import (
     HMDB_LIST,
     UCF_LIST,
@@ -273,27 +273,33 @@ def _walk(folder: Path, root: Path, seen: set[str]) -> Iterator[Entry]:
     folders = [path for path in paths if path.is_dir()]
     videos = [path for path in paths if path not in folders and is_video(path)]
     images = list_images(folder)
-    stacks = _stacks(images)
+    series, alone = find_series(images)
+    stacks = _stacks(series, alone)
     for path in sorted([*videos, *stacks]):
         if _first_time(path, seen):
             yield Entry(path, path.relative_to(root).as_posix())
     if not videos:  # pictures beside videos are covers or thumbnails
-        series = _series(folder, images, stacks, key)
-        if series or stacks:
-            yield from series
+        if stacks:
+            series, _ = find_series(sorted({*images} - {*stacks}))
+        if len(series) == 1:
+            own = list(series[0].images) == images
+            yield Entry(folder if own else folder / series[0].pattern, key)
+        elif series or stacks:
+            for one in series:
+                yield Entry(folder / one.pattern, f"{key}/{one.pattern}")
         elif images and folder == root and not folders:  # the user points at just this directory
             yield Entry(folder, key)
     for path in folders:
         yield from _walk(path, root, seen)
 
 
-def _stacks(images: Sequence[Path]) -> list[Path]:
-    """Those of the pictures of a folder that hold several: videos of their own, as a GIF is.
+def _stacks(series: Iterable[Series], alone: Sequence[Path]) -> list[Path]:
+    """The picture files of a folder that hold several pictures: each is a video, as a GIF is.
 
     Of a series, only the first, the middle and the last one are opened, unless one of these is such
     a file: there may be a hundred thousand. The check of a series opens all.
     """
-    series, suspects = find_series(images)
+    suspects = [*alone]
     for one in series:
         some = one.images
         if any(map(_holds_several, {some[0], some[len(some) // 2], some[-1]})):
@@ -306,16 +312,6 @@ def _holds_several(image: Path) -> bool:
         return pages_of(image) is not None
     except OSError:
         return False
-
-
-def _series(folder: Path, images: Sequence[Path], stacks: Sequence[Path], key: str) -> list[Entry]:
-    """The series of pictures in a folder; a single one has the folder's name."""
-    several = set(stacks)
-    series, _ = find_series(image for image in images if image not in several)
-    if len(series) == 1:
-        alone = list(series[0].images) == list(images)
-        return [Entry(folder if alone else folder / series[0].pattern, key)]
-    return [Entry(folder / one.pattern, f"{key}/{one.pattern}") for one in series]
 
 
 def _first_time(path: Path, seen: set[str]) -> bool:
