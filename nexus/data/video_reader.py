@@ -10,7 +10,7 @@ from nexus.data.catalog import Catalog, VideoRecord
 from nexus.data.clips import FrameTimes
 from nexus.data.decoders import decoder_for
 from nexus.data.deep import remember
-from nexus.data.failures import decoding
+from nexus.data.failures import WatchedView, decoding
 from nexus.data.pictures import PictureView, collect
 from nexus.data.protocol import Decoder
 from nexus.data.pyav import PyAVDecoder
@@ -96,8 +96,9 @@ class VideoReader:
         record = self.catalog.records[index]
         if self._short_side is not None:
             view = ReducedView(self._short_side, view)
-        with decoding(record.path):
-            return self.decoder_of(record).frames(record.path, numbers, view)
+        watched = None if view is None else WatchedView(view)
+        with decoding(record.path, watched):
+            return self.decoder_of(record).frames(record.path, numbers, watched)
 
     def _decode_all(
         self, index: int, chunk_bytes: int = CHUNK_BYTES
