@@ -22,7 +22,10 @@ _COLOUR = frozenset(
 )
 DEEP = _GREY | _COLOUR
 """Names of pixel formats whose samples may use any number of bits up to 16."""
-CODECS = frozenset({"ffv1", "rawvideo", "png", "apng", "tiff", "huffyuv", "ffvhuff", "magicyuv"})
+CODECS = frozenset(
+    {"ffv1", "rawvideo", "png", "apng", "tiff", "huffyuv", "ffvhuff", "magicyuv", "jpeg2000"}
+    | {"jpegls", "ljpeg", "dpx", "sgi", "pam"}
+)
 """FFmpeg's names of the codecs that may have such frames."""
 
 

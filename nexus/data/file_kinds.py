@@ -22,7 +22,7 @@ _EXPLAINED = {
     "arrays and weights":
         ".npy .npz .pkl .pickle .pt .pth .h5 .hdf5 .mat .parquet .arrow .feather .safetensors "
         ".tfrecord .lmdb .mdb .db .sqlite .flo .pfm",
-    "sound": ".wav .mp3 .flac .m4a .m4b .aac .ogg .oga .opus .wma .aif .aiff .ac3 .amr .mid",
+    "sound": ".wav .mp3 .flac .m4a .m4b .aac .oga .opus .wma .aif .aiff .ac3 .amr .mid",
     "programs and documents":
         ".py .pyc .ipynb .sh .bat .m .c .cpp .h .js .pdf .doc .docx .html .htm .css .ps .ppt .pptx "
         ".exe .dll .so",
@@ -92,11 +92,15 @@ def kind_of(path: Path) -> FileKind:
     if ending in _KINDS:
         return _KINDS[ending]
     try:
+        if not path.is_file():
+            return FileKind("files that cannot be opened", False)
         if not path.stat().st_size:
             return FileKind("empty files", True)
         content = describe_content(path)
     except OSError:
-        return FileKind("files that cannot be read", False)
+        return FileKind("files that cannot be opened", False)
+    if _head(path).startswith(b"OggS"):
+        return FileKind("sound", True)
     if content == "plain text":
         return FileKind("text files", True)
     known = content != "not a video format that FFmpeg knows"
@@ -105,10 +109,12 @@ def kind_of(path: Path) -> FileKind:
 
 def _head(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(600)
+        if path.is_file():  # a pipe would be waited for
+            with path.open("rb") as file:
+                return file.read(600)
     except OSError:
-        return b""
+        pass
+    return b""
 
 
 def _starts_as_video(head: bytes) -> bool:

@@ -68,7 +68,7 @@ class Reader(Protocol):
     """Knows how a data set lies on the disk."""
 
     def entries(self, path: Path) -> Iterable[Entry]:
-        """Its videos, in a fixed order; nothing is opened yet.
+        """Its videos, in a fixed order; nothing is decoded yet.
 
         Args:
             path: absolute, and there.
@@ -94,7 +94,9 @@ READERS = Registry(
 def find_entries(
     source: str | Path | Sequence[str | Path], reader: Choice | None = None
 ) -> list[Entry]:
-    """All candidates of a source, in a fixed order, with unique keys; nothing is opened yet.
+    """All candidates of a source, in a fixed order, with unique keys.
+
+    Nothing is decoded yet; what a file's name does not tell, its first bytes do.
 
     Args:
         source: a folder (searched recursively; directories of numbered pictures count as videos),

@@ -1,5 +1,6 @@
 """What a file is: by its name, else by its first bytes."""
 
+import os
 from pathlib import Path
 
 import av
@@ -73,7 +74,7 @@ def test_endings_of_cameras_and_recorders(tmp_path, ending):
         ("blob", bytes(range(256)), "unknown files", False),
         ("a.bin", b"PK\x03\x04" + bytes(99), "files of no known ending (a ZIP archive)", False),
         ("a.wavx", b"RIFF\0\0\0\0WAVEfmt ", "unknown files", False),
-        ("song", b"OggS" + bytes(24) + b"\x01vorbis", "unknown files", False),
+        ("song.ogg", b"OggS" + bytes(24) + b"\x01vorbis", "sound", True),
     ],
 )
 def test_what_is_no_video_has_a_name(tmp_path, name, content, kind, explained):
@@ -86,7 +87,7 @@ def test_what_is_no_video_has_a_name(tmp_path, name, content, kind, explained):
     [left] = account.left_out
     assert left.reason.startswith(kind) and left.files == (name,)
     path.unlink()
-    assert kind_of(path.with_suffix(".gone")) == ("files that cannot be read", False)
+    assert kind_of(path.with_suffix(".gone")) == ("files that cannot be opened", False)
 
 
 def test_hidden_files_links_and_pictures_have_their_own_lines(clips):
@@ -111,6 +112,14 @@ def test_hidden_files_links_and_pictures_have_their_own_lines(clips):
     assert account.wonders
     assert sum(len(one["files"]) for one in account.to_mapping()["left_out"]) == 7
     assert str(account.left_out[0]) == "pictures of no series: 1 (art/poster.jpg)"
+
+
+def test_what_is_no_regular_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    assert not is_video(tmp_path / "pipe")
+    [left] = account_of(tmp_path, Catalog("", (), ())).left_out
+    assert left.reason == "files that cannot be opened, not read" and len(left.files) == 2
 
 
 def test_relative_folders_are_accounted_for_as_well(clips, monkeypatch):
