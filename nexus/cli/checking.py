@@ -16,10 +16,13 @@ from nexus.cli import terminal
 from nexus.jobs.console import messages, progress
 
 if TYPE_CHECKING:
+    from nexus.data.account import Account
     from nexus.data.catalog import Catalog
 
 MIN_FRAMES = 8
 """Frames that a clip needs where no recipe says it."""
+LOOKED_AT = "the first and the last frames of every video, and the timestamps of all"
+"""What a check looks at."""
 MOST_VALUES = 6
 """Resolutions (or rates, ...) that are named; the rest is counted."""
 
@@ -69,7 +72,7 @@ def check(
     """Look at every video before training: how many, how long, which are broken or odd.
 
     Named as well: files with the same content, a video in two splits, a video with two labels. With
-    a recipe: videos that are too short for its clips.
+    a recipe: videos that are too short for its clips. Of a folder, every file is accounted for.
 
     Exits with 0 as long as there is something to train on.
 
@@ -78,6 +81,7 @@ def check(
         nexus check videos/ --recipe footage
         nexus check list.csv --min-frames 32 --json problems.json
     """
+    from nexus.data.account import account_of
     from nexus.data.catalog import scan
     from nexus.data.clip_check import check_clips
     from nexus.data.contents import content_problems
@@ -110,19 +114,22 @@ def check(
         notes = [f"clips of {recipe} last {checked.seconds:.2f} s ({clip})", *checked.notes()]
         found = (*catalog.problems, *checked.too_short)
         catalog = replace(catalog, records=checked.fitting, problems=found)
-    show(catalog, terminal.output())
+    folder = Path(data).expanduser()
+    account = account_of(folder, catalog) if folder.is_dir() else None
+    show(catalog, terminal.output(), account)
     for note in notes:
         terminal.output().print(f"\n{note}.", markup=False)
     if json_file:
         # ASCII escapes keep file names that are not valid Unicode.
-        write_text(json_file, json.dumps(catalog.to_mapping(), indent=2) + "\n")
+        found = catalog.to_mapping() | ({"account": account.to_mapping()} if account else {})
+        write_text(json_file, json.dumps(found, indent=2) + "\n")
         messages().print(f"Written to {json_file}", markup=False)
     if not catalog.records or (strict and catalog.problems):
         raise typer.Exit(1)
 
 
-def show(catalog: "Catalog", out: Console) -> None:
-    """Print the summary of a catalog and the table of its problems."""
+def show(catalog: "Catalog", out: Console, account: "Account | None" = None) -> None:
+    """Print the summary of a catalog, the table of its problems and the account of its folder."""
     from nexus.reports.tables import duration
 
     facts = catalog.summary()
@@ -145,13 +152,27 @@ def show(catalog: "Catalog", out: Console) -> None:
         values = Counter(r.label_texts[column] for r in catalog.records if column in r.labels)
         summary.add_row(f"label {_plain(column)}", _plain(_tally(dict(values.most_common()))))
     out.print(summary)
-    _show_problems(catalog, out)
+    if catalog.problems:
+        _show_problems(catalog, out)
+    if account is not None:
+        _show_account(account, out)
+    if not catalog.problems:
+        wonders = account is not None and account.wonders
+        verdict = "No problem with what is used." if wonders else "No problems found."
+        style = "" if wonders else "green"
+        out.print(f"\n{verdict} Looked at: {LOOKED_AT}.", style=style)
+
+
+def _show_account(account: "Account", out: Console) -> None:
+    """A line each kind of file that is not used."""
+    left = account.files - account.used
+    files = f"{account.files} file{'s' * (account.files != 1)}"
+    out.print(f"\n{files} in the folder: {account.used} used, {left} not used.")
+    for some in account.left_out:
+        out.print(f"  {_plain(str(some))}", style="" if some.explained else "yellow")
 
 
 def _show_problems(catalog: "Catalog", out: Console) -> None:
-    if not catalog.problems:
-        out.print("\nNo problems found.", style="green")
-        return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("file", overflow="fold")
     table.add_column("problem")

@@ -136,14 +136,16 @@ for panel, commands in PANELS.items():
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's) and return its exit code."""
+    debug = "--debug" in (sys.argv if arguments is None else arguments)
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="nexus")
+        with terminal.log_shown(debug):
+            app(args=None if arguments is None else list(arguments), prog_name="nexus")
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except (NexusError, OSError) as error:
         if not isinstance(error, NexusError) and error.errno not in _MACHINE_ERRORS:
             raise
-        terminal.show_error(error, "--debug" in (sys.argv if arguments is None else arguments))
+        terminal.show_error(error, debug)
         return 1
     except KeyboardInterrupt:
         return terminal.INTERRUPTED

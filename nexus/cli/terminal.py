@@ -4,8 +4,11 @@ Results go to standard output, everything else (progress, warnings, errors) to s
 that a result can be piped.
 """
 
+import logging
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -19,13 +22,28 @@ UNWRAPPED = 10_000
 """Columns where nobody reads along: in a file or a pipe, a table row stays on one line."""
 
 
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-"""Whether an error shows its traceback, wherever this stands on the line (`nexus.cli.main`)."""
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of every error.")]
+"""Whether errors show their tracebacks, wherever this stands on the line (`nexus.cli.main`)."""
 
 
 def output() -> Console:
     """Standard output, for results."""
     return Console(width=None if sys.stdout.isatty() else UNWRAPPED, highlight=False)
+
+
+@contextmanager
+def log_shown(debug: bool) -> Iterator[None]:
+    """With `debug`, whatever is logged meanwhile goes to standard error."""
+    log, handler = logging.getLogger("nexus"), logging.StreamHandler()
+    before = log.level
+    if debug:
+        log.addHandler(handler)
+        log.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
 
 
 def show_error(error: BaseException, debug: bool) -> None:

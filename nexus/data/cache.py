@@ -20,8 +20,9 @@ import pydantic
 import torch
 from jaxtyping import UInt8
 
-from nexus.atomic import atomic_path
+from nexus.atomic import atomic_path, check_writable
 from nexus.config import Config
+from nexus.data.picture_files import files_of
 from nexus.digest import digest
 from nexus.errors import DataError
 
@@ -29,6 +30,8 @@ Frames = UInt8[np.ndarray, "frames height width 3"]
 
 _log = logging.getLogger(__name__)
 _OPEN_MAPS = 4096  # files of the disk cache that a process keeps mapped
+_FOR_ALL_FILES = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+"""System errors that the next file would meet too."""
 
 
 class CacheConfig(Config):
@@ -38,7 +41,8 @@ class CacheConfig(Config):
       uncompressed .npy file per video, reused by later runs).
     - `max_gigabytes`: the budget, in 10^9 bytes. Smaller videos are taken first; what does not fit
       is decoded each time.
-    - `folder`: where the files of "disk" go. Stale files are never read; delete it at will.
+    - `folder`: where the files of "disk" go. Stale files are never read; delete it at will. If it
+      cannot be written, one warning says so and nothing new is kept.
     """
 
     kind: Literal["none", "memory", "disk"] = "none"
@@ -97,12 +101,16 @@ class FrameCache:
         self.planned, self.entries = len(kept), tuple(entries)
         self._kind = config.kind
         self._bytes = sum(entries[index].nbytes for index in kept)
+        self._wanted, self._writable = set(kept), True
         if config.kind == "memory":
             self._store: _Memory | _Disk = _Memory({i: entries[i] for i in kept})
         else:
             assert config.folder is not None
             self._store = _Disk(config.folder, {i: entries[i] for i in kept}, salt)
-        self._wanted = set(kept)
+            try:
+                check_writable(config.folder, remedy="choose another folder")
+            except OSError as error:
+                self._keep_no_more(error)
         if self.planned < len(entries):
             _log.warning(self.describe())
 
@@ -126,17 +134,22 @@ class FrameCache:
         if index not in self._wanted:
             return None
         stored = self._store.load(index)
-        if stored is not None:
+        if stored is not None or not self._writable:
             return stored
         try:
             self._store.save(index, decode())
         except (DataError, OSError) as error:
             self._wanted.discard(index)
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                self._wanted.clear()
-            _log.warning("not caching %s: %s", self.entries[index].path, error)
+            if isinstance(error, OSError) and error.errno in _FOR_ALL_FILES:
+                self._keep_no_more(error)
+            else:
+                _log.warning("not caching %s: %s", self.entries[index].path, error)
             return None
         return self._store.load(index)
+
+    def _keep_no_more(self, error: OSError) -> None:
+        self._writable = False
+        _log.warning("decoded frames are not kept (any more): %s", error)
 
 
 def _fill(target: np.ndarray, chunks: Iterable[Frames]) -> None:
@@ -189,12 +202,6 @@ class _Disk:
         self._folder, self._entries, self._salt = folder, entries, salt
         self._open: OrderedDict[int, np.ndarray] = OrderedDict()
         self._files: dict[int, Path] = {}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(
-                f"cannot use {folder} to keep decoded frames: {error}; choose another folder"
-            ) from error
 
     def _file(self, index: int) -> Path:
         if index in self._files:
@@ -244,13 +251,17 @@ def _map_array(file: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def file_identity(path: Path) -> list[str | int]:
-    """Changes when the file (or, of a folder of pictures, any file in it) is replaced.
+    """Changes when the file is replaced (of a folder any file in it, of a series any picture).
 
     Raises:
         OSError: there is nothing at `path`.
     """
     parts: list[str | int] = [os.fspath(path.resolve())]
-    for item in sorted(path.iterdir()) if path.is_dir() else [path]:
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else files_of(path)
+    except DataError as error:
+        raise FileNotFoundError(str(error)) from error
+    for item in files:
         status = item.stat()
         parts += [item.name, status.st_size, status.st_mtime_ns]
     return parts

@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from nexus.data.clips import ClipTooShortError, FrameTimes
+from nexus.data.decoders import Kind, decoder_for
+from nexus.data.depth import Levels
+from nexus.data.failures import decoding
 from nexus.data.index import InspectionIndex
 from nexus.data.inspection import Facts, Inspection, inspect
 from nexus.data.inspection_pool import inspect_all
@@ -51,9 +54,10 @@ class VideoRecord:
     """One usable video, or one segment of a video.
 
     Args:
-        path: absolute path of the file, or of a directory of pictures.
+        path: absolute path of the file, or of a directory or series of pictures.
         key: its name within the source; unique.
-        kind: "video" or "frames" (a directory of pictures).
+        kind: "video", "frames" (a folder or series of pictures: `FOLDER/img_#.jpg`) or "stack" (a
+            file of several pictures).
         num_frames: frames of the whole file, as many as decoders give timestamps for.
         fps: average frames a second.
         duration: seconds that are used (of the segment, if it is one).
@@ -65,11 +69,12 @@ class VideoRecord:
         start, end: the usable part in seconds after the first frame; None: from the start, to the
             end. `end` is also set for a file whose last frames do not decode.
         segments: what happens when in the video, as a list says.
+        levels: how pictures of more than eight bits are shown, as the check measured.
     """
 
     path: Path
     key: str
-    kind: Literal["video", "frames"]
+    kind: Kind
     num_frames: int
     fps: float
     duration: float
@@ -82,6 +87,7 @@ class VideoRecord:
     start: float | None = None
     end: float | None = None
     segments: tuple[Segment, ...] = ()
+    levels: Levels | None = None
 
     @property
     def label_texts(self) -> dict[str, str]:
@@ -301,7 +307,7 @@ def _record_of(entry: Entry, facts: Facts, frames_fps: float) -> tuple[VideoReco
     record = VideoRecord(
         path=entry.path,
         key=entry.key,
-        kind="frames" if facts.kind == "frames" else "video",
+        kind=facts.kind,
         num_frames=facts.num_frames,
         fps=fps,
         duration=max(0.0, stop - (start or 0.0)),
@@ -314,6 +320,7 @@ def _record_of(entry: Entry, facts: Facts, frames_fps: float) -> tuple[VideoReco
         start=start,
         end=end,
         segments=tuple(segments),
+        levels=facts.levels,
     )
     return record, notes
 
@@ -322,7 +329,10 @@ def _usable_frames(record: VideoRecord) -> int:
     if record.start is None and record.end is None:
         return record.num_frames
     if record.variable_frame_rate:
-        times = FrameTimes.from_timestamps(PyAVDecoder().timestamps(record.path))
+        decoder = decoder_for(record.kind, record.fps, PyAVDecoder())
+        with decoding(record.path):
+            stamps = decoder.timestamps(record.path)
+        times = FrameTimes.from_timestamps(stamps)
     else:
         times = FrameTimes(record.num_frames, record.fps)
     try:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from nexus.data.catalog import Problem, VideoRecord
-from nexus.data.frames import list_images
-from nexus.data.index import signature
 from nexus.data.labels import label_text
+from nexus.data.picture_files import files_of, is_series, signature
+from nexus.errors import DataError
 
 SHOWN = 3
 """Other files that a reason names."""
@@ -41,13 +41,13 @@ def _same_videos(
     sizes: dict[tuple[bool, int], list[Path]] = defaultdict(list)
     for path in paths:
         if (known := signature(path)) is not None:
-            sizes[path.is_dir(), known[0]].append(path)
+            sizes[path.is_dir() or is_series(path), known[0]].append(path)
     alike = [path for some in sizes.values() if len(some) > 1 for path in some]
     content: dict[Path, str] = {}
     for number, path in enumerate(alike):
         try:
             content[path] = _digest(path)
-        except OSError:  # gone meanwhile: it is nobody's twin
+        except (OSError, DataError):  # gone meanwhile: it is nobody's twin
             continue
         finally:
             if progress is not None:
@@ -59,11 +59,12 @@ def _same_videos(
 
 
 def _digest(path: Path) -> str:
-    """Of a file's bytes, or of a directory's pictures in their order."""
-    if path.is_dir():
-        return " ".join(_digest(image) for image in list_images(path))
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Of a file's bytes, or of a video's pictures in their order."""
+    digests = []
+    for part in files_of(path):
+        with part.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return " ".join(digests)
 
 
 def _again(same: Sequence[VideoRecord]) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from nexus.data.cache import CacheConfig
 from nexus.data.catalog import Catalog, Problem, VideoRecord
 from nexus.data.clip_spec import ClipSpec
 from nexus.data.clips import ClipTooShortError, choose_clip
+from nexus.data.picture_files import is_there
 from nexus.data.protocol import Decoder
 from nexus.data.video_reader import VideoReader
 from nexus.data.views import CenterView, DrawnView
@@ -51,7 +52,7 @@ class ClipDataset:
         cache: where decoded frames are kept.
 
     Raises:
-        DataError: the catalog is empty, or the cache's folder cannot be used.
+        DataError: the catalog is empty.
     """
 
     def __init__(
@@ -125,6 +126,6 @@ class ClipDataset:
 
 def problem_of(record: VideoRecord, error: DataError | OSError) -> Problem:
     """What is wrong with a file, by the error of reading it."""
-    kind = "decode_failed" if record.path.exists() else "missing"
+    kind = "decode_failed" if is_there(record.path) else "missing"
     kind = "too_short" if isinstance(error, ClipTooShortError) else kind
     return Problem(path=str(record.path), kind=kind, reason=str(error), fatal=True)

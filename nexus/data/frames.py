@@ -1,51 +1,19 @@
-"""Pictures read as a video with a given frame rate: a directory of them, or a single one."""
+"""Pictures read as a video with a given frame rate: a folder or series of them, or a single one."""
 
-import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from jaxtyping import UInt8
 
 from nexus.data.container import naming
+from nexus.data.deep import levels_of, shown
+from nexus.data.depth import Levels, Values, levels_for
+from nexus.data.picture_files import IMAGE_EXTENSIONS, list_images
+from nexus.data.picture_values import is_deep, opened_picture, stated_bits, values_of
 from nexus.data.pictures import PictureView, collect, none_of
 from nexus.data.protocol import frame_numbers
 from nexus.errors import DataError
-
-IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
-
-
-def natural_order(name: str) -> list[tuple[int, str]]:
-    """Sort key under which `frame_2` comes before `frame_10`."""
-    parts = re.split(r"(\d+)", name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts] + [(-2, name)]
-
-
-def list_images(folder: str | Path) -> list[Path]:
-    """The pictures directly in `folder`, in natural order; hidden files are not pictures.
-
-    Raises:
-        DataError: the folder cannot be read.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            names = [
-                entry.name
-                for entry in entries
-                if not entry.name.startswith(".")
-                and Path(entry.name).suffix.lower() in IMAGE_EXTENSIONS
-                and entry.is_file()
-            ]
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
-    return [Path(folder) / name for name in sorted(names, key=natural_order)]
-
-
-def is_sequence(images: Sequence[Path]) -> bool:
-    """Whether at least two pictures are named alike but for a number, as frames of a video are."""
-    patterns = {re.sub(r"\d+(?=\D*$)", "#", image.stem) for image in images}
-    return len(images) > 1 and len(patterns) == 1 and "#" in patterns.pop()
 
 
 def picture_size(path: Path) -> tuple[int, int]:
@@ -54,33 +22,46 @@ def picture_size(path: Path) -> tuple[int, int]:
     Raises:
         DataError: the file is not a readable picture.
     """
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            return (image.width, image.height) if turned else (image.height, image.width)
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable picture ({error})") from error
+    with opened_picture(path) as image:
+        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """One picture, upright, as uint8 (height, width, 3) RGB; 16-bit grey is reduced to 8 bits.
+    """The values of one picture, upright: see `values_of`.
 
     Raises:
         DataError: the file is not a readable picture.
     """
-    try:
-        with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image)
-            if image.mode == "I" or image.mode.startswith("I;16"):
-                grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
-                return np.repeat(grey[:, :, None], 3, axis=2)
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable picture ({error})") from error
+    with opened_picture(path) as image:
+        return values_of(image, path)
+
+
+def measured(images: Sequence[Path]) -> tuple[Levels, str | None]:
+    """How the pictures among these that have more than eight bits are shown, and a word on it.
+
+    Reads all of them; those that cannot be read do not count: whoever asks for one is told.
+    """
+    stated: list[int | None] = []
+
+    def deep() -> Iterator[np.ndarray]:
+        for image in images:
+            try:
+                with opened_picture(image) as picture:
+                    if is_deep(picture):
+                        bits = stated_bits(picture)
+                        yield values_of(picture, image)
+                        stated.append(bits)
+            except DataError:
+                continue
+
+    values = Values.of_all(deep())
+    known = [bits for bits in stated if bits is not None]
+    return levels_for(values, max(known) if known and len(known) == len(stated) else None)
 
 
 class FrameFolder:
-    """Reads directories of pictures, and single ones; answers the `Decoder` protocol.
+    """Reads folders and series of pictures, and single ones; answers the `Decoder` protocol.
 
     Args:
         fps: frames a second at which the pictures are meant to be shown.
@@ -107,7 +88,7 @@ class FrameFolder:
     def frames(
         self, path: str | Path, indices: np.ndarray, view: PictureView | None = None
     ) -> np.ndarray:
-        """Pictures by number; see `Decoder.frames`.
+        """Pictures by number; see `Decoder.frames`. Deep ones as `nexus.data.depth` has it.
 
         Raises:
             DataError: a picture cannot be read or has another size than the others (both named),
@@ -120,7 +101,9 @@ class FrameFolder:
         if not numbers.size:
             return none_of(*picture_size(images[0]), view)
         needed, place = np.unique(numbers, return_inverse=True)
-        return collect(_of_one_size([images[number] for number in needed]), place, view)
+        pictures = (read_picture(images[number]) for number in needed)
+        eight = shown(pictures, lambda: levels_of(Path(path), lambda: measured(images)[0]))
+        return collect(_of_one_size([images[number] for number in needed], eight), place, view)
 
     def _images(self, path: str | Path) -> list[Path]:
         images = [Path(path)] if Path(path).is_file() else list_images(path)
@@ -129,10 +112,11 @@ class FrameFolder:
         return images
 
 
-def _of_one_size(paths: Sequence[Path]) -> Iterator[np.ndarray]:
+def _of_one_size(
+    paths: Sequence[Path], pictures: Iterator[UInt8[np.ndarray, "height width 3"]]
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     size: tuple[int, int] | None = None
-    for path in paths:
-        picture = read_picture(path)
+    for path, picture in zip(paths, pictures, strict=True):
         height, width = picture.shape[:2]
         size = size or (height, width)
         if (height, width) != size:

@@ -7,14 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from nexus.atomic import write_text
-from nexus.data.frames import list_images
 from nexus.data.inspection import Inspection
-from nexus.errors import DataError
+from nexus.data.picture_files import Signature, signature
 
 FORMAT = 2
 """Raise this when checks find more than they used to: older results are then not used."""
-
-Signature = tuple[int, int]
 
 
 def user_index_dir() -> Path:
@@ -25,26 +22,11 @@ def user_index_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "nexus"
 
 
-def signature(path: Path) -> Signature | None:
-    """Size and time of last change of a file (of a directory: of all its pictures).
-
-    None if it cannot be read, and so cannot be remembered either.
-    """
-    try:
-        status = path.stat()
-        if not path.is_dir():
-            return status.st_size, status.st_mtime_ns
-        parts = [image.stat() for image in list_images(path)]
-    except (OSError, DataError):
-        return None
-    newest = max([part.st_mtime_ns for part in parts], default=status.st_mtime_ns)
-    return sum(part.st_size for part in parts) + len(parts), newest
-
-
 class InspectionIndex:
     """Check results by absolute path, valid while size and time of last change stay the same.
 
     One JSON file, replaced atomically. A file that cannot be understood is rebuilt, with a warning.
+    Where it cannot be read or written, one warning says so, and nothing is remembered.
 
     Args:
         folder: where the index lives; None keeps it in memory only.
@@ -55,7 +37,7 @@ class InspectionIndex:
         self._results: dict[str, tuple[Signature, Inspection]] = {}
         self._now: dict[str, Signature | None] = {}  # of the files that were asked for
         self._changed = False
-        if self.path is not None and self.path.exists():
+        if self.path is not None:
             self._load(self.path)
 
     def get(self, path: Path) -> Inspection | None:
@@ -88,17 +70,31 @@ class InspectionIndex:
                 UserWarning,
                 stacklevel=3,
             )
+            self.path = None
         self._changed = False
 
     def _load(self, path: Path) -> None:
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self.path = None
+            warnings.warn(
+                f"the video index {path} cannot be read ({error}); files are checked again each "
+                "time. NEXUS_CACHE names another folder",
+                UserWarning,
+                stacklevel=3,
+            )
+            return
+        try:
+            stored = json.loads(text)
             if stored["format"] != FORMAT:
                 return
             for name, entry in stored["files"].items():
                 known = (entry["size"], entry["mtime_ns"])
                 self._results[name] = (known, Inspection.from_mapping(entry))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             self._results.clear()
             warnings.warn(
                 f"the video index {path} cannot be read ({error}); all files are checked again",

@@ -8,9 +8,16 @@ from typing import Any, Self
 
 import numpy as np
 
+from nexus.data.clips import FrameTimes
 from nexus.data.container import NoVideoError
-from nexus.data.frames import list_images, picture_size, read_picture
+from nexus.data.decoders import Kind
+from nexus.data.deep_frames import CODECS, has_deep_frames, measured
+from nexus.data.depth import Levels
+from nexus.data.failures import decoder_failed
 from nexus.data.headers import cut_short, describe_content
+from nexus.data.picture_check import UnequalError, look_at_series, look_at_stack
+from nexus.data.picture_files import is_series
+from nexus.data.picture_pages import pages_of
 from nexus.data.timeline import Timeline
 from nexus.data.trial import Trial, try_decoding
 from nexus.errors import DataError
@@ -31,10 +38,12 @@ class Facts:
 
     Times in seconds, sizes in pixels, upright. `num_frames` is what decoders list; those from
     `usable_until` on do not decode, though the file announces them (None: all do). `fps` and
-    `duration` are of the usable part; pictures have none of their own.
+    `duration` are of the usable part; pictures mostly have none of their own. `kind` is "video",
+    "frames" (a folder or series of pictures) or "stack" (a file of several pictures). `levels`: how
+    pictures of more than eight bits are shown.
     """
 
-    kind: str
+    kind: Kind
     num_frames: int
     fps: float | None
     duration: float | None
@@ -43,6 +52,7 @@ class Facts:
     codec: str
     variable_frame_rate: bool = False
     usable_until: float | None = None
+    levels: Levels | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,10 @@ class Inspection:
         """
         facts = mapping["facts"]
         findings = tuple(Finding(**finding) for finding in mapping["findings"])
-        return cls(None if facts is None else Facts(**facts), findings, mapping["full"])
+        if facts is not None:
+            levels = facts.get("levels")
+            facts = Facts(**{**facts, "levels": None if levels is None else Levels(*levels)})
+        return cls(facts, findings, mapping["full"])
 
     @classmethod
     def failed(cls, kind: str, reason: str) -> Self:
@@ -85,6 +98,8 @@ def inspect(path: str | Path, *, full: bool = False) -> Inspection:
 
 def _inspect(path: Path, full: bool) -> Inspection:
     try:
+        if is_series(path):
+            return _inspect_pictures(path)
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             return _inspect_pictures(path)
@@ -92,7 +107,9 @@ def _inspect(path: Path, full: bool) -> Inspection:
             return Inspection.failed("unreadable", "not a regular file")
         if status.st_size == 0:
             return Inspection.failed("empty_file", "the file is empty (0 bytes)")
-        return _inspect_video(path, full)
+        if pages_of(path) is not None:
+            return _inspect_stack(path)
+        return _deep_or_not(path, _inspect_video(path, full))
     except FileNotFoundError:
         gone = "a link to a file that does not exist" if path.is_symlink() else "no such file"
         return Inspection.failed("missing", gone)
@@ -102,6 +119,10 @@ def _inspect(path: Path, full: bool) -> Inspection:
         return Inspection.failed("unreadable", _bare(path, error))
     except OSError as error:
         return Inspection.failed("unreadable", f"cannot be read: {error.strerror or error}")
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 (whatever a decoder raises is about this file)
+        return Inspection.failed("unreadable", _bare(path, decoder_failed(path, error)))
 
 
 def _bare(path: Path, error: Exception) -> str:
@@ -150,13 +171,7 @@ def _findings(trial: Trial, usable: Timeline, missing: str | None) -> Iterator[F
             False,
         )
     elif usable.variable_frame_rate:
-        steps = usable.seconds[1:] - usable.seconds[:-1]
-        yield Finding(
-            "variable_frame_rate",
-            f"frames last between {1000 * steps.min():.0f} and {1000 * steps.max():.0f} ms "
-            f"({usable.fps:.2f} a second on average); clips are cut by timestamp",
-            False,
-        )
+        yield _unequal_steps(usable.seconds, usable.fps)
     if not short and trial.frames and trial.found < trial.frames:
         yield _odd(f"the header announces {trial.frames} frames, {trial.found} decode")
     if trial.lost:
@@ -220,31 +235,52 @@ def _spoken(seconds: float) -> str:
     raise AssertionError("unreachable")
 
 
+def _unequal_steps(seconds: np.ndarray, fps: float) -> Finding:
+    steps = seconds[1:] - seconds[:-1]
+    return Finding(
+        "variable_frame_rate",
+        f"frames last between {1000 * steps.min():.0f} and {1000 * steps.max():.0f} ms "
+        f"({fps:.2f} a second on average); clips are cut by timestamp",
+        False,
+    )
+
+
 def _odd(reason: str) -> Finding:
     return Finding("odd", reason, False)
 
 
 def _inspect_pictures(path: Path) -> Inspection:
-    images = list_images(path)
-    if not images:
-        return Inspection.failed("no_video_stream", "the directory holds no pictures")
-    sizes = [_named(path, image, picture_size) for image in images]
-    for image, size in zip(images, sizes, strict=True):
-        if size != sizes[0]:
-            return Inspection.failed(
-                "odd",
-                f"{image.name} is {size[1]}x{size[0]}, but {images[0].name} is "
-                f"{sizes[0][1]}x{sizes[0][0]}; the pictures of one folder must have one size",
-            )
-    for image in {images[0], images[-1]}:
-        _named(path, image, read_picture)
-    height, width = sizes[0]
-    codec = images[0].suffix.lower().lstrip(".")
-    return Inspection(Facts("frames", len(images), None, None, height, width, codec))
-
-
-def _named(folder: Path, image: Path, read):
     try:
-        return read(image)
-    except DataError as error:
-        raise DataError(f"{folder}: {image.name}: {_bare(image, error)}") from error
+        look = look_at_series(path)
+    except UnequalError as error:
+        return Inspection.failed("odd", _bare(path, error))
+    facts = Facts("frames", look.count, None, None, *look.size, look.codec, levels=look.levels)
+    return Inspection(facts, tuple(map(_odd, look.remarks)))
+
+
+def _inspect_stack(path: Path) -> Inspection:
+    look = look_at_stack(path)
+    facts = Facts("stack", look.count, None, None, *look.size, look.codec, levels=look.levels)
+    if look.times is None:
+        return Inspection(facts, tuple(map(_odd, look.remarks)))
+    times = FrameTimes.from_timestamps(look.times)
+    facts = replace(
+        facts,
+        fps=times.fps,
+        duration=look.count / times.fps,
+        variable_frame_rate=times.timestamps is not None,
+    )
+    unequal = (_unequal_steps(look.times, times.fps),) if facts.variable_frame_rate else ()
+    return Inspection(facts, (*unequal, *map(_odd, look.remarks)))
+
+
+def _deep_or_not(path: Path, inspection: Inspection) -> Inspection:
+    """With how the frames of a video file are shown that have more than eight bits."""
+    if inspection.facts is None or inspection.facts.codec not in CODECS:
+        return inspection
+    if not has_deep_frames(path):
+        return inspection
+    levels, remark = measured(path)
+    told = (_odd(remark),) if remark else ()
+    facts = replace(inspection.facts, levels=levels)
+    return Inspection(facts, (*inspection.findings, *told))

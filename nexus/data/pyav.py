@@ -26,6 +26,7 @@ from nexus.data.container import (
     open_video,
     scan_packets,
 )
+from nexus.data.deep_frames import DEEP, eight_bits
 from nexus.data.known_videos import KnownVideo, KnownVideos
 from nexus.data.orientation import Orientation
 from nexus.data.packet_scan import PacketScan
@@ -141,7 +142,7 @@ def _decode(
                 found = _by_order(video, wanted)
             else:
                 found = frames_by_time(video, timeline, wanted)
-            return collect(_upright(_some_ahead(found), orientation), place, view)
+            return collect(_upright(_some_ahead(found), path, orientation), place, view)
 
 
 def _by_decoding(path: str | Path) -> Timeline:
@@ -298,12 +299,17 @@ def _some_ahead(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
     yield from decoded
 
 
-def _upright(frames: Iterator[VideoFrame], orientation: Orientation | None) -> Iterator[np.ndarray]:
+def _upright(
+    frames: Iterator[VideoFrame], path: Path, orientation: Orientation | None
+) -> Iterator[np.ndarray]:
     """Pictures as a viewer sees them, all of one size and turned alike."""
     size: tuple[int, int] | None = None
     reformatter = VideoReformatter()  # one for all frames: it keeps its conversion tables
     for frame in frames:
-        rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        if frame.format.name in DEEP:
+            rgb = eight_bits(frame, path)
+        else:
+            rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
         if orientation is None:  # the container's, which FFmpeg gives to every frame
             orientation = orientation_of(frame)
         picture = orientation.apply(rgb)

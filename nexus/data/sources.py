@@ -7,8 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, Self
 
-from nexus.data.frames import is_sequence, list_images
+from nexus.data.file_kinds import VIDEO_EXTENSIONS, is_video
 from nexus.data.labels import SPLIT_NAMES, Label, Segment
+from nexus.data.picture_files import is_series, is_there, list_images
+from nexus.data.picture_pages import pages_of
+from nexus.data.series import Series, find_series
 from nexus.data.split_lists import (
     HMDB_LIST,
     UCF_LIST,
@@ -21,14 +24,6 @@ from nexus.data.split_lists import (
 from nexus.errors import DataError
 from nexus.registry import Choice, Registry
 
-# fmt: off
-VIDEO_EXTENSIONS = frozenset({
-    ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".mkv", ".webm", ".avi", ".divx",
-    ".mpg", ".mpeg", ".mpe", ".mpv", ".m1v", ".m2v", ".ts", ".mts", ".m2ts", ".vob", ".wmv",
-    ".asf", ".flv", ".ogv", ".ogm", ".gif", ".mjpg", ".mjpeg", ".mxf", ".dv", ".rm", ".rmvb",
-    ".nut", ".y4m", ".ivf", ".h264", ".264", ".h265", ".265", ".hevc",
-})
-# fmt: on
 FOLDER_LABEL = "class"
 """The label column of videos that lie in folders named after their classes."""
 LIST_EXTENSIONS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
@@ -73,7 +68,7 @@ class Reader(Protocol):
     """Knows how a data set lies on the disk."""
 
     def entries(self, path: Path) -> Iterable[Entry]:
-        """Its videos, in a fixed order; nothing is opened yet.
+        """Its videos, in a fixed order; nothing is decoded yet.
 
         Args:
             path: absolute, and there.
@@ -99,7 +94,9 @@ READERS = Registry(
 def find_entries(
     source: str | Path | Sequence[str | Path], reader: Choice | None = None
 ) -> list[Entry]:
-    """All candidates of a source, in a fixed order, with unique keys; nothing is opened yet.
+    """All candidates of a source, in a fixed order, with unique keys.
+
+    Nothing is decoded yet; what a file's name does not tell, its first bytes do.
 
     Args:
         source: a folder (searched recursively; directories of numbered pictures count as videos),
@@ -128,7 +125,7 @@ def find_entries(
 
 def _entries_of(path: Path, prefix: str, reader: Choice | None) -> list[Entry]:
     path = path.expanduser()
-    if not path.exists():
+    if not is_there(path):
         raise DataError(f"{path}: no such file or folder")
     listed = path.suffix.lower() in LIST_EXTENSIONS and not path.is_dir()
     sort = "folder" if path.is_dir() else "list" if listed else "file"
@@ -237,7 +234,7 @@ class SplitListReader:
 
 def _as_laid_out(entries: list[Entry]) -> list[Entry]:
     """The same, with the splits and classes that their folders are named after, if they are."""
-    places = [Path(entry.key).parts[:-1] for entry in entries]
+    places = [_place(entry) for entry in entries]
     depths = {len(place) for place in places}
     tops = {SPLIT_NAMES.get(place[0].lower(), "") for place in places if place}
     has_splits = len(tops) > 1 and "train" in tops and "" not in tops
@@ -257,6 +254,12 @@ def _as_laid_out(entries: list[Entry]) -> list[Entry]:
     ]
 
 
+def _place(entry: Entry) -> tuple[str, ...]:
+    """The folders that a video lies in; those of a folder with several series are one video."""
+    parts = Path(entry.key).parts
+    return parts[:-2] if parts[-1] == entry.path.name and is_series(entry.path) else parts[:-1]
+
+
 def _walk(folder: Path, root: Path, seen: set[str]) -> Iterator[Entry]:
     """Sorted, hidden names left out, each real file and folder once however it is linked."""
     if not _first_time(folder, seen):
@@ -270,18 +273,47 @@ def _walk(folder: Path, root: Path, seen: set[str]) -> Iterator[Entry]:
         yield Entry(folder, key)  # its check says why
         return
     folders = [path for path in paths if path.is_dir()]
-    videos = [path for path in paths if path.suffix.lower() in VIDEO_EXTENSIONS]
-    videos = [path for path in videos if path not in folders]
-    for path in videos:
+    videos = [path for path in paths if path not in folders and is_video(path)]
+    images = list_images(folder)
+    series, alone = find_series(images)
+    stacks = _stacks(series, alone)
+    for path in sorted([*videos, *stacks]):
         if _first_time(path, seen):
             yield Entry(path, path.relative_to(root).as_posix())
     if not videos:  # pictures beside videos are covers or thumbnails
-        images = list_images(folder)
-        named = folder == root and not folders  # the user points at just this directory
-        if is_sequence(images) or (named and images):
+        if stacks:
+            series, _ = find_series(sorted({*images} - {*stacks}))
+        if len(series) == 1:
+            own = list(series[0].images) == images
+            yield Entry(folder if own else folder / series[0].pattern, key)
+        elif series or stacks:
+            for one in series:
+                yield Entry(folder / one.pattern, f"{key}/{one.pattern}")
+        elif images and folder == root and not folders:  # the user points at just this directory
             yield Entry(folder, key)
     for path in folders:
         yield from _walk(path, root, seen)
+
+
+def _stacks(series: Iterable[Series], alone: Sequence[Path]) -> list[Path]:
+    """The picture files of a folder that hold several pictures: each is a video, as a GIF is.
+
+    Of a series, only the first, the middle and the last one are opened, unless one of these is such
+    a file: there may be a hundred thousand. The check of a series opens all.
+    """
+    suspects = [*alone]
+    for one in series:
+        some = one.images
+        if any(map(_holds_several, {some[0], some[len(some) // 2], some[-1]})):
+            suspects += some
+    return [image for image in suspects if _holds_several(image)]
+
+
+def _holds_several(image: Path) -> bool:
+    try:
+        return pages_of(image) is not None
+    except OSError:
+        return False
 
 
 def _first_time(path: Path, seen: set[str]) -> bool:

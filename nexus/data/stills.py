@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nexus.data.catalog import Catalog, Problem, VideoRecord
-from nexus.data.frames import IMAGE_EXTENSIONS, picture_size
+from nexus.data.frames import picture_size
+from nexus.data.picture_files import IMAGE_EXTENSIONS
 from nexus.errors import DataError
 
 Source = str | Path | Sequence[str | Path]

@@ -8,7 +8,9 @@ from jaxtyping import Int64, UInt8
 from nexus.data.cache import CacheConfig, CacheEntry, FrameCache
 from nexus.data.catalog import Catalog, VideoRecord
 from nexus.data.clips import FrameTimes
-from nexus.data.frames import FrameFolder
+from nexus.data.decoders import decoder_for
+from nexus.data.deep import remember
+from nexus.data.failures import WatchedView, decoding
 from nexus.data.pictures import PictureView, collect
 from nexus.data.protocol import Decoder
 from nexus.data.pyav import PyAVDecoder
@@ -26,9 +28,6 @@ class VideoReader:
         short_side: pictures are brought down to it, see `ClipSpec`.
         decoder: how video files are read; None: with PyAV.
         cache: where frames are kept; None: nowhere.
-
-    Raises:
-        DataError: the cache's folder cannot be used.
     """
 
     def __init__(
@@ -42,14 +41,17 @@ class VideoReader:
         self.decoder = decoder or PyAVDecoder()
         self._short_side = short_side
         self._known_times: dict[int, FrameTimes] = {}
+        for record in catalog.records:
+            if record.levels is not None:
+                remember(record.path, record.levels)
         self.cache: FrameCache | None = None
         if cache is not None and cache.kind != "none":
             entries = [self._cache_entry(index) for index in range(len(catalog.records))]
             self.cache = FrameCache(cache, entries, f"{self.decoder.name} {short_side}")
 
     def decoder_of(self, record: VideoRecord) -> Decoder:
-        """What reads a record: the decoder for a file, a `FrameFolder` for pictures."""
-        return FrameFolder(record.fps) if record.kind == "frames" else self.decoder
+        """What reads a record: the decoder for a video file, others for pictures."""
+        return decoder_for(record.kind, record.fps, self.decoder)
 
     def times(self, index: int) -> FrameTimes:
         """When the frames of a record's video come on screen.
@@ -60,7 +62,8 @@ class VideoReader:
         if index in self._known_times:
             return self._known_times[index]
         record = self.catalog.records[index]
-        stamps = self.decoder_of(record).timestamps(record.path)
+        with decoding(record.path):
+            stamps = self.decoder_of(record).timestamps(record.path)
         whole = record.start is None and record.end is None
         if whole and len(stamps) != record.num_frames:
             raise DataError(
@@ -93,7 +96,9 @@ class VideoReader:
         record = self.catalog.records[index]
         if self._short_side is not None:
             view = ReducedView(self._short_side, view)
-        return self.decoder_of(record).frames(record.path, numbers, view)
+        watched = None if view is None else WatchedView(view)
+        with decoding(record.path, watched):
+            return self.decoder_of(record).frames(record.path, numbers, watched)
 
     def _decode_all(
         self, index: int, chunk_bytes: int = CHUNK_BYTES
@@ -112,6 +117,6 @@ class VideoReader:
         if record.start is not None or record.end is not None:
             try:
                 first, last = self.times(index).span(record.start, record.end)
-            except (DataError, OSError):
+            except DataError:
                 first, last = 0, -1  # takes no room; the sample names the problem
         return CacheEntry(record.path, first, last, height, width)

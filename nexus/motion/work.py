@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Int64, UInt8
 
 from nexus.data.catalog import Catalog, Problem, VideoRecord
-from nexus.data.frames import list_images
+from nexus.data.picture_files import files_of
 from nexus.data.processes import CAN_FORK, leave_signals_to_parent
 from nexus.data.video_reader import VideoReader
 from nexus.errors import DataError
@@ -187,9 +187,8 @@ def cut_clip(
 
 def _content(record: VideoRecord) -> str:
     """SHA-256 of a file, or of the pictures of a folder one after the other."""
-    paths = list_images(record.path) if record.path.is_dir() else [record.path]
     content = hashlib.sha256()
-    for path in paths:
+    for path in files_of(record.path):
         with path.open("rb") as file:
             while block := file.read(_READ_BYTES):
                 content.update(block)

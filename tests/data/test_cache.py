@@ -18,7 +18,6 @@ from nexus.data.cache import CacheConfig, CacheEntry, file_identity, plan
 from nexus.data.catalog import Problem
 from nexus.data.clip_spec import ClipSpec
 from nexus.data.dataset import ClipDataset, Sample
-from nexus.errors import DataError
 
 CLIP = ClipSpec(num_frames=6, stride=2, size=20)
 
@@ -195,11 +194,31 @@ def test_a_full_disk_ends_caching_not_training(tmp_path, monkeypatch, caplog):
     assert caplog.text.count("No space left") == 1
 
 
-def test_an_unusable_folder_is_an_error(tmp_path):
+def test_a_folder_that_cannot_be_written_is_one_warning(tmp_path, caplog, monkeypatch):
     (tmp_path / "file").touch()
+    records = world(tmp_path)
+    plain = epochs(make(records, None, tmp_path / "log"))
     config = CacheConfig(kind="disk", folder=tmp_path / "file" / "kept")
-    with pytest.raises(DataError, match="choose another folder"):
-        make(world(tmp_path), config, tmp_path / "log")
+    assert_same(epochs(make(records, config, tmp_path / "log", broken=set())), plain)
+    [warning] = caplog.messages
+    assert "choose another folder" in warning and "file is a file" in warning
+    # What was kept before is still read; what can be found out only while writing is said once.
+    good, log = CacheConfig(kind="disk", folder=tmp_path / "kept"), tmp_path / "log3"
+    epochs(make(records[:2], good, tmp_path / "log2"))
+    caplog.clear()
+    dataset = make(records, good, log)
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "permission denied", str(path))
+
+    monkeypatch.setattr(module, "atomic_path", refuse)
+    assert_same(epochs(dataset), plain)
+    [warning] = caplog.messages
+    assert "decoded frames are not kept" in warning and "permission denied" in warning
+    assert dataset.reader.decoder.decoded() == 3 * 3 * 6  # type: ignore[attr-defined]
+
+
+def test_a_disk_cache_needs_a_folder():
     with pytest.raises(pydantic.ValidationError, match="needs a folder"):
         CacheConfig(kind="disk")
 

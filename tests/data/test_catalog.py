@@ -19,6 +19,7 @@ from odd_videos import (
 from PIL import Image
 
 from nexus.data.catalog import Catalog, scan
+from nexus.data.index import FORMAT
 from nexus.data.inspection_pool import inspect_all
 from nexus.data.pyav import PyAVDecoder
 from nexus.data.video_reader import VideoReader
@@ -241,7 +242,7 @@ def test_the_index_spares_a_second_check(clips, tmp_path, monkeypatch):
     scan(clips, workers=0)
     assert len(checked.pop(0)) == 4  # without an index nothing is remembered
     (path,) = where.iterdir()
-    for broken in ("{half a fi", "[]", '{"format": 1, "files": {"a": {}}}'):
+    for broken in ("{half a fi", "[]", f'{{"format": {FORMAT}, "files": {{"a": {{}}}}}}'):
         path.write_text(broken)
         with pytest.warns(UserWarning, match="index .* cannot be read"):
             assert scan(clips, index_dir=where, workers=0) == third

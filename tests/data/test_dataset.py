@@ -23,6 +23,7 @@ from nexus.data.catalog import Problem, scan
 from nexus.data.clip_spec import ClipSpec
 from nexus.data.clips import FrameTimes, choose_clip
 from nexus.data.dataset import ClipDataset, Sample
+from nexus.data.views import CenterView, DrawnView
 from nexus.errors import ConfigError, DataError
 
 CLIP = ClipSpec(num_frames=6, stride=2)
@@ -273,11 +274,18 @@ def test_a_file_that_changed_since_the_scan_is_noticed():
     assert "15 frames, but 21 when it was checked" in problem.reason
 
 
-def test_bugs_are_not_taken_for_bad_files():
+def test_bugs_are_not_taken_for_bad_files(monkeypatch):
     decoder = FakeDecoder(RECORDS)
     decoder.frames = lambda path, indices, view: 1 / 0  # type: ignore[method-assign]
-    with pytest.raises(ZeroDivisionError):
-        make(RECORDS, decoder=decoder).sample(0, seed=0, epoch=0)
+    problem = wrong(make(RECORDS, decoder=decoder).sample(0, seed=0, epoch=0))
+    assert problem.reason == "the decoder failed (ZeroDivisionError: division by zero)"
+    for name in ("part", "show", "room"):
+        for view, changes in ((CenterView, None), (DrawnView, AugmentConfig())):
+            with monkeypatch.context() as patch:
+                patch.setattr(view, name, lambda *_: 1 / 0)
+                dataset = ClipDataset(CLIP, fake_catalog(RECORDS), changes, FakeDecoder(RECORDS))
+                with pytest.raises(ZeroDivisionError):
+                    dataset.sample(0, seed=0, epoch=0)
 
 
 def test_an_empty_catalog_is_refused():

@@ -1,7 +1,5 @@
 """Directories of pictures read as videos."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from by_time import frames_at
@@ -10,7 +8,8 @@ from PIL import Image
 from watching import Corner
 
 from nexus.data.catalog import scan
-from nexus.data.frames import FrameFolder, is_sequence, list_images
+from nexus.data.frames import FrameFolder
+from nexus.data.picture_files import list_images
 from nexus.errors import DataError
 
 
@@ -38,21 +37,6 @@ def test_pictures_are_frames_in_natural_order(tmp_path, extension):
     assert (record.num_frames, record.fps, record.duration) == (12, 5, 2.4)
     assert (record.height, record.width) == (48, 72)
     assert reader.frames(folder, np.array([])).shape == (0, 48, 72, 3)
-
-
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        (["frame_1.png", "frame_2.png", "frame_10.png"], True),
-        (["0001.jpg", "0002.jpg"], True),
-        (["take3_1_left.png", "take3_2_left.png"], True),
-        (["0001.jpg"], False),
-        (["beach.jpg", "forest.jpg"], False),
-        (["cat1.png", "dog2.png"], False),
-    ],
-)
-def test_numbered_pictures_are_a_sequence(names, expected):
-    assert is_sequence([Path(name) for name in names]) == expected
 
 
 def test_exif_rotation_and_deep_grey(tmp_path):

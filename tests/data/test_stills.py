@@ -43,7 +43,7 @@ def test_given_pictures_keep_their_names(folder: Path) -> None:
 def test_what_holds_no_picture_is_refused(folder: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(DataError, match=r"no pictures found; expected files ending in \.bmp"):
+    with pytest.raises(DataError, match=r"no pictures found; expected files ending in \.apng"):
         find_stills(empty)
     with pytest.raises(DataError, match="no such file"):
         find_stills(tmp_path / "missing.png")

@@ -1,0 +1,114 @@
+"""Picture files that hold several pictures, read as videos: animated PNG and WebP, TIFF stacks."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from nexus.data.container import naming
+from nexus.data.deep import levels_of, shown
+from nexus.data.depth import Levels, Values, levels_for
+from nexus.data.picture_pages import Pages, pages_of
+from nexus.data.picture_values import is_deep, opened_picture, stated_bits, values_of
+from nexus.data.pictures import PictureView, collect, none_of
+from nexus.data.protocol import frame_numbers
+from nexus.errors import DataError
+
+
+class PictureStack:
+    """Reads files of several pictures; answers the `Decoder` protocol.
+
+    Each picture of an animation builds on those before it, so all of these are decoded with it.
+
+    Args:
+        fps: pictures a second of files that do not say when each is shown.
+    """
+
+    name = "stack"
+
+    def __init__(self, fps: float = 10.0):
+        self.fps = fps
+
+    def timestamps(self, path: str | Path) -> np.ndarray:
+        """float64 (frames,): by the file's own account, else picture `i` is shown at `i / fps`.
+
+        Raises:
+            DataError: the file cannot be read, or does not hold several pictures.
+        """
+        pages = _pages(Path(path))
+        starts = pages.starts
+        return np.arange(len(pages.numbers)) / self.fps if starts is None else starts
+
+    def frames(
+        self, path: str | Path, indices: np.ndarray, view: PictureView | None = None
+    ) -> np.ndarray:
+        """Pictures by number; see `Decoder.frames`.
+
+        Raises:
+            DataError: a picture cannot be read or has another size than the others, or there are
+                not as many.
+            ValueError: `indices` is not a list of whole numbers from 0 on.
+        """
+        path = Path(path)
+        pages = _pages(path)
+        with naming(path):
+            numbers = frame_numbers(indices, len(pages.numbers))
+            needed, place = np.unique(numbers if numbers.size else [0], return_inverse=True)
+            pictures = _values(path, [pages.numbers[number] for number in needed])
+            eight = shown(pictures, lambda: levels_of(path, lambda: measured(path)[0]))
+            if not numbers.size:
+                height, width = next(eight).shape[:2]
+                return none_of(height, width, view)
+            return collect(_of_one_size(eight), place, view)
+
+
+def measured(path: Path) -> tuple[Levels, str | None]:
+    """How a file's pictures are shown if they have more than eight bits, and a word on it.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with opened_picture(path) as image:
+        stated = stated_bits(image)
+    pictures = (one for one in _values(path, _pages(path).numbers) if one.dtype != np.uint8)
+    return levels_for(Values.of_all(pictures), stated)
+
+
+def is_deep_stack(path: Path) -> bool:
+    """Whether the first picture of a file has more than eight bits.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with opened_picture(path) as image:
+        return is_deep(image)
+
+
+def _pages(path: Path) -> Pages:
+    try:
+        pages = pages_of(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if pages is None:
+        raise DataError(f"{path}: does not hold several pictures; has the file changed?")
+    return pages
+
+
+def _values(path: Path, numbers: Iterable[int]) -> Iterator[np.ndarray]:
+    with opened_picture(path) as image:
+        for number in numbers:
+            image.seek(number)
+            yield values_of(image)
+
+
+def _of_one_size(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    size: tuple[int, int] | None = None
+    for picture in pictures:
+        height, width = picture.shape[:2]
+        size = size or (height, width)
+        if (height, width) != size:
+            raise DataError(
+                f"the pictures change their size from {size[1]}x{size[0]} to {width}x{height}; "
+                "one size is needed"
+            )
+        yield picture
