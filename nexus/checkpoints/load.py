@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from nexus.checkpoints.clips import Clips, TrainedClips
 from nexus.checkpoints.hub import Place, locate
 from nexus.checkpoints.source import (
     SourceKind,
@@ -44,6 +45,8 @@ class Loaded:
     report: KeyReport
     path: Path
     """The file or folder that was read."""
+    clips: Clips
+    """How clips are cut and shown for the weights, as their makers did; see `TrainedClips`."""
     hub_id: str | None
     revision: str | None
     """The hub's commit."""
@@ -151,6 +154,7 @@ def load(
         kind=weights.kind,
         report=report,
         path=weights.path,
+        clips=weights.clips,
         hub_id=place.hub_id,
         revision=place.revision,
         notes=tuple(notes),
@@ -158,14 +162,15 @@ def load(
     )
 
 
-def settings_of(source: str | Path) -> VJEPAConfig:
-    """The settings of the model that weights are for; no weight is read.
+def clips_of(source: str | Path) -> TrainedClips:
+    """How clips are cut and shown for weights, as their makers did; no weight is read.
 
     Raises:
-        CheckpointError: there are none, or what they are for cannot be told.
+        CheckpointError: there are no weights, what they are for cannot be told, or their pictures
+            are prepared in a way that nexus does not know.
     """
     path = locate(source).path
-    return layout_of(path).settings(path, {})
+    return layout_of(path).clips(path)
 
 
 def assemble(

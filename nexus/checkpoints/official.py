@@ -17,7 +17,8 @@ encoder is `encoder`; where a file has one encoder only, it plays both parts. Ke
 `module.` and `backbone.` in front. Everything else in a file (`opt`, `epoch`, ...) is left aside.
 
 Files written here also hold `nexus_config`, the model's settings, so that reading them back infers
-nothing; Meta's code passes over it. Source: the published files and the code that loads them.
+nothing, and `nexus_clips`, how its clips are cut; Meta's code passes over both. Source: the
+published files and the code that loads them.
 """
 
 import re
@@ -32,6 +33,7 @@ from torch import Tensor
 
 from nexus.atomic import atomic_path
 from nexus.checkpoints.architecture import PLAIN, published_settings, to_train_with
+from nexus.checkpoints.clips import CLIPS_KEY, TrainedClips, as_published, kept_clips
 from nexus.checkpoints.huggingface import is_huggingface
 from nexus.checkpoints.official_ac import action_predictor, to_meta
 from nexus.checkpoints.pickled import read_pickled
@@ -46,6 +48,7 @@ from nexus.checkpoints.source import (
     swapped,
     with_part,
 )
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import CheckpointError
 from nexus.models.encoder import VideoEncoder
 from nexus.models.predictor import MaskedPredictor
@@ -100,6 +103,8 @@ class OfficialFile:
     `nexus.checkpoints.official_ac` maps."""
     settings: Mapping[str, Any] | None = None
     """The model's settings, where nexus wrote the file."""
+    clips: Mapping[str, Any] | None = None
+    """How its clips are cut (a `ClipSpec`), where nexus wrote the file."""
 
 
 def read_official(path: str | Path) -> OfficialFile:
@@ -123,8 +128,8 @@ def read_official(path: str | Path) -> OfficialFile:
         kind: Kind = "vjepa2_ac"
     else:
         kind = "vjepa2_1" if any(_is_21(names) for names in encoders.values()) else "vjepa2"
-    settings = content.get(SETTINGS_KEY)
-    return OfficialFile(path, kind, encoders, predictor, settings if settings else None)
+    own = (content.get(key) or None for key in (SETTINGS_KEY, CLIPS_KEY))
+    return OfficialFile(path, kind, encoders, predictor, *own)
 
 
 class MetaLayout:
@@ -134,9 +139,9 @@ class MetaLayout:
         """Whether it is a file, or holds `OFFICIAL_FILE` and nothing of transformers'."""
         return path.is_file() or ((path / OFFICIAL_FILE).is_file() and not is_huggingface(path))
 
-    def settings(self, path: Path, given: Mapping[str, Any]) -> VJEPAConfig:
-        """The model that its tensors' shapes tell (they stay on the disk); raises as `read`."""
-        return self.read(path, given).config
+    def clips(self, path: Path) -> TrainedClips:
+        """As published, or as nexus wrote (tensors stay on the disk); raises as `read`."""
+        return self.read(path, {}).clips()
 
     def read(self, path: Path, given: Mapping[str, Any]) -> SourceWeights:
         """Its weights under our names; see `weights_of`.
@@ -204,13 +209,24 @@ def weights_of(file: OfficialFile, given: Mapping[str, Any]) -> SourceWeights:
     if file.kind == "vjepa2_ac":
         actions = {"patch_size": config.patch_size, **actions}
         build = partial(action_predictor, file.path, file.predictor, actions, config.encoder_dim)
-    return SourceWeights(file.kind, file.path, config, tensors, tuple(ignored), tuple(notes), build)
+    clips = partial(_clips_of, file, config, given)
+    return SourceWeights(
+        file.kind, file.path, config, tensors, clips, tuple(ignored), tuple(notes), build
+    )
+
+
+def _clips_of(file: OfficialFile, config: VJEPAConfig, given: Mapping[str, Any]) -> TrainedClips:
+    if file.clips is None:
+        return as_published(config)
+    return kept_clips(str(file.path), file.clips, config, given)
 
 
 def official_state(
-    model: VJEPAModel, action_predictor: ActionPredictor | None = None
+    model: VJEPAModel,
+    action_predictor: ActionPredictor | None = None,
+    clips: ClipSpec | None = None,
 ) -> dict[str, Any]:
-    """What a published file of this model would hold: Meta's names, and `nexus_config`.
+    """What a published file of this model would hold: Meta's names, and what nexus adds.
 
     With an action-conditioned predictor it is a file of V-JEPA 2-AC, which holds the target encoder
     and that predictor.
@@ -218,7 +234,7 @@ def official_state(
     Raises:
         CheckpointError: the model is of a kind that Meta's code does not know.
     """
-    kind = _kind_of(model.config)
+    kind, own = _kind_of(model.config), {} if clips is None else {CLIPS_KEY: clips.to_mapping()}
     target = _encoder_out(own_encoder(model.target_encoder), kind)
     if action_predictor is not None:
         return {
@@ -228,12 +244,14 @@ def official_state(
                 **model.config.to_mapping(),
                 ACTION_KEY: action_predictor.config.to_mapping(),
             },
+            **own,
         }
     state = {
         "encoder": _encoder_out(own_encoder(model.context_encoder), kind),
         "target_encoder": target,
         "predictor": _predictor_out(model.predictor),
         SETTINGS_KEY: model.config.to_mapping(),
+        **own,
     }
     if model.config.teacher_dim is not None:
         state["ema_encoder"] = target  # where the published distilled files have it
@@ -241,14 +259,17 @@ def official_state(
 
 
 def save_official(
-    path: str | Path, model: VJEPAModel, action_predictor: ActionPredictor | None = None
+    path: str | Path,
+    model: VJEPAModel,
+    action_predictor: ActionPredictor | None = None,
+    clips: ClipSpec | None = None,
 ) -> None:
     """Write a model as a `.pt` file in the published layout, atomically; see `official_state`.
 
     Raises:
         CheckpointError: the model is of a kind that Meta's code does not know.
     """
-    state = official_state(model, action_predictor)
+    state = official_state(model, action_predictor, clips)
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from nexus.checkpoints.clips import Clips, TrainedClips
 from nexus.errors import CheckpointError, ConfigError
 from nexus.models.contract import Encoder
 from nexus.models.encoder import VideoEncoder
@@ -31,6 +32,8 @@ class SourceWeights:
     path: Path
     config: VJEPAConfig
     tensors: Mapping[str, Tensor]
+    clips: Clips
+    """How clips are cut and shown for them."""
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What a user should know about these weights, a sentence each."""
@@ -45,8 +48,8 @@ class Layout(Protocol):
         """Whether this file or folder looks like one."""
         ...
 
-    def settings(self, path: Path, given: Mapping[str, Any]) -> VJEPAConfig:
-        """The model that the weights are for; raises as `read`, and reads none of them."""
+    def clips(self, path: Path) -> TrainedClips:
+        """How clips are cut and shown for the weights; raises as `read`, and reads none of them."""
         ...
 
     def read(self, path: Path, given: Mapping[str, Any]) -> SourceWeights:

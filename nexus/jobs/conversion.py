@@ -7,21 +7,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nexus.atomic import atomic_folder, check_writable, write_json, write_text
+from nexus.checkpoints.clips import CLIPS_KEY
 from nexus.checkpoints.export import export_onnx, export_program
 from nexus.checkpoints.files import CONFIG_FILE, MODEL_FILE, ModelCard
-from nexus.checkpoints.huggingface import (
-    PREDICTOR_MASK_TOKEN,
-    PROCESSOR_FILE,
-    RGB,
-    save_huggingface,
-    shown_short_side,
-)
+from nexus.checkpoints.huggingface import PREDICTOR_MASK_TOKEN, save_huggingface
 from nexus.checkpoints.load import FROM_PREDICTOR, Loaded, load
 from nexus.checkpoints.official import OFFICIAL_FILE, save_official
 from nexus.checkpoints.source import own_encoder
+from nexus.checkpoints.video_processor import PROCESSOR_FILE, has_processor
 from nexus.checkpoints.weights import checked_patterns, save_weights
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import CheckpointError
 from nexus.jobs.model_card import model_card
+from nexus.jobs.opening import clips_in_use
 from nexus.models.contract import EncoderRole
 from nexus.version import nexus_version
 
@@ -115,10 +113,18 @@ def convert(
             "it is a setting of the model: config={'img_size': 256, 'num_frames': 16}"
         )
     one_encoder = which if graph or to == "hf" else ""
+    sides = clip[1:] if clip else loaded.model.config.image_sides
+    shown = clips_in_use(loaded).chosen({"img_size": sides})
     with atomic_folder(out) as folder:
-        notes = _write(folder, loaded, to, clip, str(source))
+        notes = _write(folder, loaded, to, clip, shown, str(source))
         card = model_card(
-            loaded, source=str(source), to=to, which=one_encoder, clip=clip, notes=notes
+            loaded,
+            source=str(source),
+            to=to,
+            which=one_encoder,
+            clip=clip,
+            shown=shown,
+            notes=notes,
         )
         write_text(folder / CARD_FILE, card)
     return Converted(out, loaded, tuple(notes))
@@ -129,19 +135,21 @@ def _write(
     loaded: Loaded,
     to: str,
     clip: tuple[int, int, int] | None,
+    shown: ClipSpec,
     source: str,
 ) -> list[str]:
     """Write the weights' files and return what is worth a remark."""
     model = loaded.model
     if to == "hf":
-        save_huggingface(folder, model, loaded.role)
-        return _transformers_notes(loaded)
+        save_huggingface(folder, model, loaded.role, shown)
+        return _transformers_notes(loaded, shown)
     if to == "meta":
-        save_official(folder / OFFICIAL_FILE, model, loaded.action_predictor)
+        save_official(folder / OFFICIAL_FILE, model, loaded.action_predictor, shown)
         return []
     if to == "nexus":
         save_weights(folder / MODEL_FILE, model)
-        about = {"converted_from": source, "nexus": nexus_version()}
+        kept = {CLIPS_KEY: shown.to_mapping()}
+        about = {"converted_from": source, "nexus": nexus_version(), **kept}
         card = ModelCard("vjepa", model.config.to_mapping(), int(model.ema_step), about)
         write_json(folder / CONFIG_FILE, card.to_mapping())
         return []
@@ -151,19 +159,24 @@ def _write(
     return [f"run again, the graph's features are {apart:.1e} of the largest one apart"]
 
 
-def _transformers_notes(loaded: Loaded) -> list[str]:
+def _transformers_notes(loaded: Loaded, shown: ClipSpec) -> list[str]:
     config = loaded.model.config
     side = config.image_sides[0]
     notes = [
         f"the {loaded.role} encoder is written; transformers' model has one",
         f"transformers counts positions on the grid of {side} x {side} pixels: give it such clips",
     ]
-    if config.in_chans == RGB:
+    if has_processor(shown):
         notes.append(
             f"{PROCESSOR_FILE} is for transformers' AutoVideoProcessor (which needs torchvision): "
-            f"it brings the short side to {shown_short_side(side)} pixels and shows the middle "
-            f"{side}; nexus shows all that the crop can hold"
+            f"it brings the short side to {shown.resize or side} pixels and shows the middle "
+            f"{side}, as nexus does"
         )
+        if shown.short_side not in (None, side):
+            notes.append(
+                f"clips of these weights were reduced to a short side of {shown.short_side} first, "
+                "which transformers' video processor does not do: reduce your videos to it"
+            )
     else:
         notes.append(f"transformers' video processor is for RGB, not {config.in_chans} channels")
     used = PREDICTOR_MASK_TOKEN % config.num_mask_tokens
