@@ -28,7 +28,7 @@ from nexus.checkpoints.clips import CLIPS_KEY, TrainedClips, covering_clips, kep
 from nexus.checkpoints.source import SourceWeights, checked_config
 from nexus.checkpoints.weights import load_weights, read_weights, save_weights
 from nexus.errors import CheckpointError, ConfigError
-from nexus.models.contract import Module, SelfSupervisedModel
+from nexus.models.contract import EncoderRole, Module, SelfSupervisedModel
 from nexus.models.ssl import VJEPAConfig, build_model
 from nexus.runs.folder import CHECKPOINT
 
@@ -186,7 +186,9 @@ class OwnLayout:
         card = read_card(folder)
         config = _vjepa_config(folder, card, given)
         clips = partial(_clips_of, folder, card, config, given)
-        return SourceWeights("nexus", folder, config, read_weights(folder / MODEL_FILE), clips)
+        tensors = read_weights(folder / MODEL_FILE)
+        roles: dict[EncoderRole, str] = {r: f"{r}_encoder" for r in ("context", "target")}
+        return SourceWeights("nexus", folder, config, tensors, clips, roles)
 
     def clips(self, path: Path) -> TrainedClips:
         """What the card of a checkpoint (or of a run's last one) says; raises as `read`."""

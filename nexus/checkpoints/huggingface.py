@@ -130,11 +130,17 @@ class TransformersLayout:
         found = at_the_start() | both_roles(_part_in(encoder, ENCODER_NAMES))
         found |= with_part("predictor", _part_in(predictor, PREDICTOR_NAMES))
         found |= with_part("other", {f": {name}": bare[name] for name in rest})
-        notes = ["the folder has one encoder; it is both context and target"]
+        notes = [
+            "the folder has one encoder; it is both context and target (those on the hub were "
+            "converted from Meta's context encoder, `encoder`; of Meta's own files nexus takes the "
+            "target encoder)"
+        ]
         if head:
             notes.append("the folder's classifier and its pooler are not part of this model")
         clips = partial(_clips, path, config, given)
-        return SourceWeights("huggingface", path, config, found, clips, head, tuple(notes))
+        return SourceWeights(
+            "huggingface", path, config, found, clips, ignored=head, notes=tuple(notes)
+        )
 
 
 def _settings(path: Path, given: Mapping[str, Any]) -> VJEPAConfig:

@@ -47,6 +47,10 @@ class Loaded:
     """The file or folder that was read."""
     clips: Clips
     """How clips are cut and shown for the weights, as their makers did; see `TrainedClips`."""
+    held: str
+    """What the file holds, and which encoder is in use, in a sentence."""
+    assumed_size: str
+    """A sentence on the size of pictures, where the file does not say it and a guess was made."""
     hub_id: str | None
     revision: str | None
     """The hub's commit."""
@@ -78,6 +82,7 @@ class Loaded:
             f"{where}: {TITLES[self.kind]}",
             f"{config.depth} blocks of width {config.encoder_dim} with {config.num_heads} heads; "
             f"clips of {config.num_frames} frames of {height} x {width} pixels",
+            self.held,
             self.report.explain(),
             *self.notes,
         ]
@@ -129,7 +134,12 @@ def load(
     place = locate(source, revision=revision, cache_dir=cache_dir)
     weights = read_source(place.path, dict(config or {}))
     settings, tensors = weights.config, dict(weights.tensors)
-    notes = [*weights.notes, *_hub_notes(place, revision)]
+    if weights.unfit_predictor and predictor == "file":
+        raise CheckpointError(
+            f"{weights.path}: {weights.unfit_predictor}. To take the encoder alone, ask for a new "
+            "predictor: predictor='fresh', --fresh-predictor"
+        )
+    notes = [*weights.notes, *_role_notes(weights, role), *_hub_notes(place, revision)]
     actions = None
     if weights.action_predictor is not None:
         allow_missing = [*allow_missing, f"{FROM_PREDICTOR}*"]
@@ -155,6 +165,8 @@ def load(
         report=report,
         path=weights.path,
         clips=weights.clips,
+        held=_held(weights, role),
+        assumed_size=weights.assumed_size,
         hub_id=place.hub_id,
         revision=place.revision,
         notes=tuple(notes),
@@ -227,6 +239,36 @@ def _what_is_fresh(report: KeyReport) -> str:
     if not own and all(map(_of_predictor, report.missing)):
         return "the masked predictor is"
     return f"{len(report.missing)} tensors are"
+
+
+def _held(weights: SourceWeights, role: EncoderRole) -> str:
+    """Which encoder is in use, and what else is there."""
+    if weights.encoders:
+        others = [
+            f"`{name}`, the {other} encoder (role={other!r}, --which {other})"
+            for other, name in weights.encoders.items()
+            if other != role
+        ]
+        used = f"the {role} encoder is in use, `{weights.encoders[role]}`"
+    else:
+        others, used = [], f"the {role} encoder is in use"
+    if any(map(_of_predictor, weights.tensors)):
+        others.append("a predictor")
+    others += [f"`{name}` (left aside)" for name in weights.left_aside]
+    return used + (f"; also there: {', '.join(others)}" if others else "")
+
+
+def _role_notes(weights: SourceWeights, role: EncoderRole) -> list[str]:
+    """That Meta's files hold two encoders, one of which others take."""
+    names = weights.encoders
+    if weights.kind == "nexus" or not names:
+        return []
+    other = "context" if role == "target" else "target"
+    which = "from" if other == "context" else "not from"
+    return [
+        f"the {role} encoder is in use, `{names[role]}` of the file; --which {other} takes "
+        f"`{names[other]}`, {which} which transformers' folders on the hub were converted"
+    ]
 
 
 def _hub_notes(place: Place, revision: str | None) -> list[str]:

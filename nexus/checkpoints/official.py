@@ -32,10 +32,16 @@ import torch
 from torch import Tensor
 
 from nexus.atomic import atomic_path
-from nexus.checkpoints.architecture import PLAIN, published_settings, to_train_with
+from nexus.checkpoints.architecture import PLAIN, published_settings, shape_of, to_train_with
 from nexus.checkpoints.clips import CLIPS_KEY, TrainedClips, as_published, kept_clips
 from nexus.checkpoints.huggingface import is_huggingface
 from nexus.checkpoints.official_ac import action_predictor, to_meta
+from nexus.checkpoints.other_files import (
+    other_content,
+    refuse_learned_positions,
+    refuse_other_encoder,
+    unfit_predictor,
+)
 from nexus.checkpoints.pickled import read_pickled
 from nexus.checkpoints.source import (
     SourceWeights,
@@ -50,6 +56,7 @@ from nexus.checkpoints.source import (
 )
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import CheckpointError
+from nexus.models.contract import EncoderRole
 from nexus.models.encoder import VideoEncoder
 from nexus.models.predictor import MaskedPredictor
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
@@ -58,6 +65,7 @@ from nexus.models.worlds.action_predictor import ActionPredictor
 Kind = Literal["vjepa2", "vjepa2_1", "vjepa2_ac"]
 CONTEXT_PARTS = ("encoder", "target_encoder", "ema_encoder")
 TARGET_PARTS = ("target_encoder", "ema_encoder", "encoder")
+PARTS: dict[EncoderRole, tuple[str, ...]] = {"context": CONTEXT_PARTS, "target": TARGET_PARTS}
 """Where a role's encoder is looked for, in this order; both name all encoders of a file."""
 OFFICIAL_FILE = "model.pt"
 """The file in a folder that `nexus convert` wrote."""
@@ -86,8 +94,13 @@ STRAYS = {"pos_embed", "predictor_pos_embed"}
 """Position tables that lie beside rotary weights and are not used by them."""
 
 PUBLISHED_SIDES = {"vjepa2": 256, "vjepa2_1": 384, "vjepa2_ac": 256}
-LARGER_SIDES = {"vitg-384": 384}
-"""Published files by name whose clips are larger than their kind's."""
+NAMED_SIDES = {
+    **dict.fromkeys(("vitl", "vith", "vitg", "vjepa2-ac-vitg"), 256),
+    **dict.fromkeys(("vitg-384", "vjepa2_1_vitg_384", "vjepa2_1_vitG_384"), 384),
+    **dict.fromkeys(("vjepa2_1_vitb_dist_vitG_384", "vjepa2_1_vitl_dist_vitG_384"), 384),
+}
+"""Pixels a side of the clips of published files, by their names."""
+SIDE_IN_NAME = re.compile(r"(?<!\d)(\d{3})(?!\d)")
 PUBLISHED_FRAMES = 64
 
 
@@ -105,6 +118,8 @@ class OfficialFile:
     """The model's settings, where nexus wrote the file."""
     clips: Mapping[str, Any] | None = None
     """How its clips are cut (a `ClipSpec`), where nexus wrote the file."""
+    others: tuple[str, ...] = ()
+    """What else is in the file: `opt`, `epoch`, ..."""
 
 
 def read_official(path: str | Path) -> OfficialFile:
@@ -116,11 +131,10 @@ def read_official(path: str | Path) -> OfficialFile:
     """
     path = Path(path)
     content = read_pickled(path)
-    found = list(content)[:12] if isinstance(content, Mapping) else type(content).__name__
     if not isinstance(content, Mapping) or not any(part in content for part in CONTEXT_PARTS):
         raise CheckpointError(
-            f"{path} is not a published V-JEPA 2 file: it holds {found}; expected a mapping with "
-            f"one of {', '.join(CONTEXT_PARTS)}"
+            f"{path} is not a published V-JEPA 2 file: {other_content(content)}; expected a "
+            f"mapping with one of {', '.join(CONTEXT_PARTS)}"
         )
     encoders = {p: _bare(path, p, content[p]) for p in CONTEXT_PARTS if p in content}
     predictor = _bare(path, "predictor", content.get("predictor", {}))
@@ -128,8 +142,10 @@ def read_official(path: str | Path) -> OfficialFile:
         kind: Kind = "vjepa2_ac"
     else:
         kind = "vjepa2_1" if any(_is_21(names) for names in encoders.values()) else "vjepa2"
-    own = (content.get(key) or None for key in (SETTINGS_KEY, CLIPS_KEY))
-    return OfficialFile(path, kind, encoders, predictor, *own)
+    settings, clips = (content.get(key) or None for key in (SETTINGS_KEY, CLIPS_KEY))
+    known = {*CONTEXT_PARTS, "predictor", SETTINGS_KEY, CLIPS_KEY}
+    others = tuple(str(key) for key in content if key not in known)
+    return OfficialFile(path, kind, encoders, predictor, settings, clips, others)
 
 
 class MetaLayout:
@@ -187,23 +203,36 @@ def weights_of(file: OfficialFile, given: Mapping[str, Any]) -> SourceWeights:
     names = ENCODER_NAMES | NORM_NAMES[generation]
     encoders = {p: renamed(_without_strays(found), names) for p, found in file.encoders.items()}
     predictor = _predictor_in(file.path, own_predictor)
+    assumed = unfit = ""
     if file.settings is not None:
         own = {key: value for key, value in file.settings.items() if key != ACTION_KEY}
         settings = {**own, **given}
     else:
-        _refuse_first_generation(file, predictor, given)
-        side = LARGER_SIDES.get(file.path.stem, PUBLISHED_SIDES[file.kind])
+        for part, encoder in file.encoders.items():
+            refuse_other_encoder(file.path, part, encoder)
+        if file.kind == "vjepa2" and "positions" not in given:
+            tokens = len(predictor["mask_tokens"]) if "mask_tokens" in predictor else None
+            refuse_learned_positions(file.path, file.encoders, tokens)
+        side, assumed = _side_of(file, given)
         clip = {"img_size": side, "num_frames": PUBLISHED_FRAMES}
         encoder = {name: t for found in encoders.values() for name, t in found.items()}
-        settings = {**clip, **published_settings(generation, encoder, predictor, given)}
+        try:
+            unfit = unfit_predictor(predictor, shape_of(encoder, "embed.proj.weight", 5)[0])
+            fitting = {} if unfit else predictor
+            settings = {**clip, **published_settings(generation, encoder, fitting, given)}
+        except CheckpointError as error:
+            raise CheckpointError(f"{file.path}: {error}") from error
     config = checked_config(file.path, settings)
     tensors = at_the_start()
-    notes = []
-    for role, parts in (("context", CONTEXT_PARTS), ("target", TARGET_PARTS)):
-        part = next(part for part in parts if part in encoders)
-        tensors |= with_part(f"{role}_encoder", _last_level_in(encoders[part], config))
-        if len(encoders) == 1 and role == "target":
-            notes.append(f"the file has one encoder, `{part}`; it is both context and target")
+    roles: dict[EncoderRole, str] = {}
+    for role, parts in PARTS.items():
+        roles[role] = next(part for part in parts if part in encoders)
+        found = _last_level_in(encoders[roles[role]], config)
+        tensors |= with_part(f"{role}_encoder", found)
+    notes = [assumed] if assumed else []
+    if len(encoders) == 1:
+        one = roles["target"]
+        notes.append(f"the file has one encoder, `{one}`; it is both context and target")
     tensors |= with_part("predictor", predictor)
     build = None
     if file.kind == "vjepa2_ac":
@@ -211,7 +240,18 @@ def weights_of(file: OfficialFile, given: Mapping[str, Any]) -> SourceWeights:
         build = partial(action_predictor, file.path, file.predictor, actions, config.encoder_dim)
     clips = partial(_clips_of, file, config, given)
     return SourceWeights(
-        file.kind, file.path, config, tensors, clips, tuple(ignored), tuple(notes), build
+        kind=file.kind,
+        path=file.path,
+        config=config,
+        tensors=tensors,
+        clips=clips,
+        encoders=roles if len(encoders) > 1 else {},
+        ignored=tuple(ignored),
+        notes=tuple(notes),
+        left_aside=file.others,
+        assumed_size=assumed,
+        unfit_predictor=unfit,
+        action_predictor=build,
     )
 
 
@@ -317,19 +357,21 @@ def _predictor_in(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
     return predictor
 
 
-def _refuse_first_generation(
-    file: OfficialFile, predictor: Mapping[str, Tensor], given: Mapping[str, Any]
-) -> None:
-    """V-JEPA's files have the same names, but added positions instead of rotary ones."""
-    added = all("pos_embed" in encoder for encoder in file.encoders.values())
-    tokens = len(predictor["mask_tokens"]) if "mask_tokens" in predictor else None
-    if added and tokens == 2 and "positions" not in given:
-        raise CheckpointError(
-            f"{file.path} looks like V-JEPA, the predecessor of V-JEPA 2: it has a position table "
-            "and two mask tokens. Its encoder adds positions to tokens and would give wrong "
-            "features here. If it was trained with rotary positions, say so: "
-            "config={'positions': 'rope_tiled'}"
-        )
+def _side_of(file: OfficialFile, given: Mapping[str, Any]) -> tuple[int, str]:
+    """Pixels a side of the file's clips, and a sentence where that is a guess."""
+    stem = file.path.stem
+    if stem in NAMED_SIDES:
+        return NAMED_SIDES[stem], ""
+    in_name = {int(number) for number in SIDE_IN_NAME.findall(stem) if int(number) % 16 == 0}
+    side, why = PUBLISHED_SIDES[file.kind], "as published files of this kind have"
+    if len(in_name) == 1:
+        side, why = in_name.pop(), f"from its name, {file.path.name}"
+    if "img_size" in given:
+        return side, ""
+    return side, (
+        f"the file does not say how large its pictures are: {side} x {side} pixels are assumed, "
+        f"{why}; if they are others, say so (--img-size, config={{'img_size': ...}})"
+    )
 
 
 def _kind_of(config: VJEPAConfig) -> str:

@@ -39,6 +39,14 @@ def convert(
         int | None,
         typer.Option(min=1, help="Pixels a side of a graph's clips; default: the model's."),
     ] = None,
+    img_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Pixels a side of the pictures that the weights were trained with, where the file "
+            "does not say it.",
+        ),
+    ] = None,
     in_chans: Annotated[
         int | None,
         typer.Option("--channels", min=1, help="Channels of your clips; default: the file's."),
@@ -71,13 +79,16 @@ def convert(
     from nexus import jobs
     from nexus.config import parse_overrides
 
+    given = parse_overrides(settings or [])
+    if img_size is not None:
+        given = {**given, "img_size": img_size}
     done = jobs.convert(
         source,
         out,
         to=to,
         which=which,
         force=force,
-        config=parse_overrides(settings or []),
+        config=given,
         in_chans=in_chans,
         predictor="fresh" if fresh_predictor else "file",
         allow_missing=tuple(allow_missing or ()),

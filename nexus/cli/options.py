@@ -55,6 +55,8 @@ Fps = Annotated[
 Size = Annotated[
     int | None,
     typer.Option(
+        "--size",
+        "--img-size",
         min=1,
         help="Side of the pictures in pixels.",
         show_default="as trained",

@@ -106,6 +106,11 @@ def convert(
             f"{loaded.path}; to convert the encoder alone, ask for a new predictor "
             "(--fresh-predictor, predictor='fresh')"
         )
+    if loaded.assumed_size and not (graph and img_size):
+        raise CheckpointError(
+            f"{loaded.path}: {loaded.assumed_size}. A guess is not written into another format: "
+            f"give --img-size {loaded.model.config.image_sides[0]} if it is right"
+        )
     clip = _clip(loaded, num_frames, img_size) if graph else None
     if not graph and (num_frames, img_size) != (None, None):
         raise CheckpointError(

@@ -51,6 +51,8 @@ class OpenedEncoder:
     recipe: Recipe | None
     """Of a run; None for published weights."""
     notes: tuple[str, ...] = ()
+    assumed_size: str = ""
+    """One of the notes: that the size of pictures is a guess."""
 
     @property
     def name(self) -> str:
@@ -106,7 +108,10 @@ class OpenedEncoder:
             self.encoder.grid_for(spec.num_frames, spec.size)
         except VideoShapeError as error:
             raise DataError(f"the encoder does not take such clips: {error}") from error
-        return replace(self, clips=replace(self.clips, spec=spec))
+        notes = self.notes
+        if spec.size != self.clips.spec.size:  # it is told, and nothing is guessed
+            notes = tuple(note for note in notes if note != self.assumed_size)
+        return replace(self, clips=replace(self.clips, spec=spec), notes=notes)
 
     def videos(self, data: str | Path | None) -> Catalog:
         """The videos in `data`, or (None) those that a run was trained on.
@@ -152,11 +157,15 @@ class OpenedEncoder:
         }
 
     def off_distribution(self) -> str | None:
-        """How its clips differ from those that the weights were trained with, if they do."""
+        """How its clips leave the positions that the weights were trained with, if they do."""
         spec, stages = self.clips.spec, self.recipe.stages if self.recipe else ()
-        if (spec.num_frames, spec.size) in {(s.clip.num_frames, s.clip.size) for s in stages}:
-            return None
-        return self.trained.off_distribution(spec.num_frames, spec.size)
+        seen = [
+            self.trained.with_changes(num_frames=stage.clip.num_frames, img_size=stage.clip.size)
+            for stage in stages
+        ]
+        size = self.trained.image_sides if self.assumed_size else spec.size  # else: not known
+        told = [each.off_distribution(spec.num_frames, size) for each in seen or [self.trained]]
+        return None if None in told else told[-1]
 
 
 def open_encoder(
@@ -181,18 +190,18 @@ def open_encoder(
     if (run := find_run(source)) is not None:
         model: SelfSupervisedModel = load_checkpoint_model(source)
         recipe = recipe or read_run_recipe(run)
-        trained, notes = recipe.model_settings, ()
+        trained, notes, assumed = recipe.model_settings, (), ""
         clips = recipe.evaluation_source(Catalog("", (), ()))
     else:
         loaded = load(source, role=role, allow_missing=["predictor.*"])
         known = loaded.clips()
         model, trained, notes = loaded.model, loaded.model.config, (*loaded.notes, *known.notes)
-        clips = ClipSource(known.spec)
+        clips, assumed = ClipSource(known.spec), loaded.assumed_size
     if device == "auto" and recipe is not None and recipe.training.device == "cpu":
         device = "cpu"
     model.to(choose_device(device)).eval()
     encoder = model.evaluation_encoder(role)
-    return OpenedEncoder(encoder, model, str(source), role, clips, trained, recipe, notes)
+    return OpenedEncoder(encoder, model, str(source), role, clips, trained, recipe, notes, assumed)
 
 
 def read_videos(

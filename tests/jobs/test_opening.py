@@ -54,7 +54,8 @@ def test_weights_that_were_converted_into_a_run_are_weights(home, to):
     nexus.convert(run, run / to, to=to)
     opened = open_encoder(run / to)
     assert opened.recipe is None and opened.name == to
-    assert opened.clips.spec.fps == 4.0
+    kept = open_encoder(run).clips.spec  # transformers' files have no place for a stride
+    assert opened.clips.spec == (kept.chosen({"fps": 4.0}) if to == "hf" else kept)
     assert open_encoder(run).recipe is not None
 
 
