@@ -54,6 +54,7 @@ from nexus.checkpoints.source import (
     swapped,
     with_part,
 )
+from nexus.checkpoints.training_layout import training_state
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import CheckpointError
 from nexus.models.contract import EncoderRole
@@ -303,13 +304,20 @@ def save_official(
     model: VJEPAModel,
     action_predictor: ActionPredictor | None = None,
     clips: ClipSpec | None = None,
+    *,
+    layout: Literal["hub", "training"] = "hub",
 ) -> None:
     """Write a model as a `.pt` file in the published layout, atomically; see `official_state`.
 
+    Args:
+        layout: "hub", or "training" for Meta's training loop, see `training_state`.
+
     Raises:
-        CheckpointError: the model is of a kind that Meta's code does not know.
+        CheckpointError: the model is of a kind that Meta's code, or its training loop, does not
+            know.
     """
     state = official_state(model, action_predictor, clips)
+    state = training_state(state) if layout == "training" else state
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
 

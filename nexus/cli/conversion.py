@@ -29,6 +29,10 @@ def convert(
         Literal["hf", "meta", "nexus", "onnx", "torch-export"],
         typer.Option(help="The format to write."),
     ],
+    layout: Annotated[
+        Literal["hub", "training"],
+        typer.Option(help="Of meta: names as published, or as Meta's training loop loads them."),
+    ] = "hub",
     out: Annotated[Path, typer.Option(help="The folder to write.")],
     which: Encoder = "target",
     num_frames: Annotated[
@@ -75,6 +79,7 @@ def convert(
         nexus convert vitl.pt --to hf --out vitl-hf
         nexus convert facebook/vjepa2-vitl-fpc64-256 --to nexus --out vitl
         nexus convert vitl.pt --to torch-export --out vitl-16 --frames 16 --size 256
+        nexus convert runs/first --to meta --layout training --out first-meta
     """
     from nexus import jobs
     from nexus.config import parse_overrides
@@ -95,5 +100,6 @@ def convert(
         revision=revision,
         num_frames=num_frames,
         img_size=size,
+        layout=layout,
     )
     terminal.output().print(done.explain(), markup=False)

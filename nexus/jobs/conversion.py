@@ -21,9 +21,11 @@ from nexus.errors import CheckpointError
 from nexus.jobs.model_card import model_card
 from nexus.jobs.opening import clips_in_use
 from nexus.models.contract import EncoderRole
+from nexus.models.ssl import VJEPAConfig
 from nexus.version import nexus_version
 
 ROLES: dict[str, EncoderRole] = {"target": "target", "context": "context"}
+LAYOUTS = ("hub", "training")
 FORMATS = ("hf", "meta", "nexus", "onnx", "torch-export")
 CARD_FILE = "README.md"
 ONNX_FILE, PROGRAM_FILE = "encoder.onnx", "encoder.pt2"
@@ -64,6 +66,7 @@ def convert(
     revision: str | None = None,
     num_frames: int | None = None,
     img_size: int | tuple[int, int] | None = None,
+    layout: Literal["hub", "training"] = "hub",
 ) -> Converted:
     """Convert weights; the folder appears whole, with a model card in README.md.
 
@@ -77,6 +80,8 @@ def convert(
         config, in_chans, predictor, allow_missing, revision: as in `nexus.load`. For a graph, the
             predictor may be missing.
         num_frames, img_size: size of a graph's clips; default: the model's own.
+        layout: of "meta": "hub", the names of published files, or "training", those that Meta's
+            training loop loads strictly, with a fresh optimizer.
 
     Raises:
         CheckpointError: the source cannot be loaded, the format cannot say what this model
@@ -88,6 +93,11 @@ def convert(
         raise CheckpointError(f"format {to!r}; expected one of {', '.join(FORMATS)}")
     if which not in ROLES:
         raise CheckpointError(f"which is {which!r}; expected one of {', '.join(ROLES)}")
+    if layout not in LAYOUTS or (layout != "hub" and to != "meta"):
+        raise CheckpointError(
+            f"layout is {layout!r} of format {to!r}; expected one of {', '.join(LAYOUTS)}, the "
+            "latter of format 'meta' alone"
+        )
     _check_free(out, force)
     graph = to in ("onnx", "torch-export")
     allow_missing = checked_patterns(allow_missing)
@@ -121,7 +131,7 @@ def convert(
     sides = clip[1:] if clip else loaded.model.config.image_sides
     shown = clips_in_use(loaded).chosen({"img_size": sides})
     with atomic_folder(out) as folder:
-        notes = _write(folder, loaded, to, clip, shown, str(source))
+        notes = _write(folder, loaded, to, clip, shown, str(source), layout)
         card = model_card(
             loaded,
             source=str(source),
@@ -142,6 +152,7 @@ def _write(
     clip: tuple[int, int, int] | None,
     shown: ClipSpec,
     source: str,
+    layout: Literal["hub", "training"],
 ) -> list[str]:
     """Write the weights' files and return what is worth a remark."""
     model = loaded.model
@@ -149,8 +160,9 @@ def _write(
         save_huggingface(folder, model, loaded.role, shown)
         return _transformers_notes(loaded, shown)
     if to == "meta":
-        save_official(folder / OFFICIAL_FILE, model, loaded.action_predictor, shown)
-        return []
+        file = folder / OFFICIAL_FILE
+        save_official(file, model, loaded.action_predictor, shown, layout=layout)
+        return _training_notes(model.config) if layout == "training" else []
     if to == "nexus":
         save_weights(folder / MODEL_FILE, model)
         kept = {CLIPS_KEY: shown.to_mapping()}
@@ -164,6 +176,15 @@ def _write(
     return [f"run again, the graph's features are {apart:.1e} of the largest one apart"]
 
 
+def _training_notes(config: VJEPAConfig) -> list[str]:
+    return [
+        "for Meta's training loop: meta.load_checkpoint and meta.read_checkpoint (or "
+        "optimization.anneal_ckpt) name the file; the optimizer starts afresh at epoch 0",
+        f"its predictor has {config.num_mask_tokens} mask tokens: the loop builds as many where "
+        "the entries of `mask` times those of data.dataset_fpcs give that number",
+    ]
+
+
 def _transformers_notes(loaded: Loaded, shown: ClipSpec) -> list[str]:
     config = loaded.model.config
     side = config.image_sides[0]
@@ -171,6 +192,11 @@ def _transformers_notes(loaded: Loaded, shown: ClipSpec) -> list[str]:
         f"the {loaded.role} encoder is written; transformers' model has one",
         f"transformers counts positions on the grid of {side} x {side} pixels: give it such clips",
     ]
+    if shown.fps is None:
+        notes.append(
+            f"transformers' files have no place for {shown.pace}: nexus reads the folder at 4 "
+            "frames a second unless it is told otherwise (--fps)"
+        )
     if has_processor(shown):
         notes.append(
             f"{PROCESSOR_FILE} is for transformers' AutoVideoProcessor (which needs torchvision): "
