@@ -32,7 +32,13 @@ import torch
 from torch import Tensor
 
 from nexus.atomic import atomic_path
-from nexus.checkpoints.architecture import PLAIN, published_settings, shape_of, to_train_with
+from nexus.checkpoints.architecture import (
+    PLAIN,
+    clip_side,
+    published_settings,
+    shape_of,
+    to_train_with,
+)
 from nexus.checkpoints.clips import CLIPS_KEY, TrainedClips, as_published, kept_clips
 from nexus.checkpoints.huggingface import is_huggingface
 from nexus.checkpoints.official_ac import action_predictor, to_meta
@@ -94,14 +100,6 @@ PREDICTOR_NAMES = {
 STRAYS = {"pos_embed", "predictor_pos_embed"}
 """Position tables that lie beside rotary weights and are not used by them."""
 
-PUBLISHED_SIDES = {"vjepa2": 256, "vjepa2_1": 384, "vjepa2_ac": 256}
-NAMED_SIDES = {
-    **dict.fromkeys(("vitl", "vith", "vitg", "vjepa2-ac-vitg"), 256),
-    **dict.fromkeys(("vitg-384", "vjepa2_1_vitg_384", "vjepa2_1_vitG_384"), 384),
-    **dict.fromkeys(("vjepa2_1_vitb_dist_vitG_384", "vjepa2_1_vitl_dist_vitG_384"), 384),
-}
-"""Pixels a side of the clips of published files, by their names."""
-SIDE_IN_NAME = re.compile(r"(?<!\d)(\d{3})(?!\d)")
 PUBLISHED_FRAMES = 64
 
 
@@ -214,7 +212,8 @@ def weights_of(file: OfficialFile, given: Mapping[str, Any]) -> SourceWeights:
         if file.kind == "vjepa2" and "positions" not in given:
             tokens = len(predictor["mask_tokens"]) if "mask_tokens" in predictor else None
             refuse_learned_positions(file.path, file.encoders, tokens)
-        side, assumed = _side_of(file, given)
+        side, assumed = clip_side(file.kind, file.path.name)
+        assumed = "" if "img_size" in given else assumed
         clip = {"img_size": side, "num_frames": PUBLISHED_FRAMES}
         encoder = {name: t for found in encoders.values() for name, t in found.items()}
         try:
@@ -363,23 +362,6 @@ def _predictor_in(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
         rows = [tokens[str(number)].reshape(-1) for number in range(count)]
         predictor["mask_tokens"] = torch.stack(rows)
     return predictor
-
-
-def _side_of(file: OfficialFile, given: Mapping[str, Any]) -> tuple[int, str]:
-    """Pixels a side of the file's clips, and a sentence where that is a guess."""
-    stem = file.path.stem
-    if stem in NAMED_SIDES:
-        return NAMED_SIDES[stem], ""
-    in_name = {int(number) for number in SIDE_IN_NAME.findall(stem) if int(number) % 16 == 0}
-    side, why = PUBLISHED_SIDES[file.kind], "as published files of this kind have"
-    if len(in_name) == 1:
-        side, why = in_name.pop(), f"from its name, {file.path.name}"
-    if "img_size" in given:
-        return side, ""
-    return side, (
-        f"the file does not say how large its pictures are: {side} x {side} pixels are assumed, "
-        f"{why}; if they are others, say so (--img-size, config={{'img_size': ...}})"
-    )
 
 
 def _kind_of(config: VJEPAConfig) -> str:

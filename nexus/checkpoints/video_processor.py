@@ -45,7 +45,8 @@ def processor_clips(folder: Path, trained: SeenClips) -> TrainedClips:
     if resize < max(size):
         raise processor.refusal("size", told.get("size"), f"a short side of {max(size)} or more")
     processor.check_pixels()
-    spec = published.spec.with_changes(size=size, resize=resize)
+    covers = set(size) == {resize}
+    spec = published.spec.with_changes(size=size, resize=None if covers else resize)
     if rate := told.get("fps"):
         spec = spec.chosen({"fps": rate})
     return TrainedClips(spec, file.name, processor.notes(resize))
