@@ -48,7 +48,9 @@ class Loaded:
     clips: Clips
     """How clips are cut and shown for the weights, as their makers did; see `TrainedClips`."""
     held: str
-    """What the file holds, and which encoder is in use, in a sentence."""
+    """Which encoder is in use and what else the file holds, in a sentence."""
+    choice: str
+    """Which of two encoders of others' weights is in use, in a sentence; empty if there is one."""
     assumed_size: str
     """A sentence on the size of pictures, where the file does not say it and a guess was made."""
     hub_id: str | None
@@ -139,7 +141,8 @@ def load(
             f"{weights.path}: {weights.unfit_predictor}. To take the encoder alone, ask for a new "
             "predictor: predictor='fresh', --fresh-predictor"
         )
-    notes = [*weights.notes, *_role_notes(weights, role), *_hub_notes(place, revision)]
+    notes = [*weights.notes, *_hub_notes(place, revision)]
+    encoders = _encoders_told(weights, role)
     actions = None
     if weights.action_predictor is not None:
         allow_missing = [*allow_missing, f"{FROM_PREDICTOR}*"]
@@ -165,7 +168,8 @@ def load(
         report=report,
         path=weights.path,
         clips=weights.clips,
-        held=_held(weights, role),
+        held=encoders + _also_held(weights),
+        choice=encoders if weights.encoders and weights.kind != "nexus" else "",
         assumed_size=weights.assumed_size,
         hub_id=place.hub_id,
         revision=place.revision,
@@ -241,34 +245,28 @@ def _what_is_fresh(report: KeyReport) -> str:
     return f"{len(report.missing)} tensors are"
 
 
-def _held(weights: SourceWeights, role: EncoderRole) -> str:
-    """Which encoder is in use, and what else is there."""
-    if weights.encoders:
-        others = [
-            f"`{name}`, the {other} encoder (role={other!r}, --which {other})"
-            for other, name in weights.encoders.items()
-            if other != role
-        ]
-        used = f"the {role} encoder is in use, `{weights.encoders[role]}`"
-    else:
-        others, used = [], f"the {role} encoder is in use"
-    if any(map(_of_predictor, weights.tensors)):
-        others.append("a predictor")
+def _encoders_told(weights: SourceWeights, role: EncoderRole) -> str:
+    """Which encoder is in use and which one else is there; of Meta's, which one others take."""
+
+    def told(each: EncoderRole) -> str:
+        taken = each == "context" and weights.kind != "nexus"
+        more = ", from which transformers' folders on the hub were converted" if taken else ""
+        return f"`{weights.encoders[each]}`{more}"
+
+    if not weights.encoders:
+        return f"the {role} encoder is in use"
+    other: EncoderRole = "context" if role == "target" else "target"
+    return (
+        f"the {role} encoder is in use, {told(role)}; the {other} encoder, {told(other)}, is there "
+        f"too (role={other!r}, --which {other})"
+    )
+
+
+def _also_held(weights: SourceWeights) -> str:
+    """What else is in the file."""
+    others = ["a predictor"] if any(map(_of_predictor, weights.tensors)) else []
     others += [f"`{name}` (left aside)" for name in weights.left_aside]
-    return used + (f"; also there: {', '.join(others)}" if others else "")
-
-
-def _role_notes(weights: SourceWeights, role: EncoderRole) -> list[str]:
-    """That Meta's files hold two encoders, one of which others take."""
-    names = weights.encoders
-    if weights.kind == "nexus" or not names:
-        return []
-    other = "context" if role == "target" else "target"
-    which = "from" if other == "context" else "not from"
-    return [
-        f"the {role} encoder is in use, `{names[role]}` of the file; --which {other} takes "
-        f"`{names[other]}`, {which} which transformers' folders on the hub were converted"
-    ]
+    return f"; further: {', '.join(others)}" if others else ""
 
 
 def _hub_notes(place: Place, revision: str | None) -> list[str]:

@@ -217,7 +217,7 @@ def _imported(
         clips=clips.with_changes(channels=own.channels, short_side=own.short_side),
     )
     check_encoder(probe, card, opened)
-    return head, card, opened, found.notes
+    return head, card, opened, (*opened.notes, *found.notes)
 
 
 def _refuse_index(probe: str | Path, index: int | None) -> None:

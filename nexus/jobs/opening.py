@@ -195,8 +195,9 @@ def open_encoder(
     else:
         loaded = load(source, role=role, allow_missing=["predictor.*"])
         known = loaded.clips()
-        model, trained, notes = loaded.model, loaded.model.config, (*loaded.notes, *known.notes)
-        clips, assumed = ClipSource(known.spec), loaded.assumed_size
+        model, trained, assumed = loaded.model, loaded.model.config, loaded.assumed_size
+        clips = ClipSource(known.spec)
+        notes = tuple(filter(None, (loaded.choice, *loaded.notes, *known.notes)))
     if device == "auto" and recipe is not None and recipe.training.device == "cpu":
         device = "cpu"
     model.to(choose_device(device)).eval()

@@ -160,17 +160,18 @@ def test_the_account_says_which_encoder_is_in_use_and_what_else_there_is(tmp_pat
     ):
         loaded = load(tmp_path / "vitl.pt", role=role, config=GIVEN)
         account = loaded.explain()
+        assert f"the {role} encoder is in use, `{part}`" in account
         assert (
-            f"the {role} encoder is in use, `{part}`; also there: `{its}`, the {other}" in account
+            f"the {other} encoder, `{its}`" in account and f"--which {other}); further" in account
         )
-        assert f"--which {other}), a predictor, `opt` (left aside), `epoch` (left" in account
-        [note] = [note for note in loaded.notes if "transformers' folders" in note]
-        assert ("not from which" in note) == (role == "context")
+        assert "; further: a predictor, `opt` (left aside), `epoch` (left aside)" in account
+        assert "`encoder`, from which transformers' folders on the hub were conv" in loaded.choice
+        assert account.count("transformers' folders") == 1
     one = {"encoder": published.random_file("vjepa2", TINY)["encoder"]}
     torch.save(one, tmp_path / "vitl.pt")
     loaded = load(tmp_path / "vitl.pt", config=GIVEN, predictor="fresh")
     assert "one encoder, `encoder`; it is both" in loaded.explain()
-    assert "--which" not in loaded.explain()
+    assert "--which" not in loaded.explain() and not loaded.choice
 
 
 @pytest.mark.parametrize(

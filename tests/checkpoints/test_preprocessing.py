@@ -10,9 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.probe_names import to_meta
 from oracles.tiny import stir, tiny_model
 from oracles.video_processor import processed, published_config
-from transformers import VJEPA2Config, VJEPA2Model
+from transformers import VJEPA2Config, VJEPA2ForVideoClassification, VJEPA2Model
 
 import nexus
 from nexus.checkpoints.files import ModelCard, save_checkpoint
@@ -26,6 +27,7 @@ from nexus.data.processor import ClipProcessor
 from nexus.errors import CheckpointError, ConfigError
 from nexus.features.table_files import load_table
 from nexus.jobs.opening import open_encoder
+from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 
 CROP, FRAMES = 64, 8
 ROTARY = {"factorized": False, "positions": "rope_tiled", "img_size": 16}
@@ -229,6 +231,31 @@ def test_weights_keep_their_pictures_in_every_layout(tmp_path, to, resize):
         config = json.loads((tmp_path / to / PROCESSOR_FILE).read_text())
         assert config["video_processor_type"] == PLAIN
         torch.testing.assert_close(processed(config, frames), shown.transpose(1, 2))
+
+
+@pytest.mark.parametrize("processor", [True, False])
+def test_a_probe_is_shown_what_it_was_trained_on(tmp_path, processor):
+    """Meta's: the middle of the three views; a folder's: as its file says, if there is one."""
+    torch.manual_seed(0)
+    config = VJEPA2Config(
+        crop_size=32, frames_per_clip=8, hidden_size=32, num_attention_heads=2,
+        num_hidden_layers=1, pred_hidden_size=24, pred_num_attention_heads=2,
+        pred_num_hidden_layers=1, num_pooler_layers=1, pred_num_mask_tokens=2,
+    )  # fmt: skip
+    VJEPA2ForVideoClassification(config).save_pretrained(tmp_path / "ssv2")
+    if processor:
+        write_processor(tmp_path / "ssv2", published_config(32))
+    found = nexus.load_probe(tmp_path / "ssv2")
+    assert (found.spec.size, found.spec.resize) == ((32, 32), 36 if processor else None)
+    assert any("no video_preprocessor_config" in note for note in found.notes) != processor
+    head = AttentiveHead(AttentiveHeadConfig(dim=32, num_classes=2, num_heads=16, depth=1))
+    torch.save({"classifiers": [to_meta(head.state_dict())]}, tmp_path / "ssv2-vitl-16x2x3.pt")
+    meta = nexus.load_probe(tmp_path / "ssv2-vitl-16x2x3.pt", encoder=tmp_path / "ssv2")
+    assert (meta.spec.size, meta.spec.resize, meta.spec.num_frames) == ((32, 32), None, 16)
+    wider = nexus.load_probe(
+        tmp_path / "ssv2-vitl-16x2x3.pt", encoder=tmp_path / "ssv2", clips={"resize": 36}
+    )
+    assert wider.spec.resize == 36
 
 
 def test_published_weights_stay_published_through_conversions(tmp_path):
