@@ -16,7 +16,7 @@ from typing import Any
 from nexus.checkpoints.clips import TrainedClips, as_published
 from nexus.data.batch import MEAN_AND_STD
 from nexus.data.clip_spec import ClipSpec, published_resize
-from nexus.errors import CheckpointError
+from nexus.errors import CheckpointError, ConfigError
 from nexus.models.contract import SeenClips
 
 PROCESSOR_FILE = "video_preprocessor_config.json"
@@ -47,8 +47,11 @@ def processor_clips(folder: Path, trained: SeenClips) -> TrainedClips:
     processor.check_pixels()
     covers = set(size) == {resize}
     spec = published.spec.with_changes(size=size, resize=None if covers else resize)
-    if rate := told.get("fps"):
-        spec = spec.chosen({"fps": rate})
+    if told.get("fps"):
+        try:
+            spec = spec.chosen({"fps": told["fps"]})
+        except ConfigError:
+            raise processor.refusal("fps", told["fps"], "a rate above 0") from None
     return TrainedClips(spec, file.name, processor.notes(resize))
 
 

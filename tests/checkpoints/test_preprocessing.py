@@ -154,6 +154,7 @@ WRONG = {
     "do_normalize": (False, "true"),
     "do_resize": (None, "true"),
     "do_pad": (True, "false"),
+    "fps": (-4, "a rate above 0"),
     "crop_size": ({"height": 64}, "a height and a width"),
     "size": ({"height": 64, "width": 64}, "the shortest_edge alone"),
 }

@@ -59,6 +59,16 @@ def test_weights_that_were_converted_into_a_run_are_weights(home, to):
     assert open_encoder(run).recipe is not None
 
 
+def test_a_checkpoint_that_was_taken_out_of_its_run_keeps_its_clips(home, tmp_path):
+    [step] = (home / "runs/first").glob("checkpoints/step_*")
+    shutil.copytree(step, tmp_path / "alone")
+    alone, run = open_encoder(tmp_path / "alone"), open_encoder(home / "runs/first")
+    assert alone.recipe is None and alone.clips.spec == run.clips.spec
+    assert run.clips.spec.fps is None and run.clips.spec.resize is None
+    loaded = nexus.load(home / "runs/first")
+    assert nexus.processor(loaded).spec == nexus.processor(home / "runs/first").spec
+
+
 def test_a_recipe_in_the_project_does_not_make_weights_a_run(home, tmp_path):
     nexus.convert(home / "runs/first", tmp_path / "vitl-hf", to="hf")
     shutil.copy(home / "runs/first/recipe.yaml", tmp_path / "recipe.yaml")
