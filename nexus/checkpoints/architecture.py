@@ -53,6 +53,38 @@ RECIPE = {
 
 CONTEXT_LOSS_WEIGHT = 0.5
 
+PUBLISHED_SIDES = {"vjepa2": 256, "vjepa2_1": 384, "vjepa2_ac": 256}
+NAMED_SIDES = {
+    **dict.fromkeys(("vitl", "vith", "vitg", "vjepa2-ac-vitg"), 256),
+    **dict.fromkeys(("vitg-384", "vjepa2_1_vitg_384", "vjepa2_1_vitG_384"), 384),
+    **dict.fromkeys(("vjepa2_1_vitb_dist_vitG_384", "vjepa2_1_vitl_dist_vitG_384"), 384),
+}
+"""Pixels a side of the clips of published files, by their names."""
+SIDE_IN_NAME = re.compile(r"(?<!\d)(\d{3})(?!\d)")
+
+
+def clip_side(kind: str, name: str) -> tuple[int, str]:
+    """Pixels a side of the clips of a file, which its tensors do not tell.
+
+    Args:
+        kind: "vjepa2", "vjepa2_1" or "vjepa2_ac".
+        name: of the file.
+
+    Returns:
+        The side and, where it is a guess, a sentence that says what it was guessed from.
+    """
+    stem = name.rpartition(".")[0] or name
+    if stem in NAMED_SIDES:
+        return NAMED_SIDES[stem], ""
+    told = {int(number) for number in SIDE_IN_NAME.findall(stem) if int(number) % 16 == 0}
+    side, why = PUBLISHED_SIDES[kind], "as published files of this kind have"
+    if len(told) == 1:
+        side, why = told.pop(), f"from its name, {name}"
+    return side, (
+        f"the file does not say how large its pictures are: {side} x {side} pixels are assumed, "
+        f"{why}; if they are others, say so (--img-size, config={{'img_size': ...}})"
+    )
+
 
 def published_settings(
     kind: str,

@@ -17,16 +17,18 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from nexus.atomic import atomic_folder, write_json
+from nexus.checkpoints.clips import CLIPS_KEY, TrainedClips, covering_clips, kept_clips
 from nexus.checkpoints.source import SourceWeights, checked_config
 from nexus.checkpoints.weights import load_weights, read_weights, save_weights
 from nexus.errors import CheckpointError, ConfigError
-from nexus.models.contract import Module, SelfSupervisedModel
+from nexus.models.contract import EncoderRole, Module, SelfSupervisedModel
 from nexus.models.ssl import VJEPAConfig, build_model
 from nexus.runs.folder import CHECKPOINT
 
@@ -181,23 +183,41 @@ class OwnLayout:
             CheckpointError: there is none, it is damaged, or it holds another kind of model.
         """
         folder = resolve_checkpoint(path)
-        config = self.settings(folder, given)
-        return SourceWeights("nexus", folder, config, read_weights(folder / MODEL_FILE))
+        card = read_card(folder)
+        config = _vjepa_config(folder, card, given)
+        clips = partial(_clips_of, folder, card, config, given)
+        tensors = read_weights(folder / MODEL_FILE)
+        roles: dict[EncoderRole, str] = {r: f"{r}_encoder" for r in ("context", "target")}
+        return SourceWeights("nexus", folder, config, tensors, clips, roles)
 
-    def settings(self, path: Path, given: Mapping[str, Any]) -> VJEPAConfig:
-        """The model that the card of a checkpoint (or of a run's last one) describes.
-
-        Raises:
-            CheckpointError: there is none, it is damaged, or it is of another kind of model.
-        """
+    def clips(self, path: Path) -> TrainedClips:
+        """What the card of a checkpoint (or of a run's last one) says; raises as `read`."""
         folder = resolve_checkpoint(path)
         card = read_card(folder)
-        if card.kind != "vjepa":
-            raise CheckpointError(
-                f"{folder} holds a model of kind {card.kind!r}; nexus.load gives models of kind "
-                "'vjepa'. Use nexus.checkpoints.files.load_checkpoint_model"
-            )
-        return checked_config(folder / CONFIG_FILE, {**card.config, **given})
+        return _clips_of(folder, card, _vjepa_config(folder, card, {}), {})
+
+
+def _vjepa_config(folder: Path, card: ModelCard, given: Mapping[str, Any]) -> VJEPAConfig:
+    """The model that a card describes.
+
+    Raises:
+        CheckpointError: it is damaged, or of another kind of model.
+    """
+    if card.kind != "vjepa":
+        raise CheckpointError(
+            f"{folder} holds a model of kind {card.kind!r}; nexus.load gives models of kind "
+            "'vjepa'. Use nexus.checkpoints.files.load_checkpoint_model"
+        )
+    return checked_config(folder / CONFIG_FILE, {**card.config, **given})
+
+
+def _clips_of(
+    folder: Path, card: ModelCard, config: VJEPAConfig, given: Mapping[str, Any]
+) -> TrainedClips:
+    """What a card says of its clips; older ones do not."""
+    if CLIPS_KEY not in card.extra:
+        return TrainedClips(covering_clips(config), "what checkpoints of older versions leave open")
+    return kept_clips(str(folder / CONFIG_FILE), card.extra[CLIPS_KEY], config, given)
 
 
 def load_state(path: str | Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nexus.checkpoints.huggingface import is_huggingface
 from nexus.checkpoints.official import OFFICIAL_FILE
+from nexus.checkpoints.video_processor import PROCESSOR_FILES
 from nexus.errors import CheckpointError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -16,6 +17,7 @@ WANTED = [
     "model.safetensors",
     "model.safetensors.index.json",
     "model-*.safetensors",
+    *PROCESSOR_FILES,
     "README.md",
 ]
 """What is fetched first; `OFFICIAL_FILE` only where it would be read, see `source.read_source`."""

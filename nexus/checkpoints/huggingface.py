@@ -19,6 +19,8 @@ Source: transformers 5.23, `models/vjepa2`.
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from torch import Tensor
 
 from nexus.atomic import atomic_path, write_json
 from nexus.checkpoints.architecture import PLAIN, RECIPE, to_train_with
+from nexus.checkpoints.clips import TrainedClips, as_published
 from nexus.checkpoints.source import (
     SourceWeights,
     at_the_start,
@@ -40,14 +43,18 @@ from nexus.checkpoints.source import (
     swapped,
     with_part,
 )
-from nexus.data.batch import MEAN_AND_STD
+from nexus.checkpoints.video_processor import (
+    PROCESSOR_FILE,
+    has_processor,
+    processor_clips,
+    processor_config,
+)
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import CheckpointError
 from nexus.models.contract import EncoderRole
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
 
 CONFIG_FILE, MODEL_FILE = "config.json", "model.safetensors"
-PROCESSOR_FILE = "video_preprocessor_config.json"
-RGB, BILINEAR = 3, 2  # the latter is Pillow's number of it
 INDEX_FILE = "model.safetensors.index.json"
 MODEL_TYPE = "vjepa2"
 PREDICTOR_MASK_TOKEN = 1
@@ -102,10 +109,9 @@ class TransformersLayout:
         """Whether its config.json is one of transformers'."""
         return is_huggingface(path)
 
-    def settings(self, path: Path, given: Mapping[str, Any]) -> VJEPAConfig:
-        """The model that its config.json describes; raises as `read`."""
-        told = settings_from(_json(path / CONFIG_FILE))
-        return checked_config(path / CONFIG_FILE, {**told, **given})
+    def clips(self, path: Path) -> TrainedClips:
+        """As its processor file says, else as published; raises as `read`."""
+        return processor_clips(path, _settings(path, {}))
 
     def read(self, path: Path, given: Mapping[str, Any]) -> SourceWeights:
         """Its weights under our names, and the model that they are for.
@@ -114,7 +120,7 @@ class TransformersLayout:
             CheckpointError: a file is missing or damaged, or describes a model that cannot be
                 built.
         """
-        config = self.settings(path, given)
+        config = _settings(path, given)
         tensors = read_huggingface_tensors(path)
         start = "vjepa2." if any(name.startswith("vjepa2.") for name in tensors) else ""
         head = tuple(name for name in tensors if start and not name.startswith(start))
@@ -124,13 +130,38 @@ class TransformersLayout:
         found = at_the_start() | both_roles(_part_in(encoder, ENCODER_NAMES))
         found |= with_part("predictor", _part_in(predictor, PREDICTOR_NAMES))
         found |= with_part("other", {f": {name}": bare[name] for name in rest})
-        notes = ["the folder has one encoder; it is both context and target"]
+        notes = [
+            "the folder has one encoder; it is both context and target (those on the hub were "
+            "converted from Meta's context encoder, `encoder`; of Meta's own files nexus takes the "
+            "target encoder)"
+        ]
         if head:
             notes.append("the folder's classifier and its pooler are not part of this model")
-        return SourceWeights("huggingface", path, config, found, head, tuple(notes))
+        clips = partial(_clips, path, config, given)
+        return SourceWeights(
+            "huggingface", path, config, found, clips, ignored=head, notes=tuple(notes)
+        )
 
 
-def save_huggingface(folder: str | Path, model: VJEPAModel, which: EncoderRole = "target") -> None:
+def _settings(path: Path, given: Mapping[str, Any]) -> VJEPAConfig:
+    """The model that a folder's config.json describes; `given` settings win."""
+    told = settings_from(_json(path / CONFIG_FILE))
+    return checked_config(path / CONFIG_FILE, {**told, **given})
+
+
+def _clips(path: Path, config: VJEPAConfig, given: Mapping[str, Any]) -> TrainedClips:
+    """A folder's clips, of the size and length that the user has chosen, if so."""
+    known = processor_clips(path, config)
+    chosen = {key: given[key] for key in ("num_frames", "img_size") if key in given}
+    return replace(known, spec=known.spec.chosen(chosen))
+
+
+def save_huggingface(
+    folder: str | Path,
+    model: VJEPAModel,
+    which: EncoderRole = "target",
+    clips: ClipSpec | None = None,
+) -> None:
     """Write config.json and model.safetensors, which `AutoModel.from_pretrained` opens.
 
     With them goes what transformers' video processor does to pictures (of RGB models). All are
@@ -139,47 +170,21 @@ def save_huggingface(folder: str | Path, model: VJEPAModel, which: EncoderRole =
     Args:
         folder: made if need be.
         which: the encoder that is written; a `vjepa2` folder has one.
+        clips: how pictures are shown to the model; None: as published.
 
     Raises:
         CheckpointError: transformers' model cannot compute what this one does.
     """
     folder = Path(folder)
     settings = {CONFIG_FILE: config_to(model.config)}
-    if model.config.in_chans == RGB:
-        settings[PROCESSOR_FILE] = processor_config(model.config)
+    if has_processor(clips := clips or as_published(model.config).spec):
+        settings[PROCESSOR_FILE] = processor_config(clips)
     tensors = tensors_to(model, which)
     with ExitStack() as files:
         model_file = files.enter_context(atomic_path(folder / MODEL_FILE))
         save_file(tensors, model_file, metadata={"format": "pt"})
         for name, content in settings.items():
             write_json(files.enter_context(atomic_path(folder / name)), content)
-
-
-def processor_config(config: VJEPAConfig) -> dict[str, Any]:
-    """What `AutoVideoProcessor` opens: transformers' own processor with this model's crop.
-
-    It resizes the short side to 256/224 of the crop, whatever its file says, and shows the middle.
-    """
-    crop, (mean, std) = config.image_sides[0], MEAN_AND_STD[RGB]
-    return {
-        "video_processor_type": "VJEPA2VideoProcessor",
-        "do_resize": True,
-        "size": {"shortest_edge": shown_short_side(crop)},
-        "resample": BILINEAR,
-        "do_center_crop": True,
-        "crop_size": {"height": crop, "width": crop},
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(mean),
-        "image_std": list(std),
-        "data_format": "channels_first",
-    }
-
-
-def shown_short_side(crop: int) -> int:
-    """Pixels that transformers' processor resizes the short side to before it crops."""
-    return int(crop * 256 / 224)
 
 
 def settings_from(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from nexus.checkpoints.clips import Clips, TrainedClips
 from nexus.checkpoints.hub import Place, locate
 from nexus.checkpoints.source import (
     SourceKind,
@@ -44,6 +45,14 @@ class Loaded:
     report: KeyReport
     path: Path
     """The file or folder that was read."""
+    clips: Clips
+    """How clips are cut and shown for the weights, as their makers did; see `TrainedClips`."""
+    held: str
+    """Which encoder is in use and what else the file holds, in a sentence."""
+    choice: str
+    """Which of two encoders of others' weights is in use, in a sentence; empty if there is one."""
+    assumed_size: str
+    """A sentence on the size of pictures, where the file does not say it and a guess was made."""
     hub_id: str | None
     revision: str | None
     """The hub's commit."""
@@ -75,6 +84,7 @@ class Loaded:
             f"{where}: {TITLES[self.kind]}",
             f"{config.depth} blocks of width {config.encoder_dim} with {config.num_heads} heads; "
             f"clips of {config.num_frames} frames of {height} x {width} pixels",
+            self.held,
             self.report.explain(),
             *self.notes,
         ]
@@ -126,7 +136,13 @@ def load(
     place = locate(source, revision=revision, cache_dir=cache_dir)
     weights = read_source(place.path, dict(config or {}))
     settings, tensors = weights.config, dict(weights.tensors)
+    if weights.unfit_predictor and predictor == "file":
+        raise CheckpointError(
+            f"{weights.path}: {weights.unfit_predictor}. To take the encoder alone, ask for a new "
+            "predictor: predictor='fresh', --fresh-predictor"
+        )
     notes = [*weights.notes, *_hub_notes(place, revision)]
+    encoders = _encoders_told(weights, role)
     actions = None
     if weights.action_predictor is not None:
         allow_missing = [*allow_missing, f"{FROM_PREDICTOR}*"]
@@ -151,6 +167,10 @@ def load(
         kind=weights.kind,
         report=report,
         path=weights.path,
+        clips=weights.clips,
+        held=encoders + _also_held(weights),
+        choice=encoders if weights.encoders and weights.kind != "nexus" else "",
+        assumed_size=weights.assumed_size,
         hub_id=place.hub_id,
         revision=place.revision,
         notes=tuple(notes),
@@ -158,14 +178,15 @@ def load(
     )
 
 
-def settings_of(source: str | Path) -> VJEPAConfig:
-    """The settings of the model that weights are for; no weight is read.
+def clips_of(source: str | Path) -> TrainedClips:
+    """How clips are cut and shown for weights, as their makers did; no weight is read.
 
     Raises:
-        CheckpointError: there are none, or what they are for cannot be told.
+        CheckpointError: there are no weights, what they are for cannot be told, or their pictures
+            are prepared in a way that nexus does not know.
     """
     path = locate(source).path
-    return layout_of(path).settings(path, {})
+    return layout_of(path).clips(path)
 
 
 def assemble(
@@ -222,6 +243,30 @@ def _what_is_fresh(report: KeyReport) -> str:
     if not own and all(map(_of_predictor, report.missing)):
         return "the masked predictor is"
     return f"{len(report.missing)} tensors are"
+
+
+def _encoders_told(weights: SourceWeights, role: EncoderRole) -> str:
+    """Which encoder is in use and which one else is there; of Meta's, which one others take."""
+
+    def told(each: EncoderRole) -> str:
+        taken = each == "context" and weights.kind != "nexus"
+        more = ", from which transformers' folders on the hub were converted" if taken else ""
+        return f"`{weights.encoders[each]}`{more}"
+
+    if not weights.encoders:
+        return f"the {role} encoder is in use"
+    other: EncoderRole = "context" if role == "target" else "target"
+    return (
+        f"the {role} encoder is in use, {told(role)}; the {other} encoder, {told(other)}, is there "
+        f"too (role={other!r}, --which {other})"
+    )
+
+
+def _also_held(weights: SourceWeights) -> str:
+    """What else is in the file."""
+    others = ["a predictor"] if any(map(_of_predictor, weights.tensors)) else []
+    others += [f"`{name}` (left aside)" for name in weights.left_aside]
+    return f"; further: {', '.join(others)}" if others else ""
 
 
 def _hub_notes(place: Place, revision: str | None) -> list[str]:

@@ -17,7 +17,8 @@ encoder is `encoder`; where a file has one encoder only, it plays both parts. Ke
 `module.` and `backbone.` in front. Everything else in a file (`opt`, `epoch`, ...) is left aside.
 
 Files written here also hold `nexus_config`, the model's settings, so that reading them back infers
-nothing; Meta's code passes over it. Source: the published files and the code that loads them.
+nothing, and `nexus_clips`, how its clips are cut; Meta's code passes over both. Source: the
+published files and the code that loads them.
 """
 
 import re
@@ -31,9 +32,22 @@ import torch
 from torch import Tensor
 
 from nexus.atomic import atomic_path
-from nexus.checkpoints.architecture import PLAIN, published_settings, to_train_with
+from nexus.checkpoints.architecture import (
+    PLAIN,
+    clip_side,
+    published_settings,
+    shape_of,
+    to_train_with,
+)
+from nexus.checkpoints.clips import CLIPS_KEY, TrainedClips, as_published, kept_clips
 from nexus.checkpoints.huggingface import is_huggingface
 from nexus.checkpoints.official_ac import action_predictor, to_meta
+from nexus.checkpoints.other_files import (
+    other_content,
+    refuse_learned_positions,
+    refuse_other_encoder,
+    unfit_predictor,
+)
 from nexus.checkpoints.pickled import read_pickled
 from nexus.checkpoints.source import (
     SourceWeights,
@@ -46,7 +60,10 @@ from nexus.checkpoints.source import (
     swapped,
     with_part,
 )
+from nexus.checkpoints.training_layout import training_state
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import CheckpointError
+from nexus.models.contract import EncoderRole
 from nexus.models.encoder import VideoEncoder
 from nexus.models.predictor import MaskedPredictor
 from nexus.models.ssl import VJEPAConfig, VJEPAModel
@@ -55,6 +72,7 @@ from nexus.models.worlds.action_predictor import ActionPredictor
 Kind = Literal["vjepa2", "vjepa2_1", "vjepa2_ac"]
 CONTEXT_PARTS = ("encoder", "target_encoder", "ema_encoder")
 TARGET_PARTS = ("target_encoder", "ema_encoder", "encoder")
+PARTS: dict[EncoderRole, tuple[str, ...]] = {"context": CONTEXT_PARTS, "target": TARGET_PARTS}
 """Where a role's encoder is looked for, in this order; both name all encoders of a file."""
 OFFICIAL_FILE = "model.pt"
 """The file in a folder that `nexus convert` wrote."""
@@ -82,9 +100,6 @@ PREDICTOR_NAMES = {
 STRAYS = {"pos_embed", "predictor_pos_embed"}
 """Position tables that lie beside rotary weights and are not used by them."""
 
-PUBLISHED_SIDES = {"vjepa2": 256, "vjepa2_1": 384, "vjepa2_ac": 256}
-LARGER_SIDES = {"vitg-384": 384}
-"""Published files by name whose clips are larger than their kind's."""
 PUBLISHED_FRAMES = 64
 
 
@@ -100,6 +115,10 @@ class OfficialFile:
     `nexus.checkpoints.official_ac` maps."""
     settings: Mapping[str, Any] | None = None
     """The model's settings, where nexus wrote the file."""
+    clips: Mapping[str, Any] | None = None
+    """How its clips are cut (a `ClipSpec`), where nexus wrote the file."""
+    others: tuple[str, ...] = ()
+    """What else is in the file: `opt`, `epoch`, ..."""
 
 
 def read_official(path: str | Path) -> OfficialFile:
@@ -111,11 +130,10 @@ def read_official(path: str | Path) -> OfficialFile:
     """
     path = Path(path)
     content = read_pickled(path)
-    found = list(content)[:12] if isinstance(content, Mapping) else type(content).__name__
     if not isinstance(content, Mapping) or not any(part in content for part in CONTEXT_PARTS):
         raise CheckpointError(
-            f"{path} is not a published V-JEPA 2 file: it holds {found}; expected a mapping with "
-            f"one of {', '.join(CONTEXT_PARTS)}"
+            f"{path} is not a published V-JEPA 2 file: {other_content(content)}; expected a "
+            f"mapping with one of {', '.join(CONTEXT_PARTS)}"
         )
     encoders = {p: _bare(path, p, content[p]) for p in CONTEXT_PARTS if p in content}
     predictor = _bare(path, "predictor", content.get("predictor", {}))
@@ -123,8 +141,10 @@ def read_official(path: str | Path) -> OfficialFile:
         kind: Kind = "vjepa2_ac"
     else:
         kind = "vjepa2_1" if any(_is_21(names) for names in encoders.values()) else "vjepa2"
-    settings = content.get(SETTINGS_KEY)
-    return OfficialFile(path, kind, encoders, predictor, settings if settings else None)
+    settings, clips = (content.get(key) or None for key in (SETTINGS_KEY, CLIPS_KEY))
+    known = {*CONTEXT_PARTS, "predictor", SETTINGS_KEY, CLIPS_KEY}
+    others = tuple(str(key) for key in content if key not in known)
+    return OfficialFile(path, kind, encoders, predictor, settings, clips, others)
 
 
 class MetaLayout:
@@ -134,9 +154,9 @@ class MetaLayout:
         """Whether it is a file, or holds `OFFICIAL_FILE` and nothing of transformers'."""
         return path.is_file() or ((path / OFFICIAL_FILE).is_file() and not is_huggingface(path))
 
-    def settings(self, path: Path, given: Mapping[str, Any]) -> VJEPAConfig:
-        """The model that its tensors' shapes tell (they stay on the disk); raises as `read`."""
-        return self.read(path, given).config
+    def clips(self, path: Path) -> TrainedClips:
+        """As published, or as nexus wrote (tensors stay on the disk); raises as `read`."""
+        return self.read(path, {}).clips()
 
     def read(self, path: Path, given: Mapping[str, Any]) -> SourceWeights:
         """Its weights under our names; see `weights_of`.
@@ -182,35 +202,71 @@ def weights_of(file: OfficialFile, given: Mapping[str, Any]) -> SourceWeights:
     names = ENCODER_NAMES | NORM_NAMES[generation]
     encoders = {p: renamed(_without_strays(found), names) for p, found in file.encoders.items()}
     predictor = _predictor_in(file.path, own_predictor)
+    assumed = unfit = ""
     if file.settings is not None:
         own = {key: value for key, value in file.settings.items() if key != ACTION_KEY}
         settings = {**own, **given}
     else:
-        _refuse_first_generation(file, predictor, given)
-        side = LARGER_SIDES.get(file.path.stem, PUBLISHED_SIDES[file.kind])
+        for part, encoder in file.encoders.items():
+            refuse_other_encoder(file.path, part, encoder)
+        if file.kind == "vjepa2" and "positions" not in given:
+            tokens = len(predictor["mask_tokens"]) if "mask_tokens" in predictor else None
+            refuse_learned_positions(file.path, file.encoders, tokens)
+        side, assumed = clip_side(file.kind, file.path.name)
+        assumed = "" if "img_size" in given else assumed
         clip = {"img_size": side, "num_frames": PUBLISHED_FRAMES}
         encoder = {name: t for found in encoders.values() for name, t in found.items()}
-        settings = {**clip, **published_settings(generation, encoder, predictor, given)}
+        try:
+            unfit = unfit_predictor(predictor, shape_of(encoder, "embed.proj.weight", 5)[0])
+            fitting = {} if unfit else predictor
+            settings = {**clip, **published_settings(generation, encoder, fitting, given)}
+        except CheckpointError as error:
+            raise CheckpointError(f"{file.path}: {error}") from error
     config = checked_config(file.path, settings)
     tensors = at_the_start()
-    notes = []
-    for role, parts in (("context", CONTEXT_PARTS), ("target", TARGET_PARTS)):
-        part = next(part for part in parts if part in encoders)
-        tensors |= with_part(f"{role}_encoder", _last_level_in(encoders[part], config))
-        if len(encoders) == 1 and role == "target":
-            notes.append(f"the file has one encoder, `{part}`; it is both context and target")
+    roles: dict[EncoderRole, str] = {}
+    for role, parts in PARTS.items():
+        roles[role] = next(part for part in parts if part in encoders)
+        found = _last_level_in(encoders[roles[role]], config)
+        tensors |= with_part(f"{role}_encoder", found)
+    notes = [assumed] if assumed else []
+    if len(encoders) == 1:
+        one = roles["target"]
+        notes.append(f"the file has one encoder, `{one}`; it is both context and target")
     tensors |= with_part("predictor", predictor)
     build = None
     if file.kind == "vjepa2_ac":
         actions = {"patch_size": config.patch_size, **actions}
         build = partial(action_predictor, file.path, file.predictor, actions, config.encoder_dim)
-    return SourceWeights(file.kind, file.path, config, tensors, tuple(ignored), tuple(notes), build)
+    clips = partial(_clips_of, file, config, given)
+    return SourceWeights(
+        kind=file.kind,
+        path=file.path,
+        config=config,
+        tensors=tensors,
+        clips=clips,
+        encoders=roles if len(encoders) > 1 else {},
+        ignored=tuple(ignored),
+        notes=tuple(notes),
+        left_aside=file.others,
+        assumed_size=assumed,
+        unfit_predictor=unfit,
+        action_predictor=build,
+    )
+
+
+def _clips_of(file: OfficialFile, config: VJEPAConfig, given: Mapping[str, Any]) -> TrainedClips:
+    if file.clips is None:
+        return as_published(config)
+    return kept_clips(str(file.path), file.clips, config, given)
 
 
 def official_state(
-    model: VJEPAModel, action_predictor: ActionPredictor | None = None
+    model: VJEPAModel,
+    action_predictor: ActionPredictor | None = None,
+    clips: ClipSpec | None = None,
 ) -> dict[str, Any]:
-    """What a published file of this model would hold: Meta's names, and `nexus_config`.
+    """What a published file of this model would hold: Meta's names, and what nexus adds.
 
     With an action-conditioned predictor it is a file of V-JEPA 2-AC, which holds the target encoder
     and that predictor.
@@ -218,7 +274,7 @@ def official_state(
     Raises:
         CheckpointError: the model is of a kind that Meta's code does not know.
     """
-    kind = _kind_of(model.config)
+    kind, own = _kind_of(model.config), {} if clips is None else {CLIPS_KEY: clips.to_mapping()}
     target = _encoder_out(own_encoder(model.target_encoder), kind)
     if action_predictor is not None:
         return {
@@ -228,12 +284,14 @@ def official_state(
                 **model.config.to_mapping(),
                 ACTION_KEY: action_predictor.config.to_mapping(),
             },
+            **own,
         }
     state = {
         "encoder": _encoder_out(own_encoder(model.context_encoder), kind),
         "target_encoder": target,
         "predictor": _predictor_out(model.predictor),
         SETTINGS_KEY: model.config.to_mapping(),
+        **own,
     }
     if model.config.teacher_dim is not None:
         state["ema_encoder"] = target  # where the published distilled files have it
@@ -241,14 +299,24 @@ def official_state(
 
 
 def save_official(
-    path: str | Path, model: VJEPAModel, action_predictor: ActionPredictor | None = None
+    path: str | Path,
+    model: VJEPAModel,
+    action_predictor: ActionPredictor | None = None,
+    clips: ClipSpec | None = None,
+    *,
+    layout: Literal["hub", "training"] = "hub",
 ) -> None:
     """Write a model as a `.pt` file in the published layout, atomically; see `official_state`.
 
+    Args:
+        layout: "hub", or "training" for Meta's training loop, see `training_state`.
+
     Raises:
-        CheckpointError: the model is of a kind that Meta's code does not know.
+        CheckpointError: the model is of a kind that Meta's code, or its training loop, does not
+            know.
     """
-    state = official_state(model, action_predictor)
+    state = official_state(model, action_predictor, clips)
+    state = training_state(state) if layout == "training" else state
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
 
@@ -294,21 +362,6 @@ def _predictor_in(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
         rows = [tokens[str(number)].reshape(-1) for number in range(count)]
         predictor["mask_tokens"] = torch.stack(rows)
     return predictor
-
-
-def _refuse_first_generation(
-    file: OfficialFile, predictor: Mapping[str, Tensor], given: Mapping[str, Any]
-) -> None:
-    """V-JEPA's files have the same names, but added positions instead of rotary ones."""
-    added = all("pos_embed" in encoder for encoder in file.encoders.values())
-    tokens = len(predictor["mask_tokens"]) if "mask_tokens" in predictor else None
-    if added and tokens == 2 and "positions" not in given:
-        raise CheckpointError(
-            f"{file.path} looks like V-JEPA, the predecessor of V-JEPA 2: it has a position table "
-            "and two mask tokens. Its encoder adds positions to tokens and would give wrong "
-            "features here. If it was trained with rotary positions, say so: "
-            "config={'positions': 'rope_tiled'}"
-        )
 
 
 def _kind_of(config: VJEPAConfig) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nexus.checkpoints.other_files import unreadable
 from nexus.errors import CheckpointError
 
 _SCALAR = np.float64(0).__reduce__()[0]
@@ -28,15 +29,14 @@ def read_pickled(path: str | Path) -> Any:
         CheckpointError: the file is missing, damaged, or holds more than tensors and plain values.
     """
     path = Path(path)
-    mapped = True
     with torch.serialization.safe_globals(NUMPY_SCALARS):
         try:
             with path.open("rb") as file:
                 mapped = file.read(2) == b"PK"  # a zip archive: the newer format
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         except Exception as error:  # what torch raises for a damaged file is not one type
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise CheckpointError(
-                f"cannot read {path}: {reason}\nExpected a complete file of tensors and plain "
-                "values, as torch.save writes it; files that hold code are not run"
+                f"cannot read {path}: {unreadable(path, error)}\nExpected a complete file of "
+                "tensors and plain values, as torch.save writes it; files that hold code are not "
+                "run"
             ) from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nexus.checkpoints.clips import PRETRAINING_FPS
 from nexus.checkpoints.huggingface import CONFIG_FILE, is_huggingface, read_huggingface_tensors
 from nexus.checkpoints.probe_folder import CARD_FILE
 from nexus.checkpoints.probes import (
@@ -16,12 +17,11 @@ from nexus.checkpoints.probes import (
     from_huggingface,
     read_meta_probes,
 )
+from nexus.checkpoints.video_processor import PROCESSOR_FILE, processor_clips
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import CheckpointError, DataError
+from nexus.models.contract import SeenClips
 from nexus.models.heads import HUGGINGFACE_EPS, AttentiveHead
-
-PRETRAINING_FPS = 4.0
-"""Frames a second that V-JEPA 2 was trained with: for probes whose own rate is not known."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,20 @@ def import_huggingface(
         classes = _ordered(f"id2label in {folder / CONFIG_FILE}", config["id2label"])
     names, more = _classes(folder, head, classes)
     frames = config.get("frames_per_clip", 64)
+    clips = ClipSpec(num_frames=frames, fps=PRETRAINING_FPS, sampling="uniform", pad="repeat_last")
+    shown = processor_clips(folder, SeenClips(num_frames=frames))
+    if shown.is_published:  # nothing is said: the middle of the three views that it was trained on
+        more.append(
+            f"the folder has no {PROCESSOR_FILE}: its clips are shown as published probes are "
+            "evaluated, all that the crop can hold"
+        )
+    else:
+        clips = clips.with_changes(size=shown.spec.size, resize=shown.spec.resize)
     note = (
         f"the folder does not say how fast its clips play: {PRETRAINING_FPS:g} frames a second are "
         "assumed"
     )
-    clips = ClipSpec(num_frames=frames, fps=PRETRAINING_FPS, sampling="uniform", pad="repeat_last")
-    return ImportedProbe(head, names, folder.name, clips, (-1,), (note, *more))
+    return ImportedProbe(head, names, folder.name, clips, (-1,), (note, *more, *shown.notes))
 
 
 def published_clips(stem: str, depth: int) -> tuple[ClipSpec, tuple[int, ...]] | None:

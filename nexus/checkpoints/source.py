@@ -1,15 +1,16 @@
 """What a reader of published or exported weights hands over, whatever the file looked like."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from nexus.checkpoints.clips import Clips, TrainedClips
 from nexus.errors import CheckpointError, ConfigError
-from nexus.models.contract import Encoder
+from nexus.models.contract import Encoder, EncoderRole
 from nexus.models.encoder import VideoEncoder
 from nexus.models.ssl import VJEPAConfig
 from nexus.models.worlds.action_predictor import ActionPredictor
@@ -31,9 +32,19 @@ class SourceWeights:
     path: Path
     config: VJEPAConfig
     tensors: Mapping[str, Tensor]
+    clips: Clips
+    """How clips are cut and shown for them."""
+    encoders: Mapping[EncoderRole, str] = field(default_factory=dict)
+    """What the encoder of each role is called in the file, if it has several."""
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What a user should know about these weights, a sentence each."""
+    left_aside: tuple[str, ...] = ()
+    """What else is in the file."""
+    assumed_size: str = ""
+    """A sentence on the size of pictures, where the file does not say it and a guess was made."""
+    unfit_predictor: str = ""
+    """Why the predictor cannot be that of the encoder, if so."""
     action_predictor: Callable[[], ActionPredictor] | None = None
     """Of V-JEPA 2-AC: builds its predictor; raises CheckpointError if that cannot be done."""
 
@@ -45,8 +56,8 @@ class Layout(Protocol):
         """Whether this file or folder looks like one."""
         ...
 
-    def settings(self, path: Path, given: Mapping[str, Any]) -> VJEPAConfig:
-        """The model that the weights are for; raises as `read`, and reads none of them."""
+    def clips(self, path: Path) -> TrainedClips:
+        """How clips are cut and shown for the weights; raises as `read`, and reads none of them."""
         ...
 
     def read(self, path: Path, given: Mapping[str, Any]) -> SourceWeights:

@@ -29,6 +29,10 @@ def convert(
         Literal["hf", "meta", "nexus", "onnx", "torch-export"],
         typer.Option(help="The format to write."),
     ],
+    layout: Annotated[
+        Literal["hub", "training"],
+        typer.Option(help="Of meta: names as published, or as Meta's training loop loads them."),
+    ] = "hub",
     out: Annotated[Path, typer.Option(help="The folder to write.")],
     which: Encoder = "target",
     num_frames: Annotated[
@@ -38,6 +42,14 @@ def convert(
     size: Annotated[
         int | None,
         typer.Option(min=1, help="Pixels a side of a graph's clips; default: the model's."),
+    ] = None,
+    img_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Pixels a side of the pictures that the weights were trained with, where the file "
+            "does not say it.",
+        ),
     ] = None,
     in_chans: Annotated[
         int | None,
@@ -67,22 +79,27 @@ def convert(
         nexus convert vitl.pt --to hf --out vitl-hf
         nexus convert facebook/vjepa2-vitl-fpc64-256 --to nexus --out vitl
         nexus convert vitl.pt --to torch-export --out vitl-16 --frames 16 --size 256
+        nexus convert runs/first --to meta --layout training --out first-meta
     """
     from nexus import jobs
     from nexus.config import parse_overrides
 
+    given = parse_overrides(settings or [])
+    if img_size is not None:
+        given = {**given, "img_size": img_size}
     done = jobs.convert(
         source,
         out,
         to=to,
         which=which,
         force=force,
-        config=parse_overrides(settings or []),
+        config=given,
         in_chans=in_chans,
         predictor="fresh" if fresh_predictor else "file",
         allow_missing=tuple(allow_missing or ()),
         revision=revision,
         num_frames=num_frames,
         img_size=size,
+        layout=layout,
     )
     terminal.output().print(done.explain(), markup=False)

@@ -18,6 +18,7 @@ def embed(
     num_frames: options.Frames = None,
     fps: options.Fps = None,
     size: options.Size = None,
+    resize: options.Resize = None,
     pad: options.Pad = False,
     overlap: Annotated[
         float, typer.Option(min=0.0, max=0.99, help="Share of a clip that the next one repeats.")
@@ -67,6 +68,7 @@ def embed(
         fps=fps,
         pad=pad,
         img_size=size,
+        resize=resize,
         overlap=overlap,
         pooling=pooling,
         layers=options.layers_of(layers),

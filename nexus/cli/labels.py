@@ -82,6 +82,7 @@ def label(
     num_frames: options.Frames = None,
     fps: options.Fps = None,
     size: options.Size = None,
+    resize: options.Resize = None,
     clips: Annotated[
         int | None,
         typer.Option(
@@ -132,7 +133,7 @@ def label(
         encoder=encoder,
         classes=classes,
         index=index,
-        clips=options.clips_of(num_frames, fps, size, clips, pad),
+        clips=options.clips_of(num_frames, fps, size, resize, clips, pad),
         join_clips=join,
         layers=options.layers_of(layers),
         any_encoder=any_encoder,

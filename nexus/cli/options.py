@@ -55,9 +55,20 @@ Fps = Annotated[
 Size = Annotated[
     int | None,
     typer.Option(
+        "--size",
+        "--img-size",
         min=1,
         help="Side of the pictures in pixels.",
         show_default="as trained",
+        rich_help_panel=CLIPS,
+    ),
+]
+Resize = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Pixels that the short side of pictures is brought to before their middle is cropped.",
+        show_default="as trained, or as the weights' makers do: 292 for 256",
         rich_help_panel=CLIPS,
     ),
 ]
@@ -98,9 +109,15 @@ def layers_of(text: str | None) -> tuple[int, ...]:
 
 
 def clips_of(
-    num_frames: int | None, fps: float | None, size: int | None, clips: int | None, pad: bool
+    num_frames: int | None,
+    fps: float | None,
+    size: int | None,
+    resize: int | None,
+    clips: int | None,
+    pad: bool,
 ) -> dict[str, Any]:
     """What was asked of the clips, as the jobs take it."""
-    given = {"num_frames": num_frames, "fps": fps, "img_size": size, "clips_per_video": clips}
+    given = {"num_frames": num_frames, "fps": fps, "img_size": size, "resize": resize}
+    given["clips_per_video"] = clips
     asked = {key: value for key, value in given.items() if value is not None}
     return {**asked, "pad": True} if pad else asked

@@ -177,15 +177,27 @@ def recolour(
 def center_crop(
     frames: UInt8[Tensor, "batch height width 3"],
     size: tuple[int, int],
-    interpolation: Interpolation = "bilinear",
+    short_side: int | None = None,
 ) -> UInt8[Tensor, "batch out_height out_width 3"]:
-    """The evaluation view of pictures, channels last."""
+    """The evaluation view of pictures, channels last: resized to `before_crop`, the middle kept."""
     height, width = frames.shape[1:3]
-    factor = max(size[0] / height, size[1] / width)
-    cover = (max(size[0], round(height * factor)), max(size[1], round(width * factor)))
-    top, left = (cover[0] - size[0]) // 2, (cover[1] - size[1]) // 2
-    frames = resize(frames, cover, interpolation)
-    return frames[:, top : top + size[0], left : left + size[1]]
+    whole = before_crop(height, width, size, short_side)
+    top, left = (whole[0] - size[0]) // 2, (whole[1] - size[1]) // 2
+    return resize(frames, whole)[:, top : top + size[0], left : left + size[1]]
+
+
+def before_crop(
+    height: int, width: int, size: tuple[int, int], short_side: int | None = None
+) -> tuple[int, int]:
+    """Height and width that a picture is resized to before `size` is cut out of its middle.
+
+    Its short side becomes `short_side`; None: the picture just covers `size`. The other side is cut
+    down to whole pixels, as torchvision's and transformers' resizing does.
+    """
+    rows, columns = size if short_side is None else (short_side, short_side)
+    if rows * width >= columns * height:
+        return rows, rows * width // height
+    return columns * height // width, columns
 
 
 def resize(

@@ -18,8 +18,20 @@ Size = Annotated[
 ]
 """Height and width in pixels; a number stands for both."""
 
-CHOICES = ("num_frames", "fps", "stride", "size", "short_side", "clips_per_video", "join", "pad")
+CHOICES = (
+    *("num_frames", "fps", "stride", "size", "resize", "short_side", "clips_per_video", "join"),
+    "pad",
+)
 """What a user may choose of the clips of given weights; the rest is random or belongs to them."""
+
+
+def published_resize(side: int) -> int:
+    """Pixels that Meta's hub transform and transformers bring the short side to before they crop.
+
+    Args:
+        side: of the crop.
+    """
+    return int(side * 256 / 224)
 
 
 class ClipSpec(Config):
@@ -38,8 +50,10 @@ class ClipSpec(Config):
       model that is to predict what happens next is shown effects before causes, and labels such as
       a direction of motion, opening or closing become wrong.
     - `pad`: "error" refuses videos that are too short; "repeat_last" fills up with the last frame.
-    - `size`: height and width that a model is shown, pixels: pictures are resized to cover it and
-      cropped in the middle, or as an augmentation draws.
+    - `size`: height and width that a model is shown, pixels: pictures are resized and cropped in
+      the middle, or as an augmentation draws.
+    - `resize`: pixels that the short side is brought to, up or down, before that middle is cropped;
+      None: pictures just cover `size`. An augmentation draws its crop from the whole picture.
     - `channels`: 3 for RGB, 1 for luma.
     - `short_side`: videos larger than this are reduced to it (antialiased) before anything else is
       done with their pictures. None keeps full size.
@@ -57,6 +71,7 @@ class ClipSpec(Config):
     pad: Literal["error", "repeat_last"] = "error"
     size: Size = (224, 224)
     channels: Literal[1, 3] = 3
+    resize: int | None = pydantic.Field(default=None, ge=1)
     short_side: int | None = pydantic.Field(default=None, ge=1)
     join: bool = False
 
@@ -76,6 +91,11 @@ class ClipSpec(Config):
             raise ValueError(
                 f"jitter and reversal are random, sampling {self.sampling!r} is not; set both to 0"
             )
+        if self.resize is not None and self.resize < max(self.size):
+            raise ValueError(
+                f"resize is {self.resize} and size {self.picture}: the size is cut out of the "
+                f"resized picture; give a resize of {max(self.size)} or more, or none"
+            )
         return self
 
     def for_evaluation(self, clips_per_video: int = 1) -> Self:
@@ -92,7 +112,7 @@ class ClipSpec(Config):
         """With what a user wants otherwise: some of `CHOICES`; None leaves a setting as it is.
 
         `img_size` is another name of `size`, and `pad` may be a bool. A rate takes the place of a
-        stride, and the other way round.
+        stride, and the other way round. With another size, `resize` keeps its share of it.
 
         Raises:
             ConfigError: another key, or a value that is not acceptable.
@@ -111,11 +131,23 @@ class ClipSpec(Config):
             given = {"stride": 1, **given}
         elif "stride" in given:
             given = {"fps": None, **given}
-        return self.with_changes(**given)
+        if self.resize is None or "size" not in given or "resize" in given:
+            return self.with_changes(**given)
+        other = self.with_changes(**given, resize=None)
+        return other.with_changes(resize=self._resize_for(max(other.size)))
+
+    def _resize_for(self, side: int) -> int:
+        """`resize` for a crop of another side: by the published rule, or in proportion."""
+        assert self.resize is not None
+        own = max(self.size)
+        if self.resize == published_resize(own):
+            return published_resize(side)
+        return round(self.resize * side / own)
 
     def __str__(self) -> str:
         """For people: `clips of 8 frames at 4 a second of 32 x 32 pixels`."""
-        return f"clips of {self.num_frames} frames {self.pace} of {self.picture} pixels"
+        told = f"clips of {self.num_frames} frames {self.pace} of {self.picture} pixels"
+        return told if self.resize is None else f"{told}, cut out of a short side of {self.resize}"
 
     @property
     def pace(self) -> str:

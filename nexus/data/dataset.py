@@ -110,7 +110,7 @@ class ClipDataset:
             seed = int(rng.integers(2**63))
             room = None if into is None or spec.channels != 3 else into.numpy()
             if self.augment is None:
-                view = CenterView(spec.size, room)
+                view = CenterView(spec.size, spec.resize, room)
             else:
                 view = DrawnView(self.augment, spec.size, seed, room)
             frames = self.reader.frames(index, clip.indices, view)

@@ -28,8 +28,8 @@ class ClipProcessor:
 
     A file gives the clip in its middle, at the rate and length of `spec`. Frames at hand are taken
     as the clip that they are, unless `fps`, their own rate, is given: then the clip is cut from
-    their middle as from a file. Pictures are resized to cover `spec.size`, cropped in the middle
-    and normalised.
+    their middle as from a file. Pictures are resized to `spec.resize` (None: until they cover
+    `spec.size`), cropped in the middle and normalised.
     """
 
     def __init__(self, spec: ClipSpec) -> None:
@@ -67,7 +67,7 @@ class ClipProcessor:
         if fps is not None:
             times = FrameTimes(len(frames), fps)
             frames = frames[choose_clip(times, self.spec, np.random.default_rng(0)).indices]
-        view: Any = CenterView(self.spec.size)
+        view: Any = CenterView(self.spec.size, self.spec.resize)
         if self.spec.short_side is not None:
             view = ReducedView(self.spec.short_side, view)
         shown = torch.from_numpy(collect(iter(frames), np.arange(len(frames)), view))

@@ -41,7 +41,19 @@ class _ClipView:
 
 
 class CenterView(_ClipView):
-    """The evaluation view: resized until pictures just cover `size` (pixels), the middle kept."""
+    """The evaluation view: resized, the middle kept.
+
+    Args:
+        size: height and width of the result, pixels.
+        resize: short side that pictures are brought to, see `ClipSpec`; None: they cover `size`.
+        into: a clip's memory, where pictures go if there are as many; None takes new memory.
+    """
+
+    def __init__(
+        self, size: tuple[int, int], resize: int | None = None, into: _Clip | None = None
+    ) -> None:
+        super().__init__(size, into)
+        self._resize = resize
 
     def part(self, height: int, width: int) -> tuple[slice, slice]:
         """All of it."""
@@ -49,7 +61,7 @@ class CenterView(_ClipView):
 
     def show(self, parts: _Pictures) -> UInt8[np.ndarray, "batch out_height out_width 3"]:
         """Resized and cropped."""
-        return center_crop(torch.from_numpy(parts), self._size).numpy()
+        return center_crop(torch.from_numpy(parts), self._size, self._resize).numpy()
 
     def finish(
         self, clip: UInt8[Tensor, "time height width 3"]

@@ -119,7 +119,7 @@ class WindowReader:
         spec = self.source.spec
         try:
             needed, place = np.unique(part.indices, return_inverse=True)
-            frames = reader.frames(index, needed, CenterView(spec.size))
+            frames = reader.frames(index, needed, CenterView(spec.size, spec.resize))
         except (DataError, OSError) as error:
             if len(part) == 1:
                 self.missing[index].append((part.starts[0], part.ends[0], str(error)))

@@ -7,25 +7,25 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nexus.atomic import atomic_folder, check_writable, write_json, write_text
+from nexus.checkpoints.clips import CLIPS_KEY
 from nexus.checkpoints.export import export_onnx, export_program
 from nexus.checkpoints.files import CONFIG_FILE, MODEL_FILE, ModelCard
-from nexus.checkpoints.huggingface import (
-    PREDICTOR_MASK_TOKEN,
-    PROCESSOR_FILE,
-    RGB,
-    save_huggingface,
-    shown_short_side,
-)
+from nexus.checkpoints.huggingface import PREDICTOR_MASK_TOKEN, save_huggingface
 from nexus.checkpoints.load import FROM_PREDICTOR, Loaded, load
 from nexus.checkpoints.official import OFFICIAL_FILE, save_official
 from nexus.checkpoints.source import own_encoder
+from nexus.checkpoints.video_processor import PROCESSOR_FILE, has_processor
 from nexus.checkpoints.weights import checked_patterns, save_weights
+from nexus.data.clip_spec import ClipSpec
 from nexus.errors import CheckpointError
 from nexus.jobs.model_card import model_card
+from nexus.jobs.opening import clips_in_use
 from nexus.models.contract import EncoderRole
+from nexus.models.ssl import VJEPAConfig
 from nexus.version import nexus_version
 
 ROLES: dict[str, EncoderRole] = {"target": "target", "context": "context"}
+LAYOUTS = ("hub", "training")
 FORMATS = ("hf", "meta", "nexus", "onnx", "torch-export")
 CARD_FILE = "README.md"
 ONNX_FILE, PROGRAM_FILE = "encoder.onnx", "encoder.pt2"
@@ -66,6 +66,7 @@ def convert(
     revision: str | None = None,
     num_frames: int | None = None,
     img_size: int | tuple[int, int] | None = None,
+    layout: Literal["hub", "training"] = "hub",
 ) -> Converted:
     """Convert weights; the folder appears whole, with a model card in README.md.
 
@@ -79,6 +80,8 @@ def convert(
         config, in_chans, predictor, allow_missing, revision: as in `nexus.load`. For a graph, the
             predictor may be missing.
         num_frames, img_size: size of a graph's clips; default: the model's own.
+        layout: of "meta": "hub", the names of published files, or "training", those that Meta's
+            training loop loads strictly, with a fresh optimizer.
 
     Raises:
         CheckpointError: the source cannot be loaded, the format cannot say what this model
@@ -90,6 +93,11 @@ def convert(
         raise CheckpointError(f"format {to!r}; expected one of {', '.join(FORMATS)}")
     if which not in ROLES:
         raise CheckpointError(f"which is {which!r}; expected one of {', '.join(ROLES)}")
+    if layout not in LAYOUTS or (layout != "hub" and to != "meta"):
+        raise CheckpointError(
+            f"layout is {layout!r} of format {to!r}; expected one of {', '.join(LAYOUTS)}, the "
+            "latter of format 'meta' alone"
+        )
     _check_free(out, force)
     graph = to in ("onnx", "torch-export")
     allow_missing = checked_patterns(allow_missing)
@@ -108,6 +116,11 @@ def convert(
             f"{loaded.path}; to convert the encoder alone, ask for a new predictor "
             "(--fresh-predictor, predictor='fresh')"
         )
+    if loaded.assumed_size and not (graph and img_size):
+        raise CheckpointError(
+            f"{loaded.path}: {loaded.assumed_size}. A guess is not written into another format: "
+            f"give --img-size {loaded.model.config.image_sides[0]} if it is right"
+        )
     clip = _clip(loaded, num_frames, img_size) if graph else None
     if not graph and (num_frames, img_size) != (None, None):
         raise CheckpointError(
@@ -115,10 +128,18 @@ def convert(
             "it is a setting of the model: config={'img_size': 256, 'num_frames': 16}"
         )
     one_encoder = which if graph or to == "hf" else ""
+    sides = clip[1:] if clip else loaded.model.config.image_sides
+    shown = clips_in_use(loaded).chosen({"img_size": sides})
     with atomic_folder(out) as folder:
-        notes = _write(folder, loaded, to, clip, str(source))
+        notes = _write(folder, loaded, to, clip, shown, str(source), layout)
         card = model_card(
-            loaded, source=str(source), to=to, which=one_encoder, clip=clip, notes=notes
+            loaded,
+            source=str(source),
+            to=to,
+            which=one_encoder,
+            clip=clip,
+            shown=shown,
+            notes=notes,
         )
         write_text(folder / CARD_FILE, card)
     return Converted(out, loaded, tuple(notes))
@@ -129,19 +150,23 @@ def _write(
     loaded: Loaded,
     to: str,
     clip: tuple[int, int, int] | None,
+    shown: ClipSpec,
     source: str,
+    layout: Literal["hub", "training"],
 ) -> list[str]:
     """Write the weights' files and return what is worth a remark."""
     model = loaded.model
     if to == "hf":
-        save_huggingface(folder, model, loaded.role)
-        return _transformers_notes(loaded)
+        save_huggingface(folder, model, loaded.role, shown)
+        return _transformers_notes(loaded, shown)
     if to == "meta":
-        save_official(folder / OFFICIAL_FILE, model, loaded.action_predictor)
-        return []
+        file = folder / OFFICIAL_FILE
+        save_official(file, model, loaded.action_predictor, shown, layout=layout)
+        return _training_notes(model.config) if layout == "training" else []
     if to == "nexus":
         save_weights(folder / MODEL_FILE, model)
-        about = {"converted_from": source, "nexus": nexus_version()}
+        kept = {CLIPS_KEY: shown.to_mapping()}
+        about = {"converted_from": source, "nexus": nexus_version(), **kept}
         card = ModelCard("vjepa", model.config.to_mapping(), int(model.ema_step), about)
         write_json(folder / CONFIG_FILE, card.to_mapping())
         return []
@@ -151,19 +176,38 @@ def _write(
     return [f"run again, the graph's features are {apart:.1e} of the largest one apart"]
 
 
-def _transformers_notes(loaded: Loaded) -> list[str]:
+def _training_notes(config: VJEPAConfig) -> list[str]:
+    return [
+        "for Meta's training loop: meta.load_checkpoint and meta.read_checkpoint (or "
+        "optimization.anneal_ckpt) name the file; the optimizer starts afresh at epoch 0",
+        f"its predictor has {config.num_mask_tokens} mask tokens: the loop builds as many where "
+        "the entries of `mask` times those of data.dataset_fpcs give that number",
+    ]
+
+
+def _transformers_notes(loaded: Loaded, shown: ClipSpec) -> list[str]:
     config = loaded.model.config
     side = config.image_sides[0]
     notes = [
         f"the {loaded.role} encoder is written; transformers' model has one",
         f"transformers counts positions on the grid of {side} x {side} pixels: give it such clips",
     ]
-    if config.in_chans == RGB:
+    if shown.fps is None:
+        notes.append(
+            f"transformers' files have no place for {shown.pace}: nexus reads the folder at 4 "
+            "frames a second unless it is told otherwise (--fps)"
+        )
+    if has_processor(shown):
         notes.append(
             f"{PROCESSOR_FILE} is for transformers' AutoVideoProcessor (which needs torchvision): "
-            f"it brings the short side to {shown_short_side(side)} pixels and shows the middle "
-            f"{side}; nexus shows all that the crop can hold"
+            f"it brings the short side to {shown.resize or side} pixels and shows the middle "
+            f"{side}, as nexus does"
         )
+        if shown.short_side not in (None, side):
+            notes.append(
+                f"clips of these weights were reduced to a short side of {shown.short_side} first, "
+                "which transformers' video processor does not do: reduce your videos to it"
+            )
     else:
         notes.append(f"transformers' video processor is for RGB, not {config.in_chans} channels")
     used = PREDICTOR_MASK_TOKEN % config.num_mask_tokens

@@ -37,6 +37,7 @@ def embed(
     fps: float | None = None,
     pad: bool = False,
     img_size: int | None = None,
+    resize: int | None = None,
     overlap: float = 0.0,
     pooling: str = "mean",
     layers: Sequence[int] = (),
@@ -64,6 +65,8 @@ def embed(
             out.
         img_size: side of the pictures in pixels, a multiple of the patch; default: as the probe or
             the weights were trained.
+        resize: pixels that the short side of pictures is brought to before their middle is cropped;
+            default: as the probe or a run was trained, else as the makers of the weights have it.
         overlap: share of a window that the next one repeats, from 0 to below 1; none of pictures.
         pooling: "mean" (over all tokens), "mean_time" (a mean for each time step, side by side),
             "tokens" (none), or "attentive" (the vector that `probe` pools).
@@ -96,7 +99,8 @@ def embed(
     opened, head, config = _pooling(opened, config, tuple(layers), probe)
     check_layers(opened.encoder, config.layers)
     trained = opened.clips.spec
-    choices = {"num_frames": num_frames, "fps": fps, "pad": pad, "img_size": img_size}
+    choices = {"num_frames": num_frames, "fps": fps, "pad": pad}
+    choices |= {"img_size": img_size, "resize": resize}
     if still:
         choices |= {"stride": 1, "pad": "repeat_last"}
         choices["num_frames"] = num_frames or _frames_of_a_picture(opened)

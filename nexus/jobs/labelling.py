@@ -208,17 +208,16 @@ def _imported(
         depth, frames = opened.encoder.depth, opened.trained.num_frames
         found = import_meta(path, depth, frames, classes=classes, index=index)
     head, own = found.head, opened.clips.spec
+    clips = found.clips.chosen({"size": own.size})
     card = ProbeCard(
         task=found.task,
         classes=found.classes,
         head=head.config,
         encoder=EncoderIdentity(source=opened.source, dim=head.config.dim, layers=found.layers),
-        clips=found.clips.with_changes(
-            size=own.size, channels=own.channels, short_side=own.short_side
-        ),
+        clips=clips.with_changes(channels=own.channels, short_side=own.short_side),
     )
     check_encoder(probe, card, opened)
-    return head, card, opened, found.notes
+    return head, card, opened, (*opened.notes, *found.notes)
 
 
 def _refuse_index(probe: str | Path, index: int | None) -> None:

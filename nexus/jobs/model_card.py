@@ -3,22 +3,19 @@
 import re
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import yaml
 
+from nexus.checkpoints.clips import PRETRAINING_FPS
 from nexus.checkpoints.load import TITLES, Loaded
-from nexus.checkpoints.probe_import import PRETRAINING_FPS
 from nexus.data.batch import MEAN_AND_STD
 from nexus.data.clip_spec import ClipSpec
-from nexus.errors import NexusError
 from nexus.reports.tables import markdown_table
 from nexus.runs.folder import find_run
 from nexus.runs.read import RunFiles, read_run
-from nexus.training.recipe import read_run_recipe
 from nexus.version import nexus_version
 
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
@@ -38,6 +35,7 @@ def model_card(
     to: str,
     which: str,
     clip: tuple[int, int, int] | None,
+    shown: ClipSpec,
     notes: Sequence[str] = (),
 ) -> str:
     """The README.md, Markdown with the hub's front matter.
@@ -47,6 +45,7 @@ def model_card(
         to: the format.
         which: the encoder that was written, where the format has one.
         clip: frames, rows and columns, where the format is for clips of one size.
+        shown: how clips are cut and shown.
         notes: of the conversion.
     """
     folder = find_run(loaded.path) if loaded.kind == "nexus" else None
@@ -67,7 +66,8 @@ def model_card(
         date=time.strftime("%Y-%m-%d"),
         run=run,
         training=_training(run) if run else {},
-        rate=_rate(folder),
+        rate=_rate(folder, shown),
+        shown=shown,
         mean_and_std=MEAN_AND_STD.get(loaded.model.config.in_chans, MEAN_AND_STD[3]),
         metrics=markdown_table(probes).strip() if probes else "",
     )
@@ -97,17 +97,13 @@ def _training(run: RunFiles) -> dict[str, Any]:
     }
 
 
-def _rate(run: Path | None) -> str:
+def _rate(run: Path | None, shown: ClipSpec) -> str:
     """How fast clips were in training."""
-    clip: ClipSpec | None = None
-    if run is not None:
-        with suppress(NexusError):  # a damaged recipe: the card says what it can
-            clip = read_run_recipe(run).final_clip
-    if clip is None:
-        return f"not on record here; V-JEPA 2 was trained at {PRETRAINING_FPS:g} frames a second"
-    if clip.fps:
-        return f"{clip.fps:g} frames a second, {clip.num_frames / clip.fps:.3g} s a clip"
-    return f"every frame of a video, {clip.stride} apart" if clip.stride > 1 else "every frame"
+    if shown.fps:
+        told = f"{shown.fps:g} frames a second, {shown.num_frames / shown.fps:.3g} s a clip"
+        known = run is not None or shown.fps != PRETRAINING_FPS
+        return told if known else f"{told}, as V-JEPA 2's, unless its source says otherwise"
+    return f"every frame of a video, {shown.stride} apart" if shown.stride > 1 else "every frame"
 
 
 def _code(text: str) -> str:

@@ -1,11 +1,12 @@
 """What jobs work on: any source of weights as a frozen encoder with its clips; and videos.
 
-A run says in its recipe how its clips are cut. Published weights do not: they get clips of as many
-frames as they were trained with, at the 4 frames a second of V-JEPA 2's training.
+A run says in its recipe how its clips are cut, and what nexus converts keeps it. Others' weights
+are shown clips as their makers' code shows them (`nexus.checkpoints.clips`).
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,7 @@ from typing import Any
 from nexus.atomic import check_writable
 from nexus.checkpoints.files import load_checkpoint_model
 from nexus.checkpoints.hub import HUB_MARK
-from nexus.checkpoints.load import Loaded, load, settings_of
-from nexus.checkpoints.probe_import import PRETRAINING_FPS
+from nexus.checkpoints.load import Loaded, clips_of, load
 from nexus.checkpoints.weights import tensor_digest
 from nexus.data.batch import MEAN_AND_STD
 from nexus.data.catalog import Catalog, scan
@@ -24,7 +24,7 @@ from nexus.data.index import user_index_dir
 from nexus.data.processor import ClipProcessor
 from nexus.data.sources import FOLDER_LABEL
 from nexus.data.split_lists import find_lists
-from nexus.errors import DataError, VideoShapeError
+from nexus.errors import DataError, NexusError, VideoShapeError
 from nexus.jobs.console import progress, say_notes
 from nexus.models.contract import Encoder, EncoderRole, SeenClips, SelfSupervisedModel, checked_role
 from nexus.registry import Choice
@@ -51,6 +51,8 @@ class OpenedEncoder:
     recipe: Recipe | None
     """Of a run; None for published weights."""
     notes: tuple[str, ...] = ()
+    assumed_size: str = ""
+    """One of the notes: that the size of pictures is a guess."""
 
     @property
     def name(self) -> str:
@@ -106,7 +108,10 @@ class OpenedEncoder:
             self.encoder.grid_for(spec.num_frames, spec.size)
         except VideoShapeError as error:
             raise DataError(f"the encoder does not take such clips: {error}") from error
-        return replace(self, clips=replace(self.clips, spec=spec))
+        notes = self.notes
+        if spec.size != self.clips.spec.size:  # it is told, and nothing is guessed
+            notes = tuple(note for note in notes if note != self.assumed_size)
+        return replace(self, clips=replace(self.clips, spec=spec), notes=notes)
 
     def videos(self, data: str | Path | None) -> Catalog:
         """The videos in `data`, or (None) those that a run was trained on.
@@ -141,7 +146,7 @@ class OpenedEncoder:
             "pad": spec.pad,
             "preprocessing": {
                 "short_side": spec.short_side,
-                "resize": "cover",
+                "resize": spec.resize or "cover",
                 "interpolation": "bilinear, antialiased",
                 "crop": "center",
                 "scale": 1 / 255,
@@ -152,11 +157,15 @@ class OpenedEncoder:
         }
 
     def off_distribution(self) -> str | None:
-        """How its clips differ from those that the weights were trained with, if they do."""
+        """How its clips leave the positions that the weights were trained with, if they do."""
         spec, stages = self.clips.spec, self.recipe.stages if self.recipe else ()
-        if (spec.num_frames, spec.size) in {(s.clip.num_frames, s.clip.size) for s in stages}:
-            return None
-        return self.trained.off_distribution(spec.num_frames, spec.size)
+        seen = [
+            self.trained.with_changes(num_frames=stage.clip.num_frames, img_size=stage.clip.size)
+            for stage in stages
+        ]
+        size = self.trained.image_sides if self.assumed_size else spec.size  # else: not known
+        told = [each.off_distribution(spec.num_frames, size) for each in seen or [self.trained]]
+        return None if None in told else told[-1]
 
 
 def open_encoder(
@@ -181,30 +190,19 @@ def open_encoder(
     if (run := find_run(source)) is not None:
         model: SelfSupervisedModel = load_checkpoint_model(source)
         recipe = recipe or read_run_recipe(run)
-        trained, notes = recipe.model_settings, ()
+        trained, notes, assumed = recipe.model_settings, (), ""
         clips = recipe.evaluation_source(Catalog("", (), ()))
     else:
         loaded = load(source, role=role, allow_missing=["predictor.*"])
-        model, trained, notes = loaded.model, loaded.model.config, loaded.notes
-        clips = clips_as_trained(trained)
+        known = loaded.clips()
+        model, trained, assumed = loaded.model, loaded.model.config, loaded.assumed_size
+        clips = ClipSource(known.spec)
+        notes = tuple(filter(None, (loaded.choice, *loaded.notes, *known.notes)))
     if device == "auto" and recipe is not None and recipe.training.device == "cpu":
         device = "cpu"
     model.to(choose_device(device)).eval()
     encoder = model.evaluation_encoder(role)
-    return OpenedEncoder(encoder, model, str(source), role, clips, trained, recipe, notes)
-
-
-def clips_as_trained(trained: SeenClips) -> ClipSource:
-    """Clips for weights without a recipe: as long and large as trained, at 4 frames a second."""
-    spec = ClipSpec.from_mapping(
-        {
-            "num_frames": trained.num_frames,
-            "fps": PRETRAINING_FPS,
-            "size": trained.image_sides,
-            "channels": trained.in_chans,
-        }
-    )
-    return ClipSource(spec.for_evaluation())
+    return OpenedEncoder(encoder, model, str(source), role, clips, trained, recipe, notes, assumed)
 
 
 def read_videos(
@@ -251,6 +249,19 @@ def _taken_from_folders(data: str | Path | Sequence[str | Path], catalog: Catalo
     )
 
 
+def clips_in_use(loaded: Loaded) -> ClipSpec:
+    """The clips of loaded weights: a run's are in its recipe.
+
+    Raises:
+        CheckpointError: their pictures are prepared in a way that nexus does not know.
+    """
+    run = find_run(loaded.path) if loaded.kind == "nexus" else None
+    if run is not None:
+        with suppress(NexusError):  # a damaged recipe: the checkpoint itself may say it
+            return read_run_recipe(run).final_clip.for_evaluation()
+    return loaded.clips().spec
+
+
 def processor(
     weights: str | Path | Loaded | OpenedEncoder, clips: Mapping[str, Any] | None = None
 ) -> ClipProcessor:
@@ -259,18 +270,19 @@ def processor(
     Args:
         weights: what `nexus.load` gave, or where the weights lie.
         clips: keys of `nexus.data.clip_spec.CHOICES`; default: clips as the weights were trained
-            with, published ones at 4 frames a second.
+            with, published ones at 4 frames a second and resized as Meta's and transformers' code
+            does.
 
     Raises:
         CheckpointError: the weights cannot be read.
         ConfigError: a choice that there is not, or a value that is not acceptable.
     """
     if isinstance(weights, Loaded):
-        spec = clips_as_trained(weights.model.config).spec
+        spec = clips_in_use(weights)
     elif isinstance(weights, OpenedEncoder):
         spec = weights.clips.spec
     elif (run := find_run(weights)) is not None:
         spec = read_run_recipe(run).final_clip
     else:
-        spec = clips_as_trained(settings_of(expanded(weights))).spec
+        spec = clips_of(expanded(weights)).spec
     return ClipProcessor(spec.chosen(clips or {}))

@@ -47,17 +47,25 @@ class SeenClips(Config):
         size = self.img_size
         return (size, size) if isinstance(size, int) else size
 
-    def off_distribution(self, num_frames: int, sides: tuple[int, int]) -> str | None:
-        """One sentence on how clips differ from the trained ones, or None if they do not.
+    def spans(self, num_frames: int, sides: tuple[int, int]) -> tuple[bool, bool]:
+        """Whether the positions of such clips, in time and in the picture, were met in training.
 
-        Other clips are allowed: rotary positions go on counting (or, in 2.1, are stretched to the
-        trained range), position tables are interpolated. Still, the features are of a kind that
-        training has not seen. An image is as trained where the model takes images.
+        So it is of clips of the same length and size; a kind of positions may know of more.
         """
+        return num_frames == self.num_frames, sides == self.image_sides
+
+    def off_distribution(self, num_frames: int, sides: tuple[int, int]) -> str | None:
+        """One sentence on how clips leave the trained positions, or None if they do not.
+
+        Such clips are allowed: rotary positions go on counting, position tables are interpolated.
+        Still, the features are of a kind that training has not seen. An image is as trained where
+        the model takes images.
+        """
+        in_time, in_space = self.spans(num_frames, sides)
         parts = []
-        if num_frames != self.num_frames and not (self.image_input and num_frames == 1):
+        if not in_time and not (self.image_input and num_frames == 1):
             parts.append(f"clips of {num_frames} frames, not {self.num_frames}")
-        if sides != self.image_sides:
+        if not in_space:
             (height, width), (own_height, own_width) = sides, self.image_sides
             parts.append(f"pictures of {height} x {width} pixels, not {own_height} x {own_width}")
         if not parts:

@@ -107,6 +107,14 @@ class EncoderConfig(TubeletConfig):
         """The kind of rotary positions, if there are any."""
         return {"rope_tiled": "tiled", "rope_interleaved": "interleaved"}.get(self.positions)  # pyright: ignore
 
+    def spans(self, num_frames: int, sides: tuple[int, int]) -> tuple[bool, bool]:
+        """Rotary positions count from the first token: those of shorter and smaller clips are among
+        the trained ones; stretched ones span the trained range at any size."""
+        if self.rotary_kind is None:
+            return super().spans(num_frames, sides)
+        within = all(side <= own for side, own in zip(sides, self.image_sides, strict=True))
+        return num_frames <= self.num_frames, within or self.rope_stretch is not None
+
     @property
     def level_dim(self) -> int:
         """Width of what the predictor sees: all predicted levels side by side."""

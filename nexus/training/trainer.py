@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from nexus.checkpoints.clips import CLIPS_KEY
 from nexus.checkpoints.files import MODEL_FILE, ModelCard, load_state, save_checkpoint
 from nexus.checkpoints.weights import load_weights
 from nexus.data.batch import Batch
@@ -210,7 +211,8 @@ class Trainer:
     def card_facts(self) -> dict[str, Any]:
         """What a checkpoint says of itself beside kind, settings and step."""
         init = self.directory.info.init
-        facts = {"recipe": self.recipe.name, "nexus": nexus_version()}
+        clips = self.recipe.final_clip.for_evaluation().to_mapping()
+        facts = {"recipe": self.recipe.name, "nexus": nexus_version(), CLIPS_KEY: clips}
         return {**facts, "init": init.model_dump()} if init else facts
 
     def state_dict(self) -> dict[str, Any]:

@@ -217,24 +217,29 @@ def test_what_cannot_be_converted_leaves_nothing_behind(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["plain"]
 
 
-def test_the_processor_of_transformers_gets_its_settings(tmp_path, model):
-    save_checkpoint(tmp_path / "c", model, ModelCard("vjepa", model.config.to_mapping(), 1), {})
-    done = nexus.convert(tmp_path / "c", tmp_path / "hf", to="hf")
+@pytest.mark.parametrize("published", [True, False])
+def test_the_processor_of_transformers_gets_its_settings(tmp_path, model, published):
+    if published:
+        source = _hf(tmp_path, model, None)
+    else:  # a checkpoint of ours: all that the crop can hold
+        source = tmp_path / "c"
+        save_checkpoint(source, model, ModelCard("vjepa", model.config.to_mapping(), 1), {})
+    done = nexus.convert(source, tmp_path / "out", to="hf")
     side = model.config.image_sides[0]
-    told = json.loads((tmp_path / "hf/video_preprocessor_config.json").read_text())
-    # As in the published folders (there 256 and 292): VJEPA2VideoProcessor's own rule.
-    assert told["size"] == {"shortest_edge": int(side * 256 / 224)}
+    short = int(side * 256 / 224) if published else side
+    told = json.loads((tmp_path / "out/video_preprocessor_config.json").read_text())
+    # Of the published folders (there 256 and 292) `VJEPA2VideoProcessor` has a rule of its own,
+    # whatever the file says; the other class does as the file says.
+    name = "VJEPA2VideoProcessor" if published else "LlavaNextVideoVideoProcessor"
+    assert told["size"] == {"shortest_edge": short}
     assert told["crop_size"] == {"height": side, "width": side}
-    assert told["video_processor_type"] == "VJEPA2VideoProcessor" and told["resample"] == 2
-    assert told["image_mean"] == [0.485, 0.456, 0.406] and told["image_std"] == [
-        0.229,
-        0.224,
-        0.225,
-    ]
+    assert told["video_processor_type"] == name and told["resample"] == 2
+    assert told["image_mean"] == [0.485, 0.456, 0.406]
+    assert told["image_std"] == [0.229, 0.224, 0.225]
     assert all(told[f"do_{step}"] for step in ("resize", "center_crop", "rescale", "normalize"))
     assert told["rescale_factor"] == pytest.approx(1 / 255)
-    assert f"short side to {int(side * 256 / 224)} pixels" in done.explain()
-    nexus.convert(tmp_path / "c", tmp_path / "hf", to="hf", force=True)
+    assert f"short side to {short} pixels and shows the middle {side}, as" in done.explain()
+    nexus.convert(source, tmp_path / "out", to="hf", force=True)
 
 
 @pytest.mark.parametrize(

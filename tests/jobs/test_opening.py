@@ -54,8 +54,19 @@ def test_weights_that_were_converted_into_a_run_are_weights(home, to):
     nexus.convert(run, run / to, to=to)
     opened = open_encoder(run / to)
     assert opened.recipe is None and opened.name == to
-    assert opened.clips.spec.fps == 4.0
+    kept = open_encoder(run).clips.spec  # transformers' files have no place for a stride
+    assert opened.clips.spec == (kept.chosen({"fps": 4.0}) if to == "hf" else kept)
     assert open_encoder(run).recipe is not None
+
+
+def test_a_checkpoint_that_was_taken_out_of_its_run_keeps_its_clips(home, tmp_path):
+    [step] = (home / "runs/first").glob("checkpoints/step_*")
+    shutil.copytree(step, tmp_path / "alone")
+    alone, run = open_encoder(tmp_path / "alone"), open_encoder(home / "runs/first")
+    assert alone.recipe is None and alone.clips.spec == run.clips.spec
+    assert run.clips.spec.fps is None and run.clips.spec.resize is None
+    loaded = nexus.load(home / "runs/first")
+    assert nexus.processor(loaded).spec == nexus.processor(home / "runs/first").spec
 
 
 def test_a_recipe_in_the_project_does_not_make_weights_a_run(home, tmp_path):

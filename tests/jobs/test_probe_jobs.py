@@ -28,6 +28,7 @@ def test_a_trained_probe_is_kept_with_all_that_it_needs(folder, trained):
     assert card.classes == tuple(sorted(card.classes)) and len(card.classes) == 2
     assert card.encoder.source == str(folder / "w.pt") and card.encoder.dim == 32
     assert card.clips.fps == 8.0 and card.clips.size == (32, 32)
+    assert card.clips.resize == 36  # as the weights that it was trained on are shown pictures
     assert len(card.sweep) == 8 and card.chosen in [
         {"learning_rate": row.learning_rate, "weight_decay": row.weight_decay} for row in card.sweep
     ]
@@ -139,8 +140,9 @@ def test_windows_are_cut_as_the_probe_that_pools_them_was_trained(folder, traine
     assert "was trained on" not in capsys.readouterr().err
     nexus.embed(folder / "w.pt", folder / "clips/test", here / "g.parquet", fps=4.0, **probe)
     told = " ".join(capsys.readouterr().err.split())
-    assert "was trained on clips of 8 frames at 8 a second of 32 x 32 pixels; these are " in told
-    assert "these are clips of 8 frames at 4 a second of 32 x 32 pixels" in told
+    pixels = "32 x 32 pixels, cut out of a short side of 36"
+    assert f"was trained on clips of 8 frames at 8 a second of {pixels}; these are " in told
+    assert f"these are clips of 8 frames at 4 a second of {pixels}" in told
     assert len(load_table(here / "g.parquet")) == 12
     nexus.embed(folder / "w.pt", folder / "pictures/dark.png", here / "h.parquet", **probe)
     told = " ".join(capsys.readouterr().err.split())

@@ -37,7 +37,7 @@ def test_published_weights_get_clips_as_trained(folder):
     assert opened.clips.spec.size == (32, 32) and opened.recipe is None
     assert opened.off_distribution() is None and not opened.encoder.training
     other = opened.with_clips({"num_frames": 4, "img_size": 64, "pad": True})
-    assert "clips of 4 frames, not 8 and pictures of 64 x 64" in (other.off_distribution() or "")
+    assert "these are pictures of 64 x 64 pixels, not" in (other.off_distribution() or "")
     assert other.clips.spec.pad == "repeat_last"
     for choice, message in (
         ({"num_frames": 5}, "multiples of tubelet_size 2"),
@@ -49,11 +49,15 @@ def test_published_weights_get_clips_as_trained(folder):
 
 def test_other_clips_are_warned_about_in_one_line(folder, here, capsys):
     source, clips = str(folder / "w.pt"), str(folder / "clips/test")
-    line = ["embed", source, clips, "--out", "f.arrow", "--frames", "4", "--precision", "bf16"]
-    assert run([*line, "--pooling", "tokens"]) == 0
-    [told] = [t for t in capsys.readouterr().err.splitlines() if "as the weights were trained" in t]
-    assert told.startswith("note: these are clips of 4 frames, not 8")
-    assert load_table(here / "f.arrow").features.shape[1:] == (8, 32)
+    line = ["embed", source, clips, "--out", "f.arrow", "--precision", "bf16"]
+    for frames, fps, warned in ((4, 4, 0), (8, 8, 0), (10, 8, 1)):
+        more = ["--frames", str(frames), "--fps", str(fps), "--pooling", "tokens", "--force"]
+        assert run([*line, *more]) == 0
+        err = capsys.readouterr().err
+        told = [t for t in err.splitlines() if "as the weights were trained" in t]
+        assert len(told) == warned == err.count("may be worse")
+        assert load_table(here / "f.arrow").features.shape[1:] == (4 * frames // 2, 32)
+    assert told[0].startswith("note: these are clips of 10 frames, not 8")
 
 
 def test_a_picture_is_an_image_or_fills_one_tubelet(folder, here):

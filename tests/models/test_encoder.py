@@ -288,6 +288,21 @@ def test_a_grid_that_differs_from_the_trained_one_is_told_in_one_sentence() -> N
     assert both and "2 frames, not 8 and pictures of 48 x 48 pixels, not 32 x 48 as" in both
 
 
+def test_rotary_positions_are_left_by_longer_and_larger_clips_alone() -> None:
+    rotary = {"positions": "rope_tiled", "factorized": False, "encoder_dim": 48, "num_heads": 2}
+    config = EncoderConfig(img_size=(32, 48), num_frames=8, **rotary)
+    for frames, sides in ((8, (32, 48)), (4, (32, 48)), (2, (16, 16)), (8, (32, 32))):
+        assert config.off_distribution(frames, sides) is None
+    told = config.off_distribution(10, (16, 48))
+    assert told and "clips of 10 frames, not 8 as" in told and "pixels" not in told
+    for sides in ((48, 48), (16, 64)):
+        told = config.off_distribution(4, sides)
+        assert told and "frames" not in told and "not 32 x 48 as" in told
+    stretched = config.with_changes(positions="rope_interleaved", rope_stretch=16)
+    assert stretched.off_distribution(8, (96, 16)) is None
+    assert stretched.off_distribution(10, (96, 16))
+
+
 def test_an_image_is_as_trained_only_where_images_are_taken() -> None:
     config = EncoderConfig(img_size=32, num_frames=8)
     assert config.off_distribution(1, (32, 32))

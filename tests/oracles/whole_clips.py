@@ -20,7 +20,7 @@ def augment(
 def center_view(
     frames: UInt8[Tensor, "time height width 3"],
     size: tuple[int, int],
-    interpolation: Interpolation = "bilinear",
+    short_side: int | None = None,
 ) -> UInt8[Tensor, "3 time out_height out_width"]:
-    """The evaluation view: resize until the pictures just cover `size`, keep the middle."""
-    return center_crop(frames, size, interpolation).permute(3, 0, 1, 2)
+    """The evaluation view: resize (None: until the pictures just cover `size`), keep the middle."""
+    return center_crop(frames, size, short_side).permute(3, 0, 1, 2)

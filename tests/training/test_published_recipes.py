@@ -101,7 +101,8 @@ def test_vjepa2_1_adds_levels_and_the_dense_loss():
     assert (model.num_predictor_layers, model.num_mask_tokens) == (24, 8)
     assert model.predicts_context and model.context_loss_weight == 0.5
     assert model.context_loss_warmup == (50 * 300, 100 * 300)
-    assert recipe.optim == before.optim and recipe.data == before.data
+    assert model.context_weighting_end == 240_000 == recipe.stages[1].first_step
+    assert recipe.optim == before.optim.with_changes(lr=6e-4) and recipe.data == before.data
 
 
 @pytest.mark.parametrize(

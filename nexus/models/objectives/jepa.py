@@ -34,6 +34,9 @@ class ObjectiveConfig(Config):
     targets (2.1's dense loss: 0.5 for video, 0.7 for images); needs `predicts_context`."""
     context_loss_warmup: tuple[pydantic.NonNegativeInt, pydantic.NonNegativeInt] = (0, 0)
     """Optimizer steps between which that weight rises from 0 to its full value."""
+    context_weighting_end: pydantic.NonNegativeInt | None = None
+    """Optimizer step from which on the context's tokens count alike, whatever their distance, as in
+    the cooldown of 2.1; none: never."""
     regularizer: Regularizer = "none"
     """Anti-collapse term on the context encoder's clip means; small data needs a little of it."""
     regularizer_weight: pydantic.NonNegativeFloat = 0.1
@@ -78,7 +81,8 @@ class JepaObjective:
         parts = {"prediction_loss": _mean([each.mean() for each in errors])}
         loss = config.prediction_weight * parts["prediction_loss"]
         if config.predicts_context:
-            parts["context_loss"] = _mean([self._context_loss(out) for out in predictions])
+            near = self.near_counts_more(int(step))
+            parts["context_loss"] = _mean([self._context_loss(out, near) for out in predictions])
             loss = loss + self.context_loss_weight(int(step)) * parts["context_loss"]
         if config.regularizer != "none":
             terms = [clip_regularizer(out.context, config.regularizer) for out in predictions]
@@ -92,9 +96,16 @@ class JepaObjective:
         share = min(max((step - start) / (end - start), 0.0), 1.0) if end > start else step >= end
         return self.config.context_loss_weight * share
 
-    def _context_loss(self, out: Prediction) -> Tensor:
+    def near_counts_more(self, step: int) -> bool:
+        """Whether the context's tokens count by their distance at this point of the run."""
+        end = self.config.context_weighting_end
+        return end is None or step < end
+
+    def _context_loss(self, out: Prediction, near_counts_more: bool) -> Tensor:
         assert out.predicted_context is not None and out.context_target is not None
         errors = token_errors(out.predicted_context, out.context_target, self.config.loss)
+        if not near_counts_more:
+            return errors.mean()
         mask = out.mask
         context, target = mask.context.to(errors.device), mask.target.to(errors.device)
         return (errors * context_weights(context, target, mask.grid).to(errors)).mean()

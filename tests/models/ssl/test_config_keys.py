@@ -78,6 +78,7 @@ VJEPA = {
     "predicts_context": (True, SHAPES, {}),
     "context_loss_weight": (0.2, LOSS, {"predicts_context": True}),
     "context_loss_warmup": ((0, 10), LOSS, {"predicts_context": True}),
+    "context_weighting_end": (0, LOSS, {"predicts_context": True}),
     "teacher_dim": (40, SHAPES, {}),
     "prediction_weight": (0.5, LOSS, {}),
     "ema_momentum": (0.9, MOMENTUM, {}),

@@ -201,6 +201,32 @@ def test_the_context_loss_warms_up_with_the_optimizers_steps(
         optimizer.step()
 
 
+def test_in_the_cooldown_context_tokens_count_alike() -> None:
+    """By distance up to a step, then the plain mean of their errors, as the formula says."""
+    model = tiny_model(**V21, context_weighting_end=2)
+    video, found, kept = video_of(4), [], []
+    original = model.objective.__call__
+
+    def watch(predictions, step):
+        kept.append(predictions)
+        return original(predictions, step)
+
+    model.objective = watch
+    for _ in range(4):
+        torch.manual_seed(0)
+        found.append(model(video, meters=False)[1]["context_loss"])
+        model.update_target()
+    for number, predictions in enumerate(kept):
+        means = []
+        for out in predictions:
+            errors = (out.predicted_context - out.context_target).abs().mean(dim=-1)
+            if number < 2:
+                errors = errors * context_weights(out.mask.context, out.mask.target, out.mask.grid)
+            means.append(errors.mean())
+        wanted = torch.stack(means).mean().item()
+        assert found[number] == pytest.approx(wanted, rel=1e-5)
+
+
 def weight(model: VJEPAModel) -> float:
     return model.objective.context_loss_weight(int(model.ema_step))
 
