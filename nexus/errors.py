@@ -33,6 +33,10 @@ class CheckpointError(NexusError):
     """A checkpoint is missing, incomplete or does not match the model."""
 
 
+class PlanningError(NexusError, ValueError):
+    """Actions, bounds or a cost that no plan can be made with."""
+
+
 class RunError(NexusError):
     """A folder is not that of a run, or what should be a file of one is something else."""
 
