@@ -1,4 +1,4 @@
-"""Search for actions: a cost of action sequences goes in, the best sequence within bounds comes out.
+"""Search for actions: a cost of action sequences goes in, the best sequence comes out.
 
     space = ActionSpace.within(low, high)
     plan = CEM().plan(cost, space, horizon=6, seeds=[0])

@@ -68,13 +68,13 @@ def part(plan: Plan, environment: int) -> Plan:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (dict(mean=[0.0], std=[1.0, 1.0]), "one number a dimension"),
-        (dict(mean=[0.0], std=[0.0]), "std must be positive"),
-        (dict(mean=[np.nan], std=[1.0]), "mean must be finite"),
-        (dict(mean=[0.0, 0.0], std=[1.0, 1.0], low=[0, 1], high=[1, 1]), "dimension 1 has"),
-        (dict(mean=[0.0], std=[1.0], binary=[0]), "binary dimensions need bounds"),
-        (dict(mean=[0.0], std=[1.0], low=[0], high=[1], binary=[2]), "the action has 1"),
-        (dict(mean=[[0.0]], std=[[1.0]]), "expected one number a dimension"),
+        ({"mean": [0.0], "std": [1.0, 1.0]}, "one number a dimension"),
+        ({"mean": [0.0], "std": [0.0]}, "std must be positive"),
+        ({"mean": [np.nan], "std": [1.0]}, "mean must be finite"),
+        ({"mean": [0.0, 0.0], "std": [1.0, 1.0], "low": [0, 1], "high": [1, 1]}, "dimension 1 has"),
+        ({"mean": [0.0], "std": [1.0], "binary": [0]}, "binary dimensions need bounds"),
+        ({"mean": [0.0], "std": [1.0], "low": [0], "high": [1], "binary": [2]}, "the action has 1"),
+        ({"mean": [[0.0]], "std": [[1.0]]}, "expected one number a dimension"),
     ],
 )
 def test_a_space_that_makes_no_sense_is_refused(arguments: dict, says: str) -> None:
@@ -104,8 +104,8 @@ def test_without_bounds_the_optimum_may_lie_anywhere() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (dict(horizon=0, seeds=[0]), "horizon 0"),
-        (dict(horizon=2, seeds=[]), "0 seeds"),
+        ({"horizon": 0, "seeds": [0]}, "horizon 0"),
+        ({"horizon": 2, "seeds": []}, "0 seeds"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(

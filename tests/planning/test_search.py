@@ -69,7 +69,7 @@ def test_pieces_change_nothing_but_memory(name: str) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_deadline_is_kept_and_the_best_so_far_returned(name: str) -> None:
-    """A cost of half a millisecond a candidate: the whole search would take twenty times as long."""
+    """Half a millisecond a candidate: the whole search would take twenty times as long."""
     planner = SMALL[name].with_changes(iterations=1 if name == "random" else 100)
     if name == "random":
         planner = planner.with_changes(candidates=5000)
