@@ -33,6 +33,14 @@ class CheckpointError(NexusError):
     """A checkpoint is missing, incomplete or does not match the model."""
 
 
+class PlanningError(NexusError, ValueError):
+    """Actions, bounds or a cost that no plan can be made with."""
+
+
+class SimulatorError(NexusError, ValueError):
+    """A state, an action or a setting that an environment does not have."""
+
+
 class RunError(NexusError):
     """A folder is not that of a run, or what should be a file of one is something else."""
 
