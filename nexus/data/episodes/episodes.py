@@ -156,7 +156,7 @@ class Episodes:
             DataError: naming episode and dimension where a value is not finite, or the file that
                 cannot be read.
         """
-        return self._sound(index, "action", self.action, self.storage.table(index).actions)
+        return self._sound(index, "action", self.action, self._table(index).actions)
 
     def states(self, index: int) -> Float32[np.ndarray, "steps state"] | None:
         """Where the robot was at each step; None where no state was recorded.
@@ -166,7 +166,7 @@ class Episodes:
         """
         if self.state is None:
             return None
-        states = self.storage.table(index).states
+        states = self._table(index).states
         assert states is not None
         return self._sound(index, "state", self.state, states)
 
@@ -176,8 +176,7 @@ class Episodes:
         Raises:
             DataError: naming the file that cannot be read.
         """
-        self.episode(index)
-        return self.storage.table(index).times
+        return self._table(index).times
 
     def frames(
         self,
@@ -223,6 +222,10 @@ class Episodes:
         states = [self.states(index) for index in chosen]
         kept = [part for part in states if part is not None]
         return EpisodeStatistics(action=action, state=Statistics.of(self.state.names, kept))
+
+    def _table(self, index: int) -> EpisodeTable:
+        self.episode(index)  # refuses one that is not there
+        return self.storage.table(index)
 
     def _sound(self, index: int, what: str, schema: Schema, values: np.ndarray) -> np.ndarray:
         """The values, if they are all there and finite."""

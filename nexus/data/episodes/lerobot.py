@@ -61,27 +61,25 @@ class LeRobotReader:
         """The episodes of a folder: its tables of episodes are read, no data and no video.
 
         Args:
-            strict: False leaves out what cannot be used, and keeps why in `problems`.
+            strict: False goes on where files are missing: `problems` says what, and reading it
+                raises.
 
         Raises:
             DataError: it is no LeRobot v3.0 folder, or (strict) something of it is missing.
         """
         info = read_info(path)
         rows, problems = _rows(path, info)
-        missing = {row.index: _missing_files(path, row) for row in rows}
-        for index, found in missing.items():
-            problems += [EpisodeProblem(index, kind, text) for kind, text in found]
+        problems += [problem for row in rows for problem in _missing_files(path, row)]
         if strict:
             _refuse(path, [one for one in problems if one.fatal])
-        usable = [row for row in rows if not missing[row.index]]
         action, state = self._schemas(path, info)
-        _check_av1(path, info, usable)
+        _check_av1(path, info, rows)
         if info.unknown:
             text = f"{path / INFO}: fields that are not looked at: {', '.join(info.unknown)}"
             problems.append(EpisodeProblem(None, "odd", text, fatal=False))
             warnings.warn(text, UserWarning, stacklevel=2)
         columns = {"action": self.action_key} | ({} if state is None else {"state": self.state_key})
-        storage = LeRobotStorage(path, {row.index: row for row in usable}, columns)
+        storage = LeRobotStorage(path, {row.index: row for row in rows}, columns)
         texts = read_tasks(path)
         episodes = tuple(
             Episode(
@@ -90,7 +88,7 @@ class LeRobotReader:
                 row.tasks if row.tasks is not None else storage.tasks(row.index, texts),
                 info.split_of(row.index),
             )
-            for row in usable
+            for row in rows
         )
         return Episodes(
             source=path,
@@ -184,14 +182,16 @@ def _rows(folder: Path, info: Info) -> tuple[list[EpisodeRow], list[EpisodeProbl
     return [rows[index] for index in sorted(rows)], problems
 
 
-def _missing_files(folder: Path, row: EpisodeRow) -> list[tuple[str, str]]:
-    found = []
+def _missing_files(folder: Path, row: EpisodeRow) -> list[EpisodeProblem]:
+    problems = []
     if not (folder / row.data).is_file():
-        found.append(("missing_data", f"its table {row.data} is missing"))
+        text = f"its table {row.data} is missing"
+        problems.append(EpisodeProblem(row.index, "missing_data", text))
     for camera, span in row.videos.items():
         if not (folder / span.path).is_file():
-            found.append(("missing_video", f"camera {camera!r}: its video {span.path} is missing"))
-    return found
+            text = f"camera {camera!r}: its video {span.path} is missing"
+            problems.append(EpisodeProblem(row.index, "missing_video", text))
+    return problems
 
 
 def _refuse(folder: Path, problems: list[EpisodeProblem]) -> None:
@@ -208,8 +208,10 @@ def _check_av1(folder: Path, info: Info, rows: list[EpisodeRow]) -> None:
     """Refuse videos that this FFmpeg cannot decode before anything is waited for."""
     for name, key in info.cameras.items():
         codec = info.features[key].codec
-        if codec is None and rows:
-            with open_video(folder / rows[0].videos[name].path) as video:
+        paths = (folder / row.videos[name].path for row in rows)
+        path = None if codec else next((one for one in paths if one.is_file()), None)
+        if path is not None:
+            with open_video(path) as video:
                 codec = video.stream.codec_context.codec.name
         if codec in ("av1", *AV1_DECODERS) and not any(map(_has_decoder, AV1_DECODERS)):
             raise DataError(

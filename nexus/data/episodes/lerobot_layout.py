@@ -234,7 +234,7 @@ def _episodes(text: str) -> range:
 
 
 def _other_version(folder: Path, version: str) -> str:
-    if version.startswith("v2.") or version.startswith("v1."):
+    if version.startswith(("v2.", "v1.")):
         return (
             f"{folder} is a LeRobot {version} folder; nexus reads v3.0. lerobot converts it: "
             "python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=NAME (v2.1; older "

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from nexus.data.episodes.statistics import QUANTILES
 
 FeatureStats = Mapping[str, np.ndarray]
-"""`min`, `max`, `mean`, `std` and quantiles, float64 of the feature's shape; `count`, int64 (1,)."""
+"""`min`, `max`, `mean`, `std`, quantiles: float64 of the feature's shape; `count`: int64 (1,)."""
 SAMPLED_FRAMES = 100
 """Frames of an episode that a camera's numbers are of, evenly spread."""
 

@@ -1,4 +1,4 @@
-"""What the numbers of a robot mean: names, units and bounds of each dimension of an action or state.
+"""What the numbers of a robot mean: name, unit and bounds of each one of an action or a state.
 
 A recording seldom says it all, and a wrong unit looks like any other number. So the meaning is
 declared once, kept beside the numbers, and held against them wherever they are read.

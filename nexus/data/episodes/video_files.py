@@ -70,7 +70,7 @@ def join_videos(path: Path, parts: Sequence[tuple[Path, int]], fps: int) -> None
             with av.open(str(part)) as container:
                 source = container.streams.video[0]
                 if stream is None:
-                    stream = joined.add_stream_from_template(source)
+                    stream = joined.add_stream_from_template(source, opaque=True)
                 tick = source.time_base or Fraction(1, fps)
                 offset = round(Fraction(shown, fps) / tick)
                 for packet in container.demux(source):
