@@ -6,6 +6,7 @@ frame of step i = the one at  from_timestamp + timestamp[i]  in the mp4, to 0.1 
 import json
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -211,7 +212,7 @@ def _check_av1(folder: Path, info: Info, rows: list[EpisodeRow]) -> None:
         paths = (folder / row.videos[name].path for row in rows)
         path = None if codec else next((one for one in paths if one.is_file()), None)
         if path is not None:
-            with open_video(path) as video:
+            with suppress(DataError), open_video(path) as video:  # a bad file is told when read
                 codec = video.stream.codec_context.codec.name
         if codec in ("av1", *AV1_DECODERS) and not any(map(_has_decoder, AV1_DECODERS)):
             raise DataError(

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nexus.data.episodes.episodes import EpisodeTable
@@ -16,8 +15,8 @@ from nexus.data.pictures import PictureView
 from nexus.data.pyav import PyAVDecoder
 from nexus.errors import DataError
 
-KEPT_FILES = 4
-"""Tables kept in memory: episodes are mostly read in order, or a few files at random."""
+KEPT_BYTES = 256_000_000
+"""Of tables that are kept in memory: some millions of steps, to be read in any order."""
 
 
 class LeRobotStorage:
@@ -70,7 +69,7 @@ class LeRobotStorage:
 
     def tasks(self, index: int, texts: Mapping[int, str]) -> tuple[str, ...]:
         """The tasks of an episode, from the numbers of its steps."""
-        numbers = pc.unique(self._rows_of(index)["task_index"]).to_pylist()
+        numbers = self._rows_of(index)["task_index"].unique().to_pylist()
         return tuple(texts[number] for number in numbers if number in texts)
 
     def frames(
@@ -148,8 +147,9 @@ class LeRobotStorage:
                 raise DataError(
                     f"{path} cannot be read as Parquet ({error}); was its writing cut off?"
                 ) from error
-            while len(self._tables) > KEPT_FILES:
-                self._tables.popitem(last=False)
+            total = sum(table.nbytes for table in self._tables.values())
+            while total > KEPT_BYTES and len(self._tables) > 1:
+                total -= self._tables.popitem(last=False)[1].nbytes
         self._tables.move_to_end(name)
         return self._tables[name]
 
@@ -180,7 +180,7 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
     if values.null_count:
         raise ValueError(f"{values.null_count} of {rows} values are missing")
     if isinstance(values, pa.ListArray | pa.LargeListArray) and rows:
-        lengths = pc.unique(pc.list_value_length(values)).to_pylist()
+        lengths = values.value_lengths().unique().to_pylist()
         if len(lengths) > 1:
             raise ValueError(f"rows of {min(lengths)} to {max(lengths)} numbers; expected as many")
     flat = values

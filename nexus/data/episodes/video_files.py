@@ -8,6 +8,8 @@ from typing import Literal
 
 import av
 import numpy as np
+from av.error import FFmpegError
+from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
 from nexus.errors import DataError
@@ -45,6 +47,7 @@ def write_video(
         container = av.open(str(path), "w", format="mp4")
         with container:
             stream = container.add_stream(encoder, rate=fps, options=options)
+            assert isinstance(stream, VideoStream)
             stream.height, stream.width, stream.pix_fmt = height, width, pixel_format
             stream.codec_context.gop_size = KEYFRAME_EVERY
             stream.codec_context.max_b_frames = 0  # frames come in the order they are shown in
@@ -54,7 +57,7 @@ def write_video(
                 frame.pts = number
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
-    except av.error.FFmpegError as error:
+    except FFmpegError as error:
         raise DataError(f"{path}: {codec} ({encoder}) does not encode here: {error}") from error
 
 

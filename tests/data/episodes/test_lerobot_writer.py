@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from made_episodes import ACTION, FPS, SIZE, STATE, add, made_episode, write_made, writer
+from made_episodes import ACTION, FPS, LENGTHS, SIZE, STATE, add, made_episode, write_made, writer
 from odd_videos import read_number
 
 from nexus.data.episodes.checking import check_episodes
@@ -21,7 +21,6 @@ from nexus.data.episodes.schema import Schema
 from nexus.errors import DataError, OutputError
 
 HERE = Path(__file__).parent
-LENGTHS = (4, 7, 5, 6, 3)
 
 
 def assert_whole(folder, lengths):
