@@ -13,6 +13,7 @@ from rich.table import Table
 
 from nexus.atomic import check_writable, write_text
 from nexus.cli import terminal
+from nexus.cli.episode_checking import check_robot_episodes
 from nexus.jobs.console import messages, progress
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def check(
     data: Annotated[
         str,
         typer.Argument(
-            help="A folder (searched through and through), a .csv or .jsonl list, or one video."
+            help="A folder (searched through and through), a .csv or .jsonl list, one video, or "
+            "robot episodes (a LeRobot folder, an HDF5 file of robomimic)."
         ),
     ],
     min_frames: Annotated[
@@ -85,8 +87,13 @@ def check(
     from nexus.data.catalog import scan
     from nexus.data.clip_check import check_clips
     from nexus.data.contents import content_problems
+    from nexus.data.episodes.opening import is_episodes
     from nexus.data.index import user_index_dir
 
+    if is_episodes(data, reader):
+        if not check_robot_episodes(data, reader, json_file, strict=strict):
+            raise typer.Exit(1)
+        return
     clip, how = None, reader
     if recipe is not None:
         from nexus.training.recipe import load_recipe

@@ -1,0 +1,125 @@
+"""What is recorded: cameras, schemas and rate of a LeRobot folder that we write."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nexus.data.episodes.lerobot_layout import ACTION, IMAGES, STATE
+from nexus.data.episodes.schema import Schema
+from nexus.data.episodes.video_files import CODECS, FILE_CODEC, Codec
+from nexus.errors import DataError
+
+COLUMNS = {"timestamp": "float32"} | dict.fromkeys(
+    ("frame_index", "episode_index", "index", "task_index"), "int64"
+)
+"""What every step has beside what the robot does."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The settings of a folder.
+
+    Raises:
+        DataError: they contradict each other, or the format has no room for one.
+    """
+
+    fps: int
+    action: Schema
+    state: Schema | None
+    cameras: Mapping[str, tuple[int, int]]
+    codec: Codec
+
+    def __post_init__(self) -> None:
+        if isinstance(self.fps, bool) or not isinstance(self.fps, int) or self.fps < 1:
+            raise DataError(f"fps is {self.fps!r}; the format has whole numbers from 1 on")
+        for what, schema in (("action", self.action), ("state", self.state)):
+            if schema is not None and schema.rate != self.fps:
+                raise DataError(
+                    f"the schema of the {what} says {schema.rate:g} steps a second, fps {self.fps}"
+                )
+        if self.codec not in CODECS:
+            raise DataError(f"codec is {self.codec!r}; known: {', '.join(CODECS)}")
+        bad = [name for name in self.cameras if not name or "/" in name]
+        if bad:
+            raise DataError(f"a camera is called {bad[0]!r}; expected a name without a slash")
+
+    def features(self) -> dict[str, Any]:
+        """As `meta/info.json` lists them."""
+        features: dict[str, Any] = {}
+        for key, schema in ((ACTION, self.action), (STATE, self.state)):
+            if schema is not None:
+                names = list(schema.names)
+                features[key] = {"dtype": "float32", "shape": [schema.width], "names": names}
+        for camera, (height, width) in self.cameras.items():
+            features[IMAGES + camera] = {
+                "dtype": "video",
+                "shape": [height, width, 3],
+                "names": ["height", "width", "channels"],
+                "info": {
+                    "video.height": height,
+                    "video.width": width,
+                    "video.codec": FILE_CODEC[self.codec],
+                    "video.pix_fmt": CODECS[self.codec][1].replace("rgb24", "gbrp"),
+                    "video.is_depth_map": False,
+                    "video.fps": self.fps,
+                    "video.channels": 3,
+                    "has_audio": False,
+                },
+            }
+        for name, dtype in COLUMNS.items():
+            features[name] = {"dtype": dtype, "shape": [1], "names": None}
+        return features
+
+    def to_mapping(self) -> dict[str, Any]:
+        """What a folder is opened again with, as JSON: our own file beside the format's."""
+        return {
+            "fps": self.fps,
+            "action": self.action.to_mapping(),
+            "state": None if self.state is None else self.state.to_mapping(),
+            "cameras": {name: list(size) for name, size in self.cameras.items()},
+            "codec": self.codec,
+        }
+
+    def vectors(self, actions: np.ndarray, states: np.ndarray | None) -> dict[str, np.ndarray]:
+        """float32 (steps, dims) of each feature, under its name in the format.
+
+        Raises:
+            DataError: a width, a length, a value that is not finite or leaves its bounds.
+        """
+        if (states is None) != (self.state is None):
+            raise DataError("states are given, and there is no schema for them, or the reverse")
+        vectors = {}
+        for key, schema, given in ((ACTION, self.action, actions), (STATE, self.state, states)):
+            if schema is None or given is None:
+                continue
+            values = np.asarray(given).astype(np.float32)
+            faults = schema.faults(values) or schema.out_of_bounds(values)
+            if not faults and not len(values):
+                faults = ["has no step"]
+            if faults:
+                raise DataError(f"{key} {'; '.join(faults)}")
+            vectors[key] = values
+        lengths = {key: len(values) for key, values in vectors.items()}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"the numbers of steps differ: {lengths}")
+        return vectors
+
+    def check_frames(self, frames: Mapping[str, np.ndarray], steps: int) -> None:
+        """Refuse frames that are not those of all cameras for so many steps.
+
+        Raises:
+            DataError: saying what was got and expected.
+        """
+        if set(frames) != set(self.cameras):
+            raise DataError(
+                f"frames of the cameras {sorted(frames)}; expected {sorted(self.cameras)}"
+            )
+        for camera, pictures in frames.items():
+            expected = (steps, *self.cameras[camera], 3)
+            if pictures.shape != expected or pictures.dtype != np.uint8:
+                raise DataError(
+                    f"camera {camera!r}: frames are {pictures.dtype} "
+                    f"{pictures.shape}; expected uint8 {expected}"
+                )
