@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 MIN_FRAMES = 8
 """Frames that a clip needs where no recipe says it."""
-LOOKED_AT = "the first and the last frames of every video, and the timestamps of all"
-"""What a check looks at."""
+LOOKED_AT = {
+    False: "the first and the last frames of every video, and the timestamps of all",
+    True: "every frame of every video",
+}
+"""What a check looks at, and what a full one."""
 MOST_VALUES = 6
 """Resolutions (or rates, ...) that are named; the rest is counted."""
 
@@ -123,7 +126,7 @@ def check(
         catalog = replace(catalog, records=checked.fitting, problems=found)
     folder = Path(data).expanduser()
     account = account_of(folder, catalog) if folder.is_dir() else None
-    show(catalog, terminal.output(), account)
+    show(catalog, terminal.output(), account, full=full)
     for note in notes:
         terminal.output().print(f"\n{note}.", markup=False)
     if json_file:
@@ -135,7 +138,9 @@ def check(
         raise typer.Exit(1)
 
 
-def show(catalog: "Catalog", out: Console, account: "Account | None" = None) -> None:
+def show(
+    catalog: "Catalog", out: Console, account: "Account | None" = None, *, full: bool = False
+) -> None:
     """Print the summary of a catalog, the table of its problems and the account of its folder."""
     from nexus.reports.tables import duration
 
@@ -167,7 +172,7 @@ def show(catalog: "Catalog", out: Console, account: "Account | None" = None) -> 
         wonders = account is not None and account.wonders
         verdict = "No problem with what is used." if wonders else "No problems found."
         style = "" if wonders else "green"
-        out.print(f"\n{verdict} Looked at: {LOOKED_AT}.", style=style)
+        out.print(f"\n{verdict} Looked at: {LOOKED_AT[full]}.", style=style)
 
 
 def _show_account(account: "Account", out: Console) -> None:

@@ -1,7 +1,7 @@
 """`reach` and `push` as Gymnasium environments: a camera above a table, an agent that moves.
 
-    reach   bring the agent to a place
-    push    bring the block to a place; where the agent ends up does not matter
+reach   bring the agent to a place
+push    bring the block to a place; where the agent ends up does not matter
 """
 
 from dataclasses import dataclass, replace

@@ -54,9 +54,9 @@ def test_the_agent_goes_where_it_is_told_and_shoves_the_block_along() -> None:
     assert alone == pytest.approx([0.2 + 0.5 * STEP, 0.2 - 0.25 * STEP, 0.8, 0.8])
     touching = np.array([0.3, 0.5, 0.3 + AGENT_RADIUS + BLOCK_RADIUS, 0.5])
     pushed = table.step(touching, np.array([1.0, 0.0]))
-    assert pushed == pytest.approx(touching + [STEP, 0, STEP, 0])
+    assert pushed == pytest.approx(touching + np.array([STEP, 0, STEP, 0]))
     pulled = table.step(touching, np.array([-1.0, 0.0]))
-    assert pulled == pytest.approx(touching + [-STEP, 0, 0, 0])
+    assert pulled == pytest.approx(touching + np.array([-STEP, 0, 0, 0]))
     # Against the edge, block and agent stop.
     edge = rolled(table, touching, np.tile([1.0, 0.0], (9, 1)))[-1]
     assert edge == pytest.approx([1 - 2 * BLOCK_RADIUS - AGENT_RADIUS, 0.5, 1 - BLOCK_RADIUS, 0.5])
@@ -133,7 +133,7 @@ def test_goals_are_of_the_seed_apart_from_the_start_and_not_reached_yet(task: st
         goals.append(goal.state)
     assert len({tuple(state) for state in starts + goals}) == 120
     if task == "push":
-        other = Goal(goal.state + [0.3, 0.3, 0, 0], goal.pixels, goal.proprioception)
+        other = Goal(goal.state + np.array([0.3, 0.3, 0, 0]), goal.pixels, goal.proprioception)
         assert env.solved(goal.state, other), "where the agent ends up does not matter"
 
 
