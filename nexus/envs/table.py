@@ -10,6 +10,7 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.utils import seeding
 
 from nexus.envs.physics import AGENT_RADIUS, Table, dividing_wall
 from nexus.envs.picture import Look, draw
@@ -131,7 +132,8 @@ class TableEnv(gymnasium.Env):
         state = np.array(state, np.float64)
         if state.shape != (self.table.state_size,) or not np.isfinite(state).all():
             raise SimulatorError(
-                f"a state of {self.task.name} is {self.table.state_size} finite numbers, got {state}"
+                f"a state of {self.task.name} is {self.table.state_size} finite numbers, "
+                f"got {state}"
             )
         self._state = state
         return self._observed()
@@ -176,7 +178,7 @@ class TableEnv(gymnasium.Env):
 
 def _stream(seed: int) -> np.random.Generator:
     """The generator that `reset(seed=seed)` makes."""
-    return gymnasium.utils.seeding.np_random(seed)[0]
+    return seeding.np_random(seed)[0]
 
 
 def shifted(env: TableEnv, shift: str) -> TableEnv:
