@@ -22,6 +22,7 @@ from nexus.data.episodes.lerobot_layout import (
     STATE,
     STATS,
     EpisodeRow,
+    Feature,
     Info,
     episode_files,
     is_lerobot,
@@ -75,8 +76,9 @@ class LeRobotReader:
             _refuse(path, [one for one in problems if one.fatal])
         action, state = self._schemas(path, info)
         _check_av1(path, info, rows)
-        if info.unknown:
-            text = f"{path / INFO}: fields that are not looked at: {', '.join(info.unknown)}"
+        unread = [*info.unknown, *(k for k, one in info.features.items() if one.dtype == "image")]
+        if unread:  # pictures within tables, which the format has as well, among them
+            text = f"{path / INFO}: not looked at: {', '.join(unread)}"
             problems.append(EpisodeProblem(None, "odd", text, fatal=False))
             warnings.warn(text, UserWarning, stacklevel=2)
         columns = {"action": self.action_key} | ({} if state is None else {"state": self.state_key})
@@ -107,7 +109,10 @@ class LeRobotReader:
         """As given, else as our own file says, else the names in `info.json`."""
         own: Mapping[str, Mapping] = {}
         if (folder / SCHEMA).exists():
-            own = json.loads((folder / SCHEMA).read_text(encoding="utf-8"))
+            try:
+                own = json.loads((folder / SCHEMA).read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise DataError(f"{folder / SCHEMA} cannot be read ({error})") from error
         schemas: list[Schema | None] = []
         for what, given, key in (
             ("action", self.action, self.action_key),
@@ -120,13 +125,12 @@ class LeRobotReader:
                     raise DataError(f"{folder}: there is no feature {key!r}; known: {known}")
                 schemas.append(None)
                 continue
-            width = int(feature.shape[0]) if len(feature.shape) == 1 else -1
-            names = list(feature.names or [f"{what}_{i}" for i in range(width)])
-            if width != len(names):
+            if len(feature.shape) != 1:
                 raise DataError(
-                    f"{folder / INFO}: feature {key!r} has the shape {list(feature.shape)} and "
-                    f"{len(names)} names; expected one dimension, and a name for each number"
+                    f"{folder / INFO}: feature {key!r} has the shape {list(feature.shape)}; "
+                    "expected numbers side by side: one side"
                 )
+            names = _names(what, feature)
             if given is None and own.get(what):
                 given = Schema.from_mapping(own[what])
             schema = given or Schema.plain(names, info.fps)
@@ -135,6 +139,13 @@ class LeRobotReader:
         action, state = schemas
         assert action is not None
         return action, state
+
+
+def _names(what: str, feature: Feature) -> list[str]:
+    """One for each number: the feature's own, unless they are too few or alike."""
+    [width] = feature.shape
+    names = list(dict.fromkeys(feature.names or ()))
+    return names if len(names) == width else [f"{what}_{i}" for i in range(width)]
 
 
 def _check_schema(folder: Path, schema: Schema, key: str, names: list[str], fps: float) -> None:

@@ -102,8 +102,8 @@ class LeRobotStorage:
             )
         return self._decoder.frames(path, nearest, view)
 
-    def video_length(self, index: int, camera: str) -> int:
-        """How many frames lie in the episode's part of the file.
+    def frame_times(self, index: int, camera: str) -> np.ndarray:
+        """float64 (frames,): seconds from the start of the episode's part of the file.
 
         What comes after the last episode of a file counts as that episode's.
 
@@ -112,9 +112,8 @@ class LeRobotStorage:
         """
         span = self.rows[index].videos[camera]
         stamps = self._stamps(self.folder / span.path)
-        return int(
-            np.count_nonzero((stamps >= span.start - TOLERANCE) & self._before(span, stamps))
-        )
+        inside = (stamps >= span.start - TOLERANCE) & self._before(span, stamps)
+        return stamps[inside] - span.start
 
     def _before(self, span: VideoSpan, stamps: np.ndarray) -> np.ndarray:
         if span.end >= self._last[span.path] - TOLERANCE:

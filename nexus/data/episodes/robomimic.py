@@ -153,10 +153,10 @@ class RobomimicStorage:
             pictures = file[f"data/demo_{index}/obs/{camera}{IMAGE}"]
             return collect((pictures[number] for number in chosen), place, view)
 
-    def video_length(self, index: int, camera: str) -> int:
-        """How many pictures there are of an episode."""
+    def frame_times(self, index: int, camera: str) -> np.ndarray:
+        """float64 (frames,): seconds from the start; pictures come at the rate of the steps."""
         with _opened(self.path) as file:
-            return len(file[f"data/demo_{index}/obs/{camera}{IMAGE}"])
+            return np.arange(len(file[f"data/demo_{index}/obs/{camera}{IMAGE}"])) / self.fps
 
 
 @contextmanager
