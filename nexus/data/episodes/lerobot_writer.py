@@ -30,10 +30,12 @@ from nexus.data.episodes.lerobot_layout import (
     SCHEMA,
     STATS,
     TASKS,
+    UNREADABLE,
     VERSION,
     VIDEOS,
     episode_files,
     file_numbers,
+    read_info,
     read_tasks,
 )
 from nexus.data.episodes.lerobot_recording import Recording
@@ -100,8 +102,11 @@ class LeRobotWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        # Ctrl-C may come between a file and our own account of it: then only what is on the disk
+        # counts, and the next one to open the folder closes the group.
+        if error is None:
+            self.close()
 
     def __len__(self) -> int:
         return self._episodes
@@ -222,8 +227,7 @@ class LeRobotWriter:
         self._tasks = {text: number for number, text in sorted(read_tasks(self.folder).items())}
         named: set[Path] = set()
         highest = -1
-        for path in episode_files(self.folder):
-            rows = pq.read_table(path).to_pylist()
+        for rows in self._written():
             for row in rows:
                 self._count(row, _stats_of(row))
                 videos = {key: _number(row, f"videos/{key}") for key in self._video_keys()}
@@ -240,9 +244,30 @@ class LeRobotWriter:
                 self._write_data([data.slice(0, steps)])
             self._close_group()
 
+    def _written(self) -> list[list[dict[str, Any]]]:
+        """The rows of each group.
+
+        Raises:
+            DataError: some that were counted are not there: nothing may be swept up then.
+        """
+        info, paths = self.folder / INFO, episode_files(self.folder)
+        try:
+            groups = [pq.read_table(path).to_pylist() for path in paths]
+            counted = read_info(self.folder).total_episodes if info.exists() else 0
+        except UNREADABLE as error:
+            raise DataError(f"{self.folder} cannot be gone on with ({error})") from error
+        indices = [row["episode_index"] for rows in groups for row in rows]
+        if indices != list(range(len(indices))) or len(indices) < counted:
+            raise DataError(
+                f"{self.folder} cannot be gone on with: {INFO} counts {counted} episodes, the "
+                f"table of episodes has {len(indices)}; nothing was changed, and `nexus check` "
+                "says what is missing"
+            )
+        return groups
+
     def _sweep(self, named: set[Path]) -> None:
         """Remove the files of episodes that were not finished."""
-        for path in (*self.folder.glob("data/*/*"), *self.folder.glob("videos/*/*/*")):
+        for path in (*self.folder.glob("data/*/*file-*"), *self.folder.glob("videos/*/*/*file-*")):
             if path not in named:
                 path.unlink()
         for path in self.folder.glob("meta/**/.*.tmp"):

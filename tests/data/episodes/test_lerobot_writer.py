@@ -196,6 +196,36 @@ def test_a_folder_with_other_settings_or_things_is_left_alone(tmp_path):
     assert [one.name for one in (tmp_path / "photos").iterdir()] == ["a.jpg"]
 
 
+def test_a_folder_that_lost_a_table_is_not_swept(tmp_path):
+    """Its videos are named nowhere now, and are all that is left of three episodes."""
+    write_made(tmp_path, LENGTHS, group_episodes=2)
+    lost = tmp_path / "meta/episodes/chunk-000/file-002.parquet"
+    kept = lost.read_bytes()
+    files = {path for path in tmp_path.rglob("*") if path.is_file()}
+    for damage in (b"", None):
+        if damage is None:
+            lost.unlink()
+        else:
+            lost.write_bytes(damage)
+        with pytest.raises(DataError, match="cannot be gone on with"):
+            writer(tmp_path)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == files - {lost}
+    lost.write_bytes(kept)
+    with writer(tmp_path) as out:
+        assert len(out) == 5
+
+
+def test_after_an_exception_the_folder_is_whole_and_goes_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt), writer(tmp_path) as out:
+        for index in range(2):
+            add(out, index, LENGTHS[index])
+        raise KeyboardInterrupt
+    assert_whole(tmp_path, LENGTHS[:2])
+    with writer(tmp_path) as out:
+        add(out, 2, LENGTHS[2])
+    assert_whole(tmp_path, LENGTHS[:3])
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
