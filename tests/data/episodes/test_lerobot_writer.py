@@ -296,7 +296,7 @@ def killed(function, at):
     return one
 
 name, at = {name!r}, {at}
-holder = module if hasattr(module, name) else module.LeRobotWriter
+holder = module if hasattr(module, name) else module.LeRobotFiles
 setattr(holder, name, killed(getattr(holder, name), at))
 with writer({folder!r}, group_episodes=3) as out:
     for index, steps in enumerate({lengths!r}):
@@ -309,11 +309,11 @@ with writer({folder!r}, group_episodes=3) as out:
     ("name", "at"),
     [
         ("write_video", 3),  # nothing of episode 2 is written
-        ("_write_data", 3),  # its video is there
-        ("_write_rows", 3),  # and its table: the last moment before it counts
-        ("_write_totals", 4),  # the last moment before it is counted
+        ("write_steps", 3),  # its video is there
+        ("write_rows", 3),  # and its table: the last moment before it counts
+        ("write_totals", 4),  # the last moment before it is counted
         ("join_videos", 1),  # between two groups
-        ("_write_rows", 4),  # the joined file is there and does not count
+        ("write_rows", 4),  # the joined file is there and does not count
     ],
 )
 def test_a_kill_loses_no_finished_episode(tmp_path, name, at):
@@ -348,7 +348,7 @@ def test_a_kill_from_outside_at_any_moment(tmp_path):
     folder = tmp_path / "set"
     paths = [str(HERE), str(HERE.parents[1]), str(HERE.parents[2])]
     endless = tuple(3 + index % 4 for index in range(500))
-    code = COLLECT.format(paths=paths, name="close", at=99, folder=str(folder), lengths=endless)
+    code = COLLECT.format(paths=paths, name="groups", at=99, folder=str(folder), lengths=endless)
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     finished = [child.stdout.readline() for _ in range(8)]
