@@ -69,7 +69,10 @@ class LeRobotStorage:
 
     def tasks(self, index: int, texts: Mapping[int, str]) -> tuple[str, ...]:
         """The tasks of an episode, from the numbers of its steps."""
-        numbers = self._rows_of(index)["task_index"].unique().to_pylist()
+        table = self._rows_of(index)
+        if "task_index" not in table.column_names:
+            return ()
+        numbers = table["task_index"].unique().to_pylist()
         return tuple(texts[number] for number in numbers if number in texts)
 
     def frames(

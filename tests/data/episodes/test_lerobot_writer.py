@@ -170,6 +170,14 @@ def test_a_pictures_quantiles_are_numpys():
         assert np.allclose(told[name].ravel(), oracle), name
 
 
+def test_another_feature_has_no_part_in_our_schema(tmp_path):
+    write_made(tmp_path, LENGTHS[:1])
+    reader = {"kind": "lerobot", "action_key": "observation.state", "state_key": "timestamp"}
+    episodes = open_episodes(tmp_path, reader)
+    assert episodes.action == STATE and episodes.state.names == ("state_0",)
+    assert np.array_equal(episodes.states(0)[:, 0], episodes.times(0).astype(np.float32))
+
+
 def test_a_folder_goes_on_after_its_last_episode(tmp_path):
     write_made(tmp_path, LENGTHS[:2])
     with writer(tmp_path) as out:
