@@ -144,7 +144,8 @@ class LeRobotStorage:
                 if absent:
                     raise DataError(f"{path}: there is no column {absent[0]!r}")
                 task = ["task_index"] if "task_index" in known else []
-                self._tables[name] = pq.read_table(path, columns=[*needed, *task])
+                columns = list(dict.fromkeys([*needed, *task]))  # none twice
+                self._tables[name] = pq.read_table(path, columns=columns)
             except UNREADABLE as error:
                 raise DataError(
                     f"{path} cannot be read as Parquet ({error}); was its writing cut off?"
