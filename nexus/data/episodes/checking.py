@@ -157,20 +157,25 @@ def check_episodes(
 def _times(episodes: Episodes, index: int, table: EpisodeTable) -> list[EpisodeProblem]:
     """Whether the steps come at the rate that is said."""
     times = table.times
-    due = np.arange(len(times)) / episodes.fps
-    # float32 is what times are stored in: after an hour it is coarser than the tolerance.
-    off = np.abs(times - due) - np.spacing(np.abs(times).astype(np.float32))
-    bad = np.flatnonzero(~(off <= RATE_TOLERANCE))
+    bad = _off(times, np.arange(len(times)) / episodes.fps)
     if not bad.size:
         return []
-    text = f"its step {bad[0]} is at {times[bad[0]]:.4f} s, and at {due[bad[0]]:.4f} s"
-    text += f" by the rate of {episodes.fps:g} steps a second"
-    if len(times) > 1:
-        usual = float(np.median(np.diff(times)))
-        text += f"; its steps are {usual:.4g} s apart" + (
-            f" ({1 / usual:.4g} a second)" if usual > 0 else ""
-        )
+    text = f"its step {bad[0]} is at {times[bad[0]]:.4f} s, and at {bad[0] / episodes.fps:.4f} s"
+    text += f" by the rate of {episodes.fps:g} steps a second{_apart('steps', times)}"
     return [EpisodeProblem(index, "wrong_rate", text)]
+
+
+def _off(times: np.ndarray, due: np.ndarray) -> np.ndarray:
+    """The numbers of the times that are not where they should be."""
+    # float32 is what times are stored in: after an hour it is coarser than the tolerance.
+    off = np.abs(times - due) - np.spacing(np.abs(times).astype(np.float32))
+    return np.flatnonzero(~(off <= RATE_TOLERANCE))
+
+
+def _apart(what: str, times: np.ndarray) -> str:
+    """How far apart the times are, as the end of a sentence; nothing where there is one."""
+    usual = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    return f"; its {what} are {usual:.4g} s apart ({1 / usual:.4g} a second)" if usual > 0 else ""
 
 
 def _lengths(episodes: Episodes, index: int, table: EpisodeTable) -> list[EpisodeProblem]:
@@ -186,13 +191,14 @@ def _videos(episodes: Episodes, index: int, table: EpisodeTable | None) -> list[
     problems = []
     for camera in episodes.cameras:
         try:
-            frames = episodes.storage.video_length(index, camera)
+            times = episodes.storage.frame_times(index, camera)
         except DataError as error:
             if _is_told(episodes.problems, index, "missing_video", repr(camera)):
                 continue
             text = f"camera {camera!r}: {error}"
             problems.append(EpisodeProblem(index, "unreadable", text))
             continue
+        frames = len(times)
         if frames != steps:
             longer = "table" if steps > frames else "video"
             text = (
@@ -200,6 +206,15 @@ def _videos(episodes: Episodes, index: int, table: EpisodeTable | None) -> list[
                 "frames in the video"
             )
             problems.append(EpisodeProblem(index, "video_length", text))
+            continue
+        bad = _off(times, np.arange(steps) / episodes.fps)
+        if bad.size:
+            text = (
+                f"camera {camera!r}: its frame {bad[0]} is at {times[bad[0]]:.4f} s, and at "
+                f"{bad[0] / episodes.fps:.4f} s by the rate of {episodes.fps:g} steps a second"
+                f"{_apart('frames', times)}"
+            )
+            problems.append(EpisodeProblem(index, "wrong_rate", text))
     return problems
 
 

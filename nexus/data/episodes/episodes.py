@@ -83,8 +83,8 @@ class Storage(Protocol):
         """
         ...
 
-    def video_length(self, index: int, camera: str) -> int:
-        """How many frames there are of an episode.
+    def frame_times(self, index: int, camera: str) -> Float64[np.ndarray, " frames"]:
+        """When the frames that there are of an episode are shown, seconds from its start.
 
         Raises:
             DataError: naming the file that cannot be read.

@@ -5,7 +5,6 @@ frame of step i = the one at  from_timestamp + timestamp[i]  in the mp4, to 0.1 
 
 import json
 import warnings
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,8 @@ from nexus.data.episodes.lerobot_layout import (
     INFO,
     SCHEMA,
     STATE,
-    STATS,
     EpisodeRow,
+    Feature,
     Info,
     episode_files,
     is_lerobot,
@@ -29,9 +28,9 @@ from nexus.data.episodes.lerobot_layout import (
     read_rows,
     read_tasks,
 )
+from nexus.data.episodes.lerobot_stats import stored_statistics
 from nexus.data.episodes.lerobot_storage import LeRobotStorage
 from nexus.data.episodes.schema import Schema
-from nexus.data.episodes.statistics import QUANTILES, EpisodeStatistics, Statistics
 from nexus.errors import DataError
 
 AV1_DECODERS = ("libdav1d", "libaom-av1", "libgav1")
@@ -75,10 +74,12 @@ class LeRobotReader:
             _refuse(path, [one for one in problems if one.fatal])
         action, state = self._schemas(path, info)
         _check_av1(path, info, rows)
-        if info.unknown:
-            text = f"{path / INFO}: fields that are not looked at: {', '.join(info.unknown)}"
+        unread = [*info.unknown, *(k for k, one in info.features.items() if one.dtype == "image")]
+        if unread:  # pictures within tables, which the format has as well, among them
+            text = f"{path / INFO}: not looked at: {', '.join(unread)}"
             problems.append(EpisodeProblem(None, "odd", text, fatal=False))
-            warnings.warn(text, UserWarning, stacklevel=2)
+            if strict:
+                warnings.warn(text, UserWarning, stacklevel=2)
         columns = {"action": self.action_key} | ({} if state is None else {"state": self.state_key})
         storage = LeRobotStorage(path, {row.index: row for row in rows}, columns)
         texts = read_tasks(path)
@@ -100,14 +101,12 @@ class LeRobotReader:
             episodes=episodes,
             storage=storage,
             problems=tuple(problems),
-            stored=_stored(path, action, self.action_key, state, self.state_key),
+            stored=stored_statistics(path, action, self.action_key, state, self.state_key),
         )
 
     def _schemas(self, folder: Path, info: Info) -> tuple[Schema, Schema | None]:
         """As given, else as our own file says, else the names in `info.json`."""
-        own: Mapping[str, Mapping] = {}
-        if (folder / SCHEMA).exists():
-            own = json.loads((folder / SCHEMA).read_text(encoding="utf-8"))
+        own = _own_schemas(folder)
         schemas: list[Schema | None] = []
         for what, given, key in (
             ("action", self.action, self.action_key),
@@ -120,21 +119,38 @@ class LeRobotReader:
                     raise DataError(f"{folder}: there is no feature {key!r}; known: {known}")
                 schemas.append(None)
                 continue
-            width = int(feature.shape[0]) if len(feature.shape) == 1 else -1
-            names = list(feature.names or [f"{what}_{i}" for i in range(width)])
-            if width != len(names):
+            if len(feature.shape) != 1:
                 raise DataError(
-                    f"{folder / INFO}: feature {key!r} has the shape {list(feature.shape)} and "
-                    f"{len(names)} names; expected one dimension, and a name for each number"
+                    f"{folder / INFO}: feature {key!r} has the shape {list(feature.shape)}; "
+                    "expected numbers side by side: one side"
                 )
-            if given is None and own.get(what):
-                given = Schema.from_mapping(own[what])
-            schema = given or Schema.plain(names, info.fps)
+            names = _names(what, feature)
+            schema = given or own.get(key) or Schema.plain(names, info.fps)
             _check_schema(folder, schema, key, names, info.fps)
             schemas.append(schema)
         action, state = schemas
         assert action is not None
         return action, state
+
+
+def _own_schemas(folder: Path) -> dict[str, Schema]:
+    """What our own file says of features, if there is one."""
+    path = folder / SCHEMA
+    if not path.exists():
+        return {}
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        schemas = {ACTION: told["action"], STATE: told["state"]}
+        return {key: Schema.from_mapping(one) for key, one in schemas.items() if one}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} cannot be read ({error}); delete it to go on without") from error
+
+
+def _names(what: str, feature: Feature) -> list[str]:
+    """One for each number: the feature's own, unless they are too few or alike."""
+    [width] = feature.shape
+    names = list(dict.fromkeys(feature.names or ()))
+    return names if len(names) == width else [f"{what}_{i}" for i in range(width)]
 
 
 def _check_schema(folder: Path, schema: Schema, key: str, names: list[str], fps: float) -> None:
@@ -238,39 +254,3 @@ def _size(folder: Path, info: Info, key: str) -> tuple[int, int]:
         raise DataError(f"{folder / INFO}: camera {key!r} has the shape {list(shape)}; expected 3")
     first = (feature.names or ("height",))[0]
     return (shape[1], shape[2]) if first.startswith("channel") else (shape[0], shape[1])
-
-
-def _stored(
-    folder: Path, action: Schema, action_key: str, state: Schema | None, state_key: str
-) -> EpisodeStatistics | None:
-    """What `meta/stats.json` says of actions and states; None if it does not say it all.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    path = folder / STATS
-    if not path.exists():
-        return None
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        if action_key not in told or (state is not None and state_key not in told):
-            return None
-        return EpisodeStatistics(
-            action=_of_feature(action, told[action_key]),
-            state=None if state is None else _of_feature(state, told[state_key]),
-        )
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); delete it to go on without") from error
-    except KeyError:
-        return None  # as the format's writers of 2024 left it: without quantiles
-
-
-def _of_feature(schema: Schema, told: Mapping[str, list[float]]) -> Statistics:
-    keys = ("mean", "std", "min", "max", *QUANTILES)
-    return Statistics.from_mapping(
-        {
-            "names": schema.names,
-            "count": int(told["count"][0]),
-            **{key: tuple(map(float, told[key])) for key in keys},
-        }
-    )

@@ -6,7 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from nexus.data.episodes.lerobot_layout import ACTION, IMAGES, STATE
+from nexus.data.episodes.lerobot_layout import (
+    ACTION,
+    CHUNK_FILES,
+    DATA,
+    IMAGES,
+    STATE,
+    VERSION,
+    VIDEOS,
+)
 from nexus.data.episodes.schema import Schema
 from nexus.data.episodes.video_files import CODECS, FILE_CODEC, Codec
 from nexus.errors import DataError
@@ -44,6 +52,29 @@ class Recording:
         bad = [name for name in self.cameras if not name or "/" in name]
         if bad:
             raise DataError(f"a camera is called {bad[0]!r}; expected a name without a slash")
+
+    @property
+    def video_keys(self) -> dict[str, str]:
+        """What the format calls each camera."""
+        return {name: IMAGES + name for name in self.cameras}
+
+    def info(self, robot_type: str | None, episodes: int, steps: int, tasks: int) -> dict[str, Any]:
+        """`meta/info.json` of so many of each."""
+        return {
+            "codebase_version": VERSION,
+            "robot_type": robot_type,
+            "total_episodes": episodes,
+            "total_frames": steps,
+            "total_tasks": tasks,
+            "chunks_size": CHUNK_FILES,
+            "data_files_size_in_mb": 100,
+            "video_files_size_in_mb": 200,
+            "fps": self.fps,
+            "splits": {"train": f"0:{episodes}"},
+            "data_path": DATA,
+            "video_path": VIDEOS if self.cameras else None,
+            "features": self.features(),
+        }
 
     def features(self) -> dict[str, Any]:
         """As `meta/info.json` lists them."""

@@ -4,12 +4,17 @@ Counts, means, spreads and extremes of the whole are exact. Its quantiles are me
 quantiles, by their counts, as the format's own writer merges them; `Statistics.of` is exact.
 """
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from nexus.data.episodes.statistics import QUANTILES
+from nexus.data.episodes.lerobot_layout import STATS
+from nexus.data.episodes.schema import Schema
+from nexus.data.episodes.statistics import QUANTILES, EpisodeStatistics, Statistics
+from nexus.errors import DataError
 
 FeatureStats = Mapping[str, np.ndarray]
 """`min`, `max`, `mean`, `std`, quantiles: float64 of the feature's shape; `count`: int64 (1,)."""
@@ -70,6 +75,42 @@ def merged(a: FeatureStats, b: FeatureStats) -> FeatureStats:
         "count": total,
         **{name: a[name] * (1 - share) + b[name] * share for name in QUANTILES},
     }
+
+
+def stored_statistics(
+    folder: Path, action: Schema, action_key: str, state: Schema | None, state_key: str
+) -> EpisodeStatistics | None:
+    """What `meta/stats.json` says of actions and states; None if it does not say it all.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = folder / STATS
+    if not path.exists():
+        return None
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        if action_key not in told or (state is not None and state_key not in told):
+            return None
+        return EpisodeStatistics(
+            action=_as_statistics(action, told[action_key]),
+            state=None if state is None else _as_statistics(state, told[state_key]),
+        )
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} cannot be read ({error}); delete it to go on without") from error
+    except KeyError:
+        return None  # as the format's writers of 2024 left it: without quantiles
+
+
+def _as_statistics(schema: Schema, told: Mapping[str, list[float]]) -> Statistics:
+    keys = ("mean", "std", "min", "max", *QUANTILES)
+    return Statistics.from_mapping(
+        {
+            "names": schema.names,
+            "count": int(told["count"][0]),
+            **{key: tuple(map(float, told[key])) for key in keys},
+        }
+    )
 
 
 def _quantile(counts: np.ndarray, share: float, levels: np.ndarray) -> np.ndarray:

@@ -69,7 +69,10 @@ class LeRobotStorage:
 
     def tasks(self, index: int, texts: Mapping[int, str]) -> tuple[str, ...]:
         """The tasks of an episode, from the numbers of its steps."""
-        numbers = self._rows_of(index)["task_index"].unique().to_pylist()
+        table = self._rows_of(index)
+        if "task_index" not in table.column_names:
+            return ()
+        numbers = table["task_index"].unique().to_pylist()
         return tuple(texts[number] for number in numbers if number in texts)
 
     def frames(
@@ -102,8 +105,8 @@ class LeRobotStorage:
             )
         return self._decoder.frames(path, nearest, view)
 
-    def video_length(self, index: int, camera: str) -> int:
-        """How many frames lie in the episode's part of the file.
+    def frame_times(self, index: int, camera: str) -> np.ndarray:
+        """float64 (frames,): seconds from the start of the episode's part of the file.
 
         What comes after the last episode of a file counts as that episode's.
 
@@ -112,9 +115,8 @@ class LeRobotStorage:
         """
         span = self.rows[index].videos[camera]
         stamps = self._stamps(self.folder / span.path)
-        return int(
-            np.count_nonzero((stamps >= span.start - TOLERANCE) & self._before(span, stamps))
-        )
+        inside = (stamps >= span.start - TOLERANCE) & self._before(span, stamps)
+        return stamps[inside] - span.start
 
     def _before(self, span: VideoSpan, stamps: np.ndarray) -> np.ndarray:
         if span.end >= self._last[span.path] - TOLERANCE:
@@ -142,7 +144,8 @@ class LeRobotStorage:
                 if absent:
                     raise DataError(f"{path}: there is no column {absent[0]!r}")
                 task = ["task_index"] if "task_index" in known else []
-                self._tables[name] = pq.read_table(path, columns=[*needed, *task])
+                columns = list(dict.fromkeys([*needed, *task]))  # none twice
+                self._tables[name] = pq.read_table(path, columns=columns)
             except UNREADABLE as error:
                 raise DataError(
                     f"{path} cannot be read as Parquet ({error}); was its writing cut off?"

@@ -9,33 +9,26 @@ named is swept up when the folder is opened again.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import UInt8
 
 from nexus.atomic import atomic_path, check_writable, write_json
-from nexus.data.episodes.lerobot_layout import (
-    ACTION,
-    CHUNK_FILES,
-    DATA,
-    EPISODES,
-    IMAGES,
-    INFO,
-    SCHEMA,
-    STATS,
-    TASKS,
-    VERSION,
-    VIDEOS,
-    episode_files,
-    file_numbers,
-    read_tasks,
+from nexus.data.episodes.lerobot_files import (
+    LeRobotFiles,
+    Row,
+    number_of,
+    place_columns,
+    stats_columns,
+    stats_of,
+    table_of_steps,
 )
+from nexus.data.episodes.lerobot_layout import ACTION, SCHEMA, read_tasks
 from nexus.data.episodes.lerobot_recording import Recording
 from nexus.data.episodes.lerobot_stats import FeatureStats, merged, of_numbers, of_pictures
 from nexus.data.episodes.schema import Schema
@@ -79,12 +72,13 @@ class LeRobotWriter:
         group_episodes: int = GROUP_EPISODES,
     ) -> None:
         self.folder = Path(folder)
+        self.files = LeRobotFiles(self.folder)
         self.recording = Recording(fps, action, state, dict(cameras), codec)
         self.robot_type, self._group_episodes = robot_type, group_episodes
         self._tasks: dict[str, int] = {}
         self._stats: dict[str, FeatureStats] = {}
         self._episodes = self._steps = self._group_number = self._next_video = 0
-        self._group: list[dict[str, Any]] = []
+        self._group: list[Row] = []
         self._data: list[pa.Table] = []
         check_writable(self.folder)
         if (self.folder / SCHEMA).exists():
@@ -100,8 +94,11 @@ class LeRobotWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        # Ctrl-C may come between a file and our own account of it: then only what is on the disk
+        # counts, and the next one to open the folder closes the group.
+        if error is None:
+            self.close()
 
     def __len__(self) -> int:
         return self._episodes
@@ -140,31 +137,31 @@ class LeRobotWriter:
             "task_index": np.full(steps, tasks[task]),
         }
         stats = {name: of_numbers(values) for name, values in columns.items()}
-        row: dict[str, Any] = {
+        row: Row = {
             "episode_index": index,
             "tasks": [task],
             "length": steps,
             "dataset_from_index": first,
             "dataset_to_index": first + steps,
-            **_prefixed("data", file_numbers(self._group_number)),
-            **_prefixed("meta/episodes", file_numbers(self._group_number)),
+            **place_columns("data", self._group_number),
+            **place_columns("meta/episodes", self._group_number),
         }
-        for camera, pictures in frames.items():
-            key, place = IMAGES + camera, file_numbers(self._next_video)
-            with atomic_path(self._video(key, self._next_video)) as path:
+        for camera, key in self.recording.video_keys.items():
+            pictures = frames[camera]
+            with atomic_path(self.files.video(key, self._next_video)) as path:
                 write_video(path, pictures, fps, self.recording.codec)
-            row |= _prefixed(f"videos/{key}", place)
+            row |= place_columns(f"videos/{key}", self._next_video)
             row[f"videos/{key}/from_timestamp"] = 0.0
             row[f"videos/{key}/to_timestamp"] = steps / fps
             stats[key] = of_pictures(pictures)
-        for name, feature in stats.items():
-            row |= {f"stats/{name}/{key}": value.tolist() for key, value in feature.items()}
-        data = [*self._data, _table(columns)]
-        self._write_data(data)
+        row |= stats_columns(stats)
+        data = [*self._data, table_of_steps(columns)]
+        self.files.write_steps(self._group_number, data)
         if task not in self._tasks:
-            self._write_tasks(tasks)
+            self.files.write_tasks(tasks)
         self._tasks = tasks
-        self._write_rows([*self._group, row])  # from here on the episode is there
+        # From here on the episode is there:
+        self.files.write_rows(self._group_number, [*self._group, row])
         self._group, self._data = [*self._group, row], data
         self._count(row, stats)
         self._write_totals()
@@ -181,23 +178,25 @@ class LeRobotWriter:
         """The videos of the group become one file a camera."""
         rows = [dict(row) for row in self._group]
         old: list[Path] = []
-        for key in self._video_keys():
+        for key in self.recording.video_keys.values():
             parts = [
-                (self._video(key, _number(row, f"videos/{key}")), row["length"]) for row in rows
+                (self.files.video(key, number_of(row, f"videos/{key}")), row["length"])
+                for row in rows
             ]
             if len({path for path, _ in parts}) < 2:
                 continue
-            with atomic_path(self._video(key, self._next_video)) as path:
+            with atomic_path(self.files.video(key, self._next_video)) as path:
                 join_videos(path, parts, self.recording.fps)
             shown = 0
             for row in rows:
-                row |= _prefixed(f"videos/{key}", file_numbers(self._next_video))
+                row |= place_columns(f"videos/{key}", self._next_video)
                 row[f"videos/{key}/from_timestamp"] = shown / self.recording.fps
                 shown += row["length"]
                 row[f"videos/{key}/to_timestamp"] = shown / self.recording.fps
             old += [path for path, _ in parts]
         if old:
-            self._write_rows(rows)  # from here on the joined files count
+            # From here on the joined files count:
+            self.files.write_rows(self._group_number, rows)
             self._next_video += 1
             for path in old:
                 path.unlink()
@@ -222,117 +221,31 @@ class LeRobotWriter:
         self._tasks = {text: number for number, text in sorted(read_tasks(self.folder).items())}
         named: set[Path] = set()
         highest = -1
-        for path in episode_files(self.folder):
-            rows = pq.read_table(path).to_pylist()
+        for rows in self.files.groups():
             for row in rows:
-                self._count(row, _stats_of(row))
-                videos = {key: _number(row, f"videos/{key}") for key in self._video_keys()}
-                named |= {self._video(key, number) for key, number in videos.items()}
-                highest = max(highest, *videos.values(), -1)
-            self._group, self._group_number = rows, _number(rows[0], "meta/episodes")
-            named.add(self._data_path())
-        self._sweep(named)
+                self._count(row, stats_of(row))
+                for key in self.recording.video_keys.values():
+                    number = number_of(row, f"videos/{key}")
+                    named.add(self.files.video(key, number))
+                    highest = max(highest, number)
+            self._group, self._group_number = rows, number_of(rows[0], "meta/episodes")
+            named.add(self.files.data(self._group_number))
+        self.files.sweep(named)
         self._next_video = highest + 1
         if self._group:
-            data = pq.read_table(self._data_path())
+            data = pq.read_table(self.files.data(self._group_number))
             steps = sum(row["length"] for row in self._group)
             if len(data) > steps:  # of an episode that was not finished
-                self._write_data([data.slice(0, steps)])
+                self.files.write_steps(self._group_number, [data.slice(0, steps)])
             self._close_group()
 
-    def _sweep(self, named: set[Path]) -> None:
-        """Remove the files of episodes that were not finished."""
-        for path in (*self.folder.glob("data/*/*"), *self.folder.glob("videos/*/*/*")):
-            if path not in named:
-                path.unlink()
-        for path in self.folder.glob("meta/**/.*.tmp"):
-            path.unlink()
-
-    def _count(self, row: Mapping[str, Any], stats: Mapping[str, FeatureStats]) -> None:
+    def _count(self, row: Row, stats: Mapping[str, FeatureStats]) -> None:
         self._episodes += 1
         self._steps += row["length"]
         for name, feature in stats.items():
             known = self._stats.get(name)
             self._stats[name] = feature if known is None else merged(known, feature)
 
-    def _video_keys(self) -> list[str]:
-        return [IMAGES + camera for camera in self.recording.cameras]
-
-    def _video(self, key: str, number: int) -> Path:
-        return self.folder / VIDEOS.format(video_key=key, **file_numbers(number))
-
-    def _data_path(self) -> Path:
-        return self.folder / DATA.format(**file_numbers(self._group_number))
-
-    def _write_data(self, tables: Sequence[pa.Table]) -> None:
-        with (
-            atomic_path(self._data_path()) as path,
-            pq.ParquetWriter(path, tables[0].schema) as writer,
-        ):
-            for table in tables:  # a row group each: an episode can be read by itself
-                writer.write_table(table)
-
-    def _write_rows(self, rows: list[dict[str, Any]]) -> None:
-        place = EPISODES.format(**file_numbers(self._group_number))
-        with atomic_path(self.folder / place) as path:
-            pq.write_table(pa.Table.from_pylist(rows), path)
-
-    def _write_tasks(self, tasks: Mapping[str, int]) -> None:
-        index = pd.Index(sorted(tasks, key=lambda text: tasks[text]), name="task")
-        frame = pd.DataFrame({"task_index": range(len(tasks))}, index=index)
-        with atomic_path(self.folder / TASKS) as path:
-            frame.to_parquet(path)
-
     def _write_totals(self) -> None:
-        if self._stats:
-            told = {
-                name: {key: value.tolist() for key, value in feature.items()}
-                for name, feature in self._stats.items()
-            }
-            write_json(self.folder / STATS, told)
-        write_json(
-            self.folder / INFO,
-            {
-                "codebase_version": VERSION,
-                "robot_type": self.robot_type,
-                "total_episodes": self._episodes,
-                "total_frames": self._steps,
-                "total_tasks": len(self._tasks),
-                "chunks_size": CHUNK_FILES,
-                "data_files_size_in_mb": 100,
-                "video_files_size_in_mb": 200,
-                "fps": self.recording.fps,
-                "splits": {"train": f"0:{self._episodes}"},
-                "data_path": DATA,
-                "video_path": VIDEOS if self.recording.cameras else None,
-                "features": self.recording.features(),
-            },
-        )
-
-
-def _table(columns: Mapping[str, np.ndarray]) -> pa.Table:
-    """A column of single numbers, or of lists of one length."""
-    arrays = {}
-    for name, values in columns.items():
-        flat = pa.array(values.ravel())
-        single = values.ndim == 1 or values.shape[1] == 1
-        arrays[name] = flat if single else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
-    return pa.table(arrays)
-
-
-def _stats_of(row: Mapping[str, Any]) -> dict[str, FeatureStats]:
-    """The numbers of an episode's row, by feature."""
-    stats: dict[str, dict[str, np.ndarray]] = {}
-    for column, value in row.items():
-        if column.startswith("stats/"):
-            feature, _, key = column.removeprefix("stats/").rpartition("/")
-            stats.setdefault(feature, {})[key] = np.array(value)
-    return dict(stats)
-
-
-def _prefixed(prefix: str, numbers: Mapping[str, int]) -> dict[str, int]:
-    return {f"{prefix}/{name}": number for name, number in numbers.items()}
-
-
-def _number(row: Mapping[str, Any], prefix: str) -> int:
-    return row[f"{prefix}/chunk_index"] * CHUNK_FILES + row[f"{prefix}/file_index"]
+        info = self.recording.info(self.robot_type, self._episodes, self._steps, len(self._tasks))
+        self.files.write_totals(info, self._stats)

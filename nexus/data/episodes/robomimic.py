@@ -66,7 +66,9 @@ class RobomimicReader:
                 raise DataError(
                     f"{path}: there is no data/demo_0, ...; expected a file of robomimic"
                 )
-            first = demos[min(demos)]
+            first = next((demo for _, demo in sorted(demos.items()) if "actions" in demo), None)
+            if first is None:
+                raise DataError(f"{path}: no episode has actions; expected a file of robomimic")
             observed: Mapping[str, Any] = first.get("obs", {})
             cameras = {
                 name.removesuffix(IMAGE): (int(pictures.shape[1]), int(pictures.shape[2]))
@@ -78,17 +80,16 @@ class RobomimicReader:
             splits = _splits(file)
             problems, episodes = [], []
             for index in sorted(demos):
-                faults = _faults(demos[index], cameras, state_keys, demos[min(demos)])
+                faults = _faults(demos[index], cameras, state_keys, first)
                 if faults:
                     problems += [EpisodeProblem(index, kind, text) for kind, text in faults]
                     continue
                 name = f"demo_{index}"
                 length = len(demos[index]["actions"])
                 episodes.append(Episode(index, length, (), splits.get(name)))
-            action = _schema(path, "action", self.action, _names({"action": first}, "actions"), fps)
-            names = [
-                name for key in state_keys for name in _names({key: observed}, key)
-            ]  # in the order in which they lie side by side
+            names = _names("action", first["actions"])
+            action = _schema(path, "action", self.action, names, fps)
+            names = [name for key in state_keys for name in _names(key, observed[key])]
             state = _schema(path, "state", self.state, names, fps) if names else None
         if strict and problems:
             raise DataError(f"{path}: " + "; ".join(map(str, problems[:5])))
@@ -153,10 +154,10 @@ class RobomimicStorage:
             pictures = file[f"data/demo_{index}/obs/{camera}{IMAGE}"]
             return collect((pictures[number] for number in chosen), place, view)
 
-    def video_length(self, index: int, camera: str) -> int:
-        """How many pictures there are of an episode."""
+    def frame_times(self, index: int, camera: str) -> np.ndarray:
+        """float64 (frames,): seconds from the start; pictures come at the rate of the steps."""
         with _opened(self.path) as file:
-            return len(file[f"data/demo_{index}/obs/{camera}{IMAGE}"])
+            return np.arange(len(file[f"data/demo_{index}/obs/{camera}{IMAGE}"])) / self.fps
 
 
 @contextmanager
@@ -212,10 +213,9 @@ def _faults(
     return faults
 
 
-def _names(owner: Mapping[str, Any], key: str) -> list[str]:
-    """`key_0`, `key_1`, ...: the file has no names for numbers."""
-    [(name, group)] = owner.items()
-    width = int(np.prod(group[key].shape[1:]))
+def _names(name: str, values: Any) -> list[str]:
+    """`name_0`, `name_1`, ...: the file has no names for the numbers of a step."""
+    width = int(np.prod(values.shape[1:]))
     return [name] if width == 1 else [f"{name}_{i}" for i in range(width)]
 
 

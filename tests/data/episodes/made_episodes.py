@@ -79,7 +79,7 @@ class InMemory:
     def frames(self, index, camera, numbers, view):
         raise NotImplementedError
 
-    def video_length(self, index, camera):
+    def frame_times(self, index, camera):
         raise NotImplementedError
 
 

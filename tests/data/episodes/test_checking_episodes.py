@@ -103,6 +103,20 @@ def test_a_wrong_rate(folder):
     )
 
 
+def test_a_video_of_another_rate(tmp_path):
+    """As many frames as steps, and not at their times."""
+    from odd_videos import write_clip
+
+    folder = write_by_hand(tmp_path / "set")
+    write_clip(
+        folder / "videos/observation.images.top/chunk-000/file-001.mp4", 6, fps=25, b_frames=0
+    )
+    assert reason(folder) == (
+        "episode 2: camera 'top': its frame 1 is at 0.0400 s, and at 0.1000 s by the rate of 10 "
+        "steps a second; its frames are 0.04 s apart (25 a second)"
+    )
+
+
 def test_an_index_that_is_there_twice(folder):
     def spoil(values):
         values[0] = 1

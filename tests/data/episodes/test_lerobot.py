@@ -55,7 +55,8 @@ def test_every_frame_and_number_is_the_right_one(folder):
         assert np.array_equal(episodes.states(index), states)
         assert np.abs(episodes.times(index) - np.arange(steps) / FPS).max() < 1e-6
         for camera in HAND_CAMERAS:
-            assert episodes.storage.video_length(index, camera) == steps
+            times = episodes.storage.frame_times(index, camera)
+            assert np.allclose(times, np.arange(steps) / FPS)
             numbers = draw.permutation(steps)
             numbers = np.append(numbers, numbers[0])  # one twice
             frames = episodes.frames(index, camera, numbers)
@@ -130,8 +131,11 @@ def test_the_frames_of_the_next_episode_are_not_taken_for_ones_own(own):
 
 
 def test_unknown_fields_are_told_once(own):
-    change_info(own, glitter=1, shade=2)
-    with pytest.warns(UserWarning, match="not looked at: glitter, shade") as told:
+    features = json.loads((own / "meta/info.json").read_text())["features"]
+    features["observation.images.side"] = {"dtype": "image", "shape": [3, 8, 8]}
+    change_info(own, glitter=1, shade=2, features=features)
+    text = "not looked at: glitter, shade, observation.images.side"
+    with pytest.warns(UserWarning, match=text) as told:
         episodes = open_episodes(own)
     assert len(told) == 1
     assert [one.fatal for one in episodes.problems] == [False]
@@ -170,6 +174,14 @@ def test_a_declared_schema_takes_the_place_of_names(folder):
         with pytest.raises(DataError) as told:
             open_episodes(folder, LeRobotReader(action=bad))
         assert text in str(told.value)
+
+
+@pytest.mark.parametrize("names", [None, ["motors"], ["same", "same"]])
+def test_names_that_name_nothing_are_numbered(own, names):
+    features = json.loads((own / "meta/info.json").read_text())["features"]
+    features["action"]["names"] = names
+    change_info(own, features=features)
+    assert open_episodes(own).action.names == ("action_0", "action_1")
 
 
 def test_other_features_can_be_the_state(folder):

@@ -170,6 +170,14 @@ def test_a_pictures_quantiles_are_numpys():
         assert np.allclose(told[name].ravel(), oracle), name
 
 
+def test_another_feature_has_no_part_in_our_schema(tmp_path):
+    write_made(tmp_path, LENGTHS[:1])
+    reader = {"kind": "lerobot", "action_key": "observation.state", "state_key": "timestamp"}
+    episodes = open_episodes(tmp_path, reader)
+    assert episodes.action == STATE and episodes.state.names == ("state_0",)
+    assert np.array_equal(episodes.states(0)[:, 0], episodes.times(0).astype(np.float32))
+
+
 def test_a_folder_goes_on_after_its_last_episode(tmp_path):
     write_made(tmp_path, LENGTHS[:2])
     with writer(tmp_path) as out:
@@ -194,6 +202,36 @@ def test_a_folder_with_other_settings_or_things_is_left_alone(tmp_path):
     with pytest.raises(OutputError, match="not empty and holds no episodes that nexus wrote"):
         writer(tmp_path / "photos")
     assert [one.name for one in (tmp_path / "photos").iterdir()] == ["a.jpg"]
+
+
+def test_a_folder_that_lost_a_table_is_not_swept(tmp_path):
+    """Its videos are named nowhere now, and are all that is left of three episodes."""
+    write_made(tmp_path, LENGTHS, group_episodes=2)
+    lost = tmp_path / "meta/episodes/chunk-000/file-002.parquet"
+    kept = lost.read_bytes()
+    files = {path for path in tmp_path.rglob("*") if path.is_file()}
+    for damage in (b"", None):
+        if damage is None:
+            lost.unlink()
+        else:
+            lost.write_bytes(damage)
+        with pytest.raises(DataError, match="cannot be gone on with"):
+            writer(tmp_path)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == files - {lost}
+    lost.write_bytes(kept)
+    with writer(tmp_path) as out:
+        assert len(out) == 5
+
+
+def test_after_an_exception_the_folder_is_whole_and_goes_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt), writer(tmp_path) as out:
+        for index in range(2):
+            add(out, index, LENGTHS[index])
+        raise KeyboardInterrupt
+    assert_whole(tmp_path, LENGTHS[:2])
+    with writer(tmp_path) as out:
+        add(out, 2, LENGTHS[2])
+    assert_whole(tmp_path, LENGTHS[:3])
 
 
 @pytest.mark.parametrize(
@@ -266,7 +304,7 @@ def killed(function, at):
     return one
 
 name, at = {name!r}, {at}
-holder = module if hasattr(module, name) else module.LeRobotWriter
+holder = module if hasattr(module, name) else module.LeRobotFiles
 setattr(holder, name, killed(getattr(holder, name), at))
 with writer({folder!r}, group_episodes=3) as out:
     for index, steps in enumerate({lengths!r}):
@@ -279,11 +317,11 @@ with writer({folder!r}, group_episodes=3) as out:
     ("name", "at"),
     [
         ("write_video", 3),  # nothing of episode 2 is written
-        ("_write_data", 3),  # its video is there
-        ("_write_rows", 3),  # and its table: the last moment before it counts
-        ("_write_totals", 4),  # the last moment before it is counted
+        ("write_steps", 3),  # its video is there
+        ("write_rows", 3),  # and its table: the last moment before it counts
+        ("write_totals", 4),  # the last moment before it is counted
         ("join_videos", 1),  # between two groups
-        ("_write_rows", 4),  # the joined file is there and does not count
+        ("write_rows", 4),  # the joined file is there and does not count
     ],
 )
 def test_a_kill_loses_no_finished_episode(tmp_path, name, at):
@@ -318,7 +356,7 @@ def test_a_kill_from_outside_at_any_moment(tmp_path):
     folder = tmp_path / "set"
     paths = [str(HERE), str(HERE.parents[1]), str(HERE.parents[2])]
     endless = tuple(3 + index % 4 for index in range(500))
-    code = COLLECT.format(paths=paths, name="close", at=99, folder=str(folder), lengths=endless)
+    code = COLLECT.format(paths=paths, name="groups", at=99, folder=str(folder), lengths=endless)
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     finished = [child.stdout.readline() for _ in range(8)]
