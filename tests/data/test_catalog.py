@@ -222,9 +222,9 @@ def test_directories_of_pictures(clips):
 def test_the_index_spares_a_second_check(clips, tmp_path, monkeypatch):
     checked = []
 
-    def counting(paths, done, workers):
+    def counting(paths, done, workers, **options):
         checked.append([path.name for path in paths])
-        inspect_all(paths, done, workers)
+        inspect_all(paths, done, workers, **options)
 
     monkeypatch.setattr("nexus.data.catalog.inspect_all", counting)
     (clips / "bad.mp4").write_text("text")
@@ -241,7 +241,7 @@ def test_the_index_spares_a_second_check(clips, tmp_path, monkeypatch):
     scan(clips, workers=0)
     assert len(checked.pop(0)) == 4  # without an index nothing is remembered
     (path,) = where.iterdir()
-    for broken in ("{half a fi", "[]", '{"format": 1, "files": {"a": {}}}'):
+    for broken in ("{half a fi", "[]", '{"format": 2, "files": {"a": {}}}'):
         path.write_text(broken)
         with pytest.warns(UserWarning, match="index .* cannot be read"):
             assert scan(clips, index_dir=where, workers=0) == third
