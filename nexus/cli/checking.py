@@ -216,10 +216,3 @@ def _tally(counts: Mapping[str, int]) -> str:
     parts = [f"{value} ({count})" for value, count in list(counts.items())[:MOST_VALUES]]
     rest = len(counts) - len(parts)
     return ", ".join(parts) + (f", and {rest} more" if rest else "")
-
-
-def _plain(text: str) -> str:
-    """Text from outside that must not turn into markup or into control sequences."""
-    from rich.markup import escape
-
-    return escape("".join(char if char.isprintable() else "\ufffd" for char in text))

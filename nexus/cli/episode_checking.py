@@ -86,8 +86,3 @@ def show(checked: "CheckedEpisodes", out: Console) -> None:
     out.print(table)
     if not checked.usable:
         out.print("Nothing usable is left.", style="bold red")
-
-
-def _plain(text: str) -> str:
-    """Text from outside that must not turn into markup or into control sequences."""
-    return escape("".join(char if char.isprintable() else "\ufffd" for char in text))

@@ -24,8 +24,12 @@ from nexus.errors import DataError
 # Text files that send FFmpeg to other files: a list of videos is given to nexus itself, as CSV.
 _PLAYLISTS = {"concat", "hls", "dash", "imf", "image2", "image2pipe", "sdp", "tty"}
 
-# The container's word on how to turn pictures goes before that of single frames.
-_DECODING = {"side_data_prefer_packet": "displaymatrix"}
+_DECODING = {
+    # The container's word on how to turn pictures goes before that of single frames.
+    "side_data_prefer_packet": "displaymatrix",
+    # Some 12,000 x 8,000: a header that claims more is wrong, and would take memory by gigabytes.
+    "max_pixels": "100000000",
+}
 
 # Where decoders would otherwise show what is left of a damaged picture as if it were whole.
 _ERRORS_THAT_COUNT = {"mjpeg": "explode"}
@@ -34,6 +38,7 @@ _ERRORS_IN_DOUBT = {"hevc": "crccheck+explode"} | dict.fromkeys(
     ["wmv1", "wmv2", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3"], "bitstream+buffer"
 )
 
+_TABLES = 65_536  # bytes of a JPEG picture in which its tables come
 _MARKED = 256  # bytes of a packet: enough for the headers of a picture
 
 _NOT_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
@@ -166,6 +171,7 @@ def scan_packets(video: OpenVideo) -> PacketScan:
     # The older codec that sends references which are never shown as packets of their own.
     shows_all = context.codec.name not in {"vp8", "libvpx"}
     turns = orientation_mark(context.codec.canonical_name, context.extradata)
+    jpeg = context.codec.canonical_name == "mjpeg"
     try:
         for packet in video.container.demux(video.stream):
             if packet.size == 0:
@@ -180,7 +186,7 @@ def scan_packets(video: OpenVideo) -> PacketScan:
                     packet.is_discard,
                     packet.is_corrupt,
                     not (shows_all or bytes(packet)[0] & 0x10),
-                    _sets_up(packet, first=not rows),
+                    _has_tables(packet) if jpeg else _sets_up(packet, first=not rows),
                     turns is not None and turns(memoryview(packet)),
                 )
             )
@@ -198,6 +204,11 @@ def _sets_up(packet: Packet, *, first: bool) -> bool:
         if data.data_type == "palette" or (data.data_type == "new_extradata" and not first):
             return True
     return False
+
+
+def _has_tables(packet: Packet) -> bool:
+    """Whether a JPEG picture brings its tables: in some streams only the first one does."""
+    return b"\xff\xdb" in bytes(memoryview(packet)[:_TABLES])
 
 
 def packet_mark(packet: Packet) -> int:

@@ -5,6 +5,7 @@ import json
 import av
 import numpy as np
 import pytest
+from odd_videos import packet_places, write_clip
 
 from nexus.cli.main import run
 from nexus.mp4 import encode_mp4
@@ -138,3 +139,16 @@ def test_a_file_that_is_there_twice_is_named(capsys, tmp_path):
     }
     assert sorted(kinds.values()) == [[], ["duplicat", "in two s"], ["in two s"]]
     assert run(["check", str(tmp_path), "--strict"]) == 1
+
+
+def test_full_finds_what_lies_between_the_ends(capsys, tmp_path):
+    path = tmp_path / "videos" / "middle.avi"
+    path.parent.mkdir()
+    write_clip(path, 40, codec="mjpeg", pixel_format="yuvj420p", b_frames=0)
+    position, size, _ = packet_places(path)[20]
+    data = bytearray(path.read_bytes())
+    data[position + size * 2 // 3 : position + size - 2] = b"\0" * (size - 2 - size * 2 // 3)
+    path.write_bytes(data)
+    for option, said in (("--strict", "No problems found"), ("--full", "1 of 40 frames do not")):
+        assert run(["check", str(path.parent), option]) == 0
+        assert said in " ".join(capsys.readouterr().out.split())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from coded_videos import decode_everything
 from odd_videos import write_clip
+from remuxing import remuxed
 
 from nexus.data.inspection import inspect
 from nexus.data.pyav import PyAVDecoder
@@ -81,7 +82,19 @@ def lying_flash(path: Path) -> Path:
     return path
 
 
+def abbreviated_jpeg(path: Path) -> Path:
+    """Only the first picture brings its tables (JPEG's "abbreviated format")."""
+
+    def strip(data: bytes) -> bytes:
+        at = data.index(b"\xff\xdb")
+        return data[:at] + data[at + 2 + int.from_bytes(data[at + 2 : at + 4], "big") :]
+
+    whole = write_moving(path.with_name(f"whole_{path.name}"), "mjpeg", "yuvj420p")
+    return remuxed(whole, path, strip, range(1, COUNT))
+
+
 WRITERS = {
+    "tables.avi": abbreviated_jpeg,
     "palette.avi": palette_video,
     "palette.mov": palette_video,
     "lost_index.mp4": lost_index_mp4,

@@ -78,7 +78,7 @@ def mutate(data: bytes, places: list[tuple[int, int, int]], draw: random.Random)
 
 def try_mutant(path: Path) -> Inspection:
     """What the check says, or what must not happen, as a finding of the kind `broken`."""
-    begin, before = time.perf_counter(), _most_memory()
+    begin, before = time.process_time(), _most_memory()
     try:
         result = inspect(path, full=path.stem.endswith("7"))
         if result.facts is None:
@@ -88,8 +88,8 @@ def try_mutant(path: Path) -> Inspection:
             result = _broken(problem)
     except Exception as error:  # noqa: BLE001  (any is a result here)
         result = _broken(f"{type(error).__name__}: {error}")
-    if time.perf_counter() - begin > SECONDS:
-        return _broken(f"took {time.perf_counter() - begin:.0f} s")
+    if (took := time.process_time() - begin) > SECONDS:  # of the processor: others may be at work
+        return _broken(f"took {took:.0f} s")
     if (grown := _most_memory() - before) > BYTES:
         return _broken(f"took {grown:,} bytes")
     return result
@@ -140,7 +140,7 @@ def test_every_mutant_is_used_or_refused_by_name(parents, tmp_path, count):
         if "broken" in kinds or not lasting:  # not lasting: the process died, or was stopped
             broken.append(f"{path.name}: {result.findings[0].reason}")
 
-    inspect_all(mutants, done, workers=2, timeout=3 * SECONDS, check=try_mutant)
+    inspect_all(mutants, done, workers=2, timeout=6 * SECONDS, check=try_mutant)
     assert not broken, "\n".join(broken)
     assert set(results) == set(mutants)
     outcomes = Counter("refused" if one.facts is None else "used" for one in results.values())

@@ -1,6 +1,7 @@
 """Checks in other processes: a crash, a hang or a process that does not start."""
 
 import faulthandler
+import gc
 import json
 import os
 import signal
@@ -63,3 +64,34 @@ def test_inspections_survive_the_way_through_json(good_clip):
     result = inspect(good_clip)
     assert result.facts is not None and result.facts.num_frames == 40
     assert Inspection.from_mapping(json.loads(json.dumps(asdict(result)))) == result
+
+
+class Dropped:
+    """Says where it is tidied up, as an encoder would join its threads there."""
+
+    def __init__(self, note: Path) -> None:
+        self.note, self.itself = note, self
+
+    def __del__(self) -> None:
+        with self.note.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+
+
+def tidying(path: Path) -> Inspection:
+    gc.collect()
+    return stand_in(path)
+
+
+def test_what_the_parent_dropped_is_not_tidied_up_in_a_child(tmp_path):
+    note = tmp_path / "note"
+    gc.collect()
+    gc.disable()
+    try:
+        Dropped(note)
+        assert not note.exists()
+        assert len(results([Path("a"), Path("b")], check=tidying)) == 2
+        assert not note.exists()
+    finally:
+        gc.enable()
+    gc.collect()
+    assert note.read_text().split() == [str(os.getpid())]

@@ -2,12 +2,12 @@
 
 import struct
 from collections.abc import Callable
-from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from odd_videos import write_clip
+from remuxing import remuxed
 
 from nexus.data.inspection import inspect
 from nexus.data.orientation_marks import orientation_mark
@@ -51,22 +51,6 @@ def in_jpeg(message: bytes) -> Callable[[bytes], bytes]:
     return lambda data: data[:2] + message + data[2:]
 
 
-def with_told(source: Path, path: Path, tell: Callable[[bytes], bytes], frames: range) -> Path:
-    """A copy of a video whose frames at these positions carry something more."""
-    with av.open(str(source)) as old, av.open(str(path), "w") as new:
-        stream = old.streams.video[0]
-        copy = new.add_stream_from_template(stream)
-        packets = [packet for packet in old.demux(stream) if packet.size]
-        for number, packet in enumerate(packets):
-            data = bytes(packet)
-            changed = av.Packet(tell(data) if number in frames else data)
-            changed.pts, changed.dts, changed.time_base = packet.pts, packet.dts, packet.time_base
-            changed.duration, changed.is_keyframe = packet.duration, packet.is_keyframe
-            changed.stream = copy
-            new.mux(changed)
-    return path
-
-
 H265 = {"codec": "libx265", "options": {"x265-params": "log-level=none:pools=none"}}
 JPEG = {"codec": "mjpeg", "pixel_format": "yuvj420p", "b_frames": 0}
 CASES = {
@@ -85,7 +69,7 @@ CASES = {
 def test_what_some_frames_say_counts_for_all(tmp_path, name, frames):
     options, tell, (mirror, degrees) = CASES[name]
     plain = write_clip(tmp_path / f"plain_{name}", COUNT, **{"b_frames": 0, **options})
-    told = with_told(plain, tmp_path / name, tell, frames)
+    told = remuxed(plain, tmp_path / name, tell, frames)
     with av.open(str(told)) as container:
         carrying = sum(frame.rotation != 0 for frame in container.decode(video=0))
     assert carrying > 0  # the frames that carry it; in HEVC also those that follow
@@ -104,7 +88,7 @@ def test_what_some_frames_say_counts_for_all(tmp_path, name, frames):
 def test_the_container_has_the_last_word(tmp_path):
     plain = write_clip(tmp_path / "plain.mp4")
     turned = write_clip(tmp_path / "turned.mp4", rotation=90)
-    told = with_told(turned, tmp_path / "told.mp4", in_mp4(h264_message(True, 0)), range(5, 9))
+    told = remuxed(turned, tmp_path / "told.mp4", in_mp4(h264_message(True, 0)), range(5, 9))
     every = np.arange(COUNT)
     expected = np.rot90(PyAVDecoder().frames(plain, every), 1, axes=(1, 2))
     np.testing.assert_array_equal(PyAVDecoder().frames(told, every), expected)
@@ -112,7 +96,7 @@ def test_the_container_has_the_last_word(tmp_path):
 
 def test_exif_without_an_orientation_turns_nothing(tmp_path):
     plain = write_clip(tmp_path / "plain.avi", **JPEG)
-    told = with_told(plain, tmp_path / "told.avi", in_jpeg(exif(1)), range(20, 40))
+    told = remuxed(plain, tmp_path / "told.avi", in_jpeg(exif(1)), range(20, 40))
     every = np.arange(COUNT)
     np.testing.assert_array_equal(
         PyAVDecoder().frames(told, every), PyAVDecoder().frames(plain, every)
