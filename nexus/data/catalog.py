@@ -150,7 +150,12 @@ class Catalog:
         """The records with so many frames, or one; those with fewer become problems."""
         least, left, problems = max(1, frames), [], dict.fromkeys(self.problems)
         for record in self.records:
-            if (there := _usable_frames(record)) >= least:
+            try:
+                there = _usable_frames(record)
+            except DataError as error:
+                problems.setdefault(Problem(str(record.path), "unreadable", str(error), True))
+                continue
+            if there >= least:
                 left.append(record)
                 continue
             reason = f"{there} frame{'s' * (there != 1)}; at least {least} are needed"
