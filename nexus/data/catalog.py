@@ -214,8 +214,8 @@ def scan(
     """Find and check all videos of a source. A bad file becomes a `Problem`, never an error.
 
     Args:
-        source: a folder (searched recursively without hidden files; a directory of pictures that
-            are named alike but for a number is a video), a .csv/.tsv/.jsonl list
+        source: a folder (searched recursively without hidden files; pictures in it that are named
+            alike but for a number are a video), a .csv/.tsv/.jsonl list
             (see `nexus.data.lists.ListReader`), a video file, a directory of pictures, or several
             of these.
         index_dir: where check results are kept between scans; None: nowhere.
