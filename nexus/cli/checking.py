@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MIN_FRAMES = 8
 """Frames that a clip needs where no recipe says it."""
 LOOKED_AT = "the first and the last frames of every video, and the timestamps of all"
+LOOKED_AT_IN_FULL = "every frame of every video"
 """What a check looks at."""
 MOST_VALUES = 6
 """Resolutions (or rates, ...) that are named; the rest is counted."""
@@ -119,8 +120,14 @@ def check(
         raise typer.Exit(1)
 
 
-def show(catalog: "Catalog", out: Console, account: "Account | None" = None) -> None:
-    """Print the summary of a catalog, the table of its problems and the account of its folder."""
+def show(
+    catalog: "Catalog", out: Console, account: "Account | None" = None, full: bool = False
+) -> None:
+    """Print the summary of a catalog, the table of its problems and the account of its folder.
+
+    Args:
+        full: whether every frame was looked at.
+    """
     from nexus.reports.tables import duration
 
     facts = catalog.summary()
@@ -151,7 +158,9 @@ def show(catalog: "Catalog", out: Console, account: "Account | None" = None) -> 
         wonders = account is not None and account.wonders
         verdict = "No problem with what is used." if wonders else "No problems found."
         style = "" if wonders else "green"
-        out.print(f"\n{verdict} Looked at: {LOOKED_AT}.", style=style)
+        out.print(
+            f"\n{verdict} Looked at: {LOOKED_AT_IN_FULL if full else LOOKED_AT}.", style=style
+        )
 
 
 def _show_account(account: "Account", out: Console) -> None:
