@@ -86,10 +86,10 @@ def test_check(clips, failing, monkeypatch, tmp_path, capfd):
 
     looks = inspection.try_decoding
 
-    def fail(path):
+    def fail(path, **choices):
         if error := of_file(path):
             raise error
-        return looks(path)
+        return looks(path, **choices)
 
     monkeypatch.setattr(inspection, "try_decoding", fail)
     monkeypatch.setenv("NEXUS_CACHE", str(tmp_path / "index"))
@@ -185,9 +185,8 @@ def test_any_error_of_a_decoder_is_its_files(catalog, monkeypatch, error, times)
     with pytest.raises(DataError) as caught:
         VideoReader(catalog, decoder=decoder).frames(1, np.array([0]))
     assert caught.value.__cause__ is error and str(bad.path) in str(caught.value)
-    monkeypatch.setattr(
-        "nexus.data.inspection.try_decoding", Raising(bad.path, error, True).timestamps
-    )
+    trial = Raising(bad.path, error, True).timestamps
+    monkeypatch.setattr("nexus.data.inspection.try_decoding", lambda path, **_: trial(path))
     inspection = inspect(bad.path)
     expected = "cannot be read: x" if isinstance(error, OSError) else type(error).__name__
     assert inspection.facts is None and expected in inspection.findings[0].reason
@@ -216,7 +215,8 @@ def test_what_is_not_the_files_fault_passes(catalog, monkeypatch, error):
     decoder = Raising(catalog.records[0].path, error, False)
     with pytest.raises(type(error)):
         VideoReader(catalog, decoder=decoder).frames(0, np.array([0]))
-    monkeypatch.setattr("nexus.data.inspection.try_decoding", lambda path: decoder.frames(path, []))
+    trial = "nexus.data.inspection.try_decoding"
+    monkeypatch.setattr(trial, lambda path, **_: decoder.frames(path, []))
     with pytest.raises(type(error)):
         inspect(decoder.path)
 
