@@ -148,7 +148,7 @@ def show(
     summary = Table.grid(padding=(0, 2))
     summary.add_column(style="dim")
     summary.add_column(overflow="fold")
-    summary.add_row("source", _plain(facts["source"]))
+    summary.add_row("source", terminal.plain(facts["source"]))
     summary.add_row("usable videos", f"{facts['videos']}, {duration(facts['seconds'])} in all")
     if catalog.records:
         lengths = facts["duration_quantiles"]
@@ -162,7 +162,9 @@ def show(
         summary.add_row("split", _tally(facts["splits"]))
     for column in sorted({name for record in catalog.records for name in record.labels}):
         values = Counter(r.label_texts[column] for r in catalog.records if column in r.labels)
-        summary.add_row(f"label {_plain(column)}", _plain(_tally(dict(values.most_common()))))
+        summary.add_row(
+            f"label {terminal.plain(column)}", terminal.plain(_tally(dict(values.most_common())))
+        )
     out.print(summary)
     if catalog.problems:
         _show_problems(catalog, out)
@@ -181,7 +183,7 @@ def _show_account(account: "Account", out: Console) -> None:
     files = f"{account.files} file{'s' * (account.files != 1)}"
     out.print(f"\n{files} in the folder: {account.used} used, {left} not used.")
     for some in account.left_out:
-        out.print(f"  {_plain(str(some))}", style="" if some.explained else "yellow")
+        out.print(f"  {terminal.plain(str(some))}", style="" if some.explained else "yellow")
 
 
 def _show_problems(catalog: "Catalog", out: Console) -> None:
@@ -195,10 +197,10 @@ def _show_problems(catalog: "Catalog", out: Console) -> None:
     for problem in sorted(catalog.problems, key=lambda problem: (not problem.fatal, problem.path)):
         path = Path(problem.path)
         table.add_row(
-            _plain(str(path.relative_to(base) if path.is_relative_to(base) else path)),
+            terminal.plain(str(path.relative_to(base) if path.is_relative_to(base) else path)),
             problem.kind.replace("_", " "),
             "[red]no[/red]" if problem.fatal else "yes",
-            _plain(problem.reason),
+            terminal.plain(problem.reason),
         )
     files = {problem.path for problem in catalog.problems}
     left_out = catalog.summary()["unusable"]

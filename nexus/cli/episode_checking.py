@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from nexus.atomic import check_writable, write_text
@@ -61,7 +60,7 @@ def show(checked: "CheckedEpisodes", out: Console) -> None:
             "state": ", ".join(episodes.state.names) if episodes.state else "none",
         }
         for name, text in rows.items():
-            summary.add_row(name, _plain(text))
+            summary.add_row(name, terminal.plain(text))
         out.print(summary)
     if not checked.problems:
         out.print("\nNo problems found.", style="green")
@@ -80,7 +79,7 @@ def show(checked: "CheckedEpisodes", out: Console) -> None:
             "all" if problem.episode is None else str(problem.episode),
             problem.kind.replace("_", " "),
             "[red]no[/red]" if problem.fatal else "yes",
-            _plain(problem.reason),
+            terminal.plain(problem.reason),
         )
     out.print()
     out.print(table)

@@ -46,6 +46,13 @@ def log_shown(debug: bool) -> Iterator[None]:
         log.setLevel(before)
 
 
+def plain(text: str) -> str:
+    """Text from outside that must not turn into markup or into control sequences."""
+    from rich.markup import escape
+
+    return escape("".join(char if char.isprintable() else "\ufffd" for char in text))
+
+
 def show_error(error: BaseException, debug: bool) -> None:
     """Print an error as one message; with `debug`, below its traceback."""
     console = messages()

@@ -151,7 +151,12 @@ class Catalog:
         """The records with so many frames, or one; those with fewer become problems."""
         least, left, problems = max(1, frames), [], dict.fromkeys(self.problems)
         for record in self.records:
-            if (there := _usable_frames(record)) >= least:
+            try:
+                there = _usable_frames(record)
+            except DataError as error:
+                problems.setdefault(Problem(str(record.path), "unreadable", str(error), True))
+                continue
+            if there >= least:
                 left.append(record)
                 continue
             reason = f"{there} frame{'s' * (there != 1)}; at least {least} are needed"
@@ -211,8 +216,8 @@ def scan(
     """Find and check all videos of a source. A bad file becomes a `Problem`, never an error.
 
     Args:
-        source: a folder (searched recursively without hidden files; a directory of pictures that
-            are named alike but for a number is a video), a .csv/.tsv/.jsonl list
+        source: a folder (searched recursively without hidden files; pictures in it that are named
+            alike but for a number are a video), a .csv/.tsv/.jsonl list
             (see `nexus.data.lists.ListReader`), a video file, a directory of pictures, or several
             of these.
         index_dir: where check results are kept between scans; None: nowhere.

@@ -37,8 +37,11 @@ class Look:
     remarks: tuple[str, ...] = ()
 
 
-def look_at_series(path: Path) -> Look:
+def look_at_series(path: Path, full: bool = False) -> Look:
     """A folder or a series of pictures: the sizes of all, the first and the last one decoded.
+
+    Args:
+        full: decode all of them.
 
     Raises:
         NoVideoError: it holds no pictures.
@@ -62,7 +65,7 @@ def look_at_series(path: Path) -> Look:
                 f"{path}: {image.name} is {size[1]}x{size[0]}, but {images[0].name} is "
                 f"{sizes[0][1]}x{sizes[0][0]}; the pictures of one folder must have one size"
             )
-    for image in {images[0], images[-1]}:
+    for image in images if full else (images[0], images[-1]):
         _named(path, image, frames.read_picture)
     levels, remarks = None, []
     if any(_named(path, image, _is_deep) for image in {images[0], images[-1]}):
@@ -79,8 +82,11 @@ def look_at_series(path: Path) -> Look:
     return Look(len(images), sizes[0], codec, None, levels, tuple(remarks))
 
 
-def look_at_stack(path: Path) -> Look:
+def look_at_stack(path: Path, full: bool = False) -> Look:
     """A file of several pictures: the sizes of all, the first and the last one decoded.
+
+    Args:
+        full: decode all of them.
 
     Raises:
         DataError: a picture cannot be read, or they differ in size.
@@ -88,23 +94,24 @@ def look_at_stack(path: Path) -> Look:
     pages = pages_of(path)
     if pages is None:
         raise DataError(f"{path}: does not hold several pictures")
-    stack = picture_stack.PictureStack()
-    count = len(pages.numbers)
-    ends = stack.frames(path, np.array([0, count - 1]))
+    first: tuple[int, int] | None = None
     with opened_picture(path) as image:
         for place, number in enumerate(pages.numbers if image.format == "TIFF" else ()):
             image.seek(number)
-            if sorted(image.size) != sorted(ends.shape[1:3]):
-                width, height = image.size
+            first = first or image.size
+            if sorted(image.size) != sorted(first):
+                sizes = [f"{width}x{height}" for width, height in (image.size, first)]
                 raise DataError(
-                    f"{path}: picture {place + 1} is {width}x{height}, the first one "
-                    f"{ends.shape[2]}x{ends.shape[1]}; one size is needed"
+                    f"{path}: picture {place + 1} is {sizes[0]}, the first one {sizes[1]}; "
+                    "one size is needed"
                 )
+    count = len(pages.numbers)
+    numbers = pages.numbers if full else (pages.numbers[0], pages.numbers[-1])
+    shapes = [picture.shape for picture in picture_stack.pictures_in(path, numbers)]
     deep = picture_stack.is_deep_stack(path)
     levels, remark = picture_stack.measured(path) if deep else (None, None)
-    size = ends.shape[1], ends.shape[2]
     codec = path.suffix.lower().lstrip(".")
-    return Look(count, size, codec, pages.starts, levels, (remark,) if remark else ())
+    return Look(count, shapes[0][:2], codec, pages.starts, levels, (remark,) if remark else ())
 
 
 def _about(series: Series, path: Path, alone: list[Path]) -> list[str]:

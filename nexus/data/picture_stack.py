@@ -54,7 +54,7 @@ class PictureStack:
         with naming(path):
             numbers = frame_numbers(indices, len(pages.numbers))
             needed, place = np.unique(numbers if numbers.size else [0], return_inverse=True)
-            pictures = _values(path, [pages.numbers[number] for number in needed])
+            pictures = pictures_in(path, [pages.numbers[number] for number in needed])
             eight = shown(pictures, lambda: levels_of(path, lambda: measured(path)[0]))
             if not numbers.size:
                 height, width = next(eight).shape[:2]
@@ -70,7 +70,7 @@ def measured(path: Path) -> tuple[Levels, str | None]:
     """
     with opened_picture(path) as image:
         stated = stated_bits(image)
-    pictures = (one for one in _values(path, _pages(path).numbers) if one.dtype != np.uint8)
+    pictures = (one for one in pictures_in(path, _pages(path).numbers) if one.dtype != np.uint8)
     return levels_for(Values.of_all(pictures), stated)
 
 
@@ -94,7 +94,12 @@ def _pages(path: Path) -> Pages:
     return pages
 
 
-def _values(path: Path, numbers: Iterable[int]) -> Iterator[np.ndarray]:
+def pictures_in(path: Path, numbers: Iterable[int]) -> Iterator[np.ndarray]:
+    """The values of the pictures of a file at these numbers of Pillow's `seek`: see `values_of`.
+
+    Raises:
+        DataError: one cannot be read.
+    """
     with opened_picture(path) as image:
         for number in numbers:
             image.seek(number)

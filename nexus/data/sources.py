@@ -99,7 +99,7 @@ def find_entries(
     Nothing is decoded yet; what a file's name does not tell, its first bytes do.
 
     Args:
-        source: a folder (searched recursively; directories of numbered pictures count as videos),
+        source: a folder (searched recursively; series of numbered pictures count as videos),
             a .csv/.tsv/.jsonl list, one of UCF101's or HMDB51's list files, a video file, a
             directory of pictures, or several of these.
         reader: a name of `READERS` or one of your own; None chooses by what the source is.
@@ -150,7 +150,10 @@ class FileReader:
 
 @dataclass(frozen=True)
 class FolderReader:
-    """Reads a folder: all video files in it, and directories of numbered pictures.
+    """Reads a folder: all video files in it, picture files that hold several, series of pictures.
+
+    A series that has its folder to itself has the folder's path and key; of several, each has a
+    path of its own, `FOLDER/img_#.jpg`, and such a key.
 
     Folders that are laid out as classes, or as splits, give their names to the videos:
 

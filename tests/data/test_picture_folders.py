@@ -12,6 +12,7 @@ from nexus.data.cache import CacheConfig, file_identity
 from nexus.data.catalog import Catalog, scan
 from nexus.data.contents import content_problems
 from nexus.data.frames import FrameFolder
+from nexus.data.picture_check import look_at_series, look_at_stack
 from nexus.data.picture_files import files_of, is_there, list_images, signature
 from nexus.data.sources import find_entries
 from nexus.data.video_reader import VideoReader
@@ -156,6 +157,25 @@ def test_class_folders_of_series(tmp_path):
             write(tmp_path / name / f"v{number}", "flow_{}.png", range(2))
     labels = {entry.key: entry.labels.get("class") for entry in find_entries(tmp_path)}
     assert labels == {key: key.partition("/")[0] for key in labels} and len(labels) == 8
+
+
+@pytest.mark.parametrize("kind", ["series", "stack"])
+def test_in_full_every_picture_is_looked_at(tmp_path, kind):
+    if kind == "series":
+        _, middle, _ = write(tmp_path / "clip", "f{}.bmp", range(3))
+        middle.write_bytes(middle.read_bytes()[:-500])
+        path, look = tmp_path / "clip", look_at_series
+    else:
+        path, look = tmp_path / "s.tif", look_at_stack
+        pages = [Image.fromarray(draw_number(number)) for number in range(3)]
+        pages[0].save(path, save_all=True, append_images=pages[1:], compression="tiff_deflate")
+        data = bytearray(path.read_bytes())
+        starts = [place for place in range(len(data)) if data[place : place + 2] == b"x\x9c"]
+        data[starts[1] : starts[1] + 12] = bytes(12)
+        path.write_bytes(data)
+    assert look(path).count == 3
+    with pytest.raises(DataError, match="not a readable picture"):
+        look(path, full=True)
 
 
 def test_a_hundred_thousand_pictures_are_not_opened(tmp_path, monkeypatch):

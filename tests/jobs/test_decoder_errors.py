@@ -3,12 +3,14 @@
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from odd_videos import write_variable_rate
 from test_jobs import TINY
 
 import nexus
@@ -79,21 +81,23 @@ def of_split(clips: Path, split: str) -> list[Path]:
     return sorted((clips / split).rglob("*.mp4"))
 
 
-def test_check(clips, failing, monkeypatch, tmp_path, capsys):
+def test_check(clips, failing, monkeypatch, tmp_path, capfd):
     from nexus.data import inspection
 
     looks = inspection.try_decoding
 
-    def fail(path):
+    def fail(path, **choices):
         if error := of_file(path):
             raise error
-        return looks(path)
+        return looks(path, **choices)
 
     monkeypatch.setattr(inspection, "try_decoding", fail)
     monkeypatch.setenv("NEXUS_CACHE", str(tmp_path / "index"))
     files = of_split(clips, "test")
-    assert run(["check", str(clips / "test"), "--json", str(tmp_path / "found.json")]) == 0
-    told = capsys.readouterr().out
+    line = ["check", str(clips / "test"), "--json", str(tmp_path / "found.json"), "--debug"]
+    assert run(line) == 0
+    told, log = capfd.readouterr()
+    assert "Traceback" in log and all(type(error).__name__ in log for error in ERRORS)
     problems = json.loads((tmp_path / "found.json").read_text())["problems"]
     assert {one["path"] for one in problems if one["fatal"]} == bad_ones(files) != set()
     for one in problems:
@@ -181,12 +185,29 @@ def test_any_error_of_a_decoder_is_its_files(catalog, monkeypatch, error, times)
     with pytest.raises(DataError) as caught:
         VideoReader(catalog, decoder=decoder).frames(1, np.array([0]))
     assert caught.value.__cause__ is error and str(bad.path) in str(caught.value)
-    monkeypatch.setattr(
-        "nexus.data.inspection.try_decoding", Raising(bad.path, error, True).timestamps
-    )
+    trial = Raising(bad.path, error, True).timestamps
+    monkeypatch.setattr("nexus.data.inspection.try_decoding", lambda path, **_: trial(path))
     inspection = inspect(bad.path)
     expected = "cannot be read: x" if isinstance(error, OSError) else type(error).__name__
     assert inspection.facts is None and expected in inspection.findings[0].reason
+
+
+def test_segments_of_a_file_that_fails_are_left_out(monkeypatch, tmp_path):
+    write_variable_rate(tmp_path / "a.mp4")
+    write_variable_rate(tmp_path / "b.mp4")
+    (tmp_path / "list.csv").write_text("path,start,end\na.mp4,0.5,1\nb.mp4,0.5,1\n")
+    bad = tmp_path / "a.mp4"
+    decoder = Raising(bad, OwnError(), True)
+    monkeypatch.setattr(PyAVDecoder, "timestamps", lambda _, path: decoder.timestamps(path))
+    monkeypatch.setattr(
+        decoder, "decoder", SimpleNamespace(timestamps=lambda _: np.arange(60) / 20)
+    )
+    catalog = scan(tmp_path / "list.csv", workers=0)
+    assert [record.path.name for record in catalog.records] == ["b.mp4"]
+    [problem] = [one for one in catalog.problems if one.fatal]
+    assert (
+        problem.path == str(bad) and problem.reason == "the decoder failed (OwnError: no more ink)"
+    )
 
 
 @pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt()])
@@ -194,7 +215,8 @@ def test_what_is_not_the_files_fault_passes(catalog, monkeypatch, error):
     decoder = Raising(catalog.records[0].path, error, False)
     with pytest.raises(type(error)):
         VideoReader(catalog, decoder=decoder).frames(0, np.array([0]))
-    monkeypatch.setattr("nexus.data.inspection.try_decoding", lambda path: decoder.frames(path, []))
+    trial = "nexus.data.inspection.try_decoding"
+    monkeypatch.setattr(trial, lambda path, **_: decoder.frames(path, []))
     with pytest.raises(type(error)):
         inspect(decoder.path)
 
