@@ -10,7 +10,7 @@ from nexus.atomic import write_text
 from nexus.data.inspection import Inspection
 from nexus.data.picture_files import Signature, signature
 
-FORMAT = 2
+FORMAT = 3
 """Raise this when checks find more than they used to: older results are then not used."""
 
 

@@ -99,16 +99,16 @@ def inspect(path: str | Path, *, full: bool = False) -> Inspection:
 def _inspect(path: Path, full: bool) -> Inspection:
     try:
         if is_series(path):
-            return _inspect_pictures(path)
+            return _inspect_pictures(path, full)
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            return _inspect_pictures(path)
+            return _inspect_pictures(path, full)
         if not stat.S_ISREG(status.st_mode):
             return Inspection.failed("unreadable", "not a regular file")
         if status.st_size == 0:
             return Inspection.failed("empty_file", "the file is empty (0 bytes)")
         if pages_of(path) is not None:
-            return _inspect_stack(path)
+            return _inspect_stack(path, full)
         return _deep_or_not(path, _inspect_video(path, full))
     except FileNotFoundError:
         gone = "a link to a file that does not exist" if path.is_symlink() else "no such file"
@@ -217,6 +217,16 @@ def _ends_early(trial: Trial, usable: Timeline, missing: str | None) -> str | No
     return None
 
 
+def _unequal_steps(seconds: np.ndarray, fps: float) -> Finding:
+    steps = seconds[1:] - seconds[:-1]
+    return Finding(
+        "variable_frame_rate",
+        f"frames last between {1000 * steps.min():.0f} and {1000 * steps.max():.0f} ms "
+        f"({fps:.2f} a second on average); clips are cut by timestamp",
+        False,
+    )
+
+
 def _gaps(usable: Timeline) -> str:
     lengths = usable.gap_seconds()
     longest = int(np.argmax(lengths))
@@ -235,31 +245,21 @@ def _spoken(seconds: float) -> str:
     raise AssertionError("unreachable")
 
 
-def _unequal_steps(seconds: np.ndarray, fps: float) -> Finding:
-    steps = seconds[1:] - seconds[:-1]
-    return Finding(
-        "variable_frame_rate",
-        f"frames last between {1000 * steps.min():.0f} and {1000 * steps.max():.0f} ms "
-        f"({fps:.2f} a second on average); clips are cut by timestamp",
-        False,
-    )
-
-
 def _odd(reason: str) -> Finding:
     return Finding("odd", reason, False)
 
 
-def _inspect_pictures(path: Path) -> Inspection:
+def _inspect_pictures(path: Path, full: bool) -> Inspection:
     try:
-        look = look_at_series(path)
+        look = look_at_series(path, full)
     except UnequalError as error:
         return Inspection.failed("odd", _bare(path, error))
     facts = Facts("frames", look.count, None, None, *look.size, look.codec, levels=look.levels)
     return Inspection(facts, tuple(map(_odd, look.remarks)))
 
 
-def _inspect_stack(path: Path) -> Inspection:
-    look = look_at_stack(path)
+def _inspect_stack(path: Path, full: bool) -> Inspection:
+    look = look_at_stack(path, full)
     facts = Facts("stack", look.count, None, None, *look.size, look.codec, levels=look.levels)
     if look.times is None:
         return Inspection(facts, tuple(map(_odd, look.remarks)))
@@ -283,4 +283,4 @@ def _deep_or_not(path: Path, inspection: Inspection) -> Inspection:
     levels, remark = measured(path)
     told = (_odd(remark),) if remark else ()
     facts = replace(inspection.facts, levels=levels)
-    return Inspection(facts, (*inspection.findings, *told))
+    return replace(inspection, facts=facts, findings=(*inspection.findings, *told))
