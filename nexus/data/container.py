@@ -163,6 +163,16 @@ def _describe(stream) -> str:
     return f"{stream.type} ({codec})"
 
 
+def _packets(video: OpenVideo) -> Iterator[Packet]:
+    """The packets of the stream from the current position on, the one that flushes included."""
+    while True:
+        try:
+            yield from video.container.demux(video.stream)
+            return
+        except IndexError:
+            continue  # a packet of a stream that begins later, which PyAV does not know: not ours
+
+
 def scan_packets(video: OpenVideo) -> PacketScan:
     """Read all packets of the stream from the current position on, without decoding."""
     rows: list[tuple[int, int, int, int, bool, bool, bool, bool, bool, bool]] = []
@@ -173,7 +183,7 @@ def scan_packets(video: OpenVideo) -> PacketScan:
     turns = orientation_mark(context.codec.canonical_name, context.extradata)
     jpeg = context.codec.canonical_name == "mjpeg"
     try:
-        for packet in video.container.demux(video.stream):
+        for packet in _packets(video):
             if packet.size == 0:
                 continue
             rows.append(
@@ -247,7 +257,7 @@ def frames_from_here(
     if context.codec.name != "h264":  # elsewhere the mark does not promise as much
         wanted = None
     try:
-        for packet in video.container.demux(video.stream):
+        for packet in _packets(video):
             if _is_flush(packet):
                 break
             if packet.size == 0:
@@ -303,7 +313,7 @@ def good_frames(video: OpenVideo, *, from_keyframe: bool = True) -> Iterator[Vid
     failed: int | None = None
     damaged = video.damage_test()
     try:
-        for packet in video.container.demux(video.stream):
+        for packet in _packets(video):
             if packet.size == 0 and not _is_flush(packet):
                 continue
             if damaged(packet):

@@ -1,5 +1,6 @@
 """Damaged, cut and misleading files: what is left decodes right, the rest is an error."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -16,7 +17,7 @@ from odd_videos import (
 )
 from watching import Corner
 
-from nexus.data.container import open_video
+from nexus.data.container import open_video, scan_packets
 from nexus.data.inspection import inspect
 from nexus.data.pyav import MissedError, PyAVDecoder, _seek
 from nexus.errors import DataError
@@ -179,3 +180,28 @@ def test_a_file_that_lost_its_streams_is_said_to_be_cut_short(tmp_path):
     cut.write_bytes(content[: len(content) * 2 // 3])
     with pytest.raises(DataError, match=r"cut\.mp4: no video stream; the file may have been cut"):
         PyAVDecoder().timestamps(cut)
+
+
+def test_a_stream_that_begins_later_is_passed_over(tmp_path):
+    class Surprised:
+        """What PyAV does over the first packet of a stream that was not there at the start."""
+
+        def __init__(self, container):
+            self.container, self.left = container, 20
+
+        def demux(self, stream):
+            for packet in self.container.demux(stream):
+                if self.left == 0:
+                    self.left = -1
+                    raise IndexError("list index out of range")
+                self.left -= 1
+                yield packet
+
+    with open_video(write_clip(tmp_path / "late.flv", codec="flv", b_frames=0)) as video:
+        everything = scan_packets(video)
+    with open_video(tmp_path / "late.flv") as video:
+        scan = scan_packets(replace(video, container=Surprised(video.container)))
+    assert scan.error is None
+    assert (
+        scan.pts.tolist() == np.delete(everything.pts, 20).tolist()
+    )  # the packet that was not ours
