@@ -223,15 +223,9 @@ def test_directories_of_pictures(clips):
 def test_the_index_spares_a_second_check(clips, tmp_path, monkeypatch):
     checked = []
 
-<<<<<<< HEAD
     def counting(paths, done, workers, **options):
         checked.append([path.name for path in paths])
         inspect_all(paths, done, workers, **options)
-=======
-    def counting(paths, done, workers, **how):
-        checked.append([path.name for path in paths])
-        inspect_all(paths, done, workers, **how)
->>>>>>> i12_b
 
     monkeypatch.setattr("nexus.data.catalog.inspect_all", counting)
     (clips / "bad.mp4").write_text("text")
