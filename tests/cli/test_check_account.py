@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from misleading_videos import WRITERS, damaged_jpeg, jumping
 from odd_videos import draw_number, write_clip, write_odd_folder
 from PIL import Image
 
@@ -107,6 +108,26 @@ def test_every_file_has_its_place_and_the_sum_is_right(everything, capsys, tmp_p
         name = Path(problem["path"]).relative_to(everything)
         assert len(lines_with(printed, str(name))) <= 2
     assert "No problem" not in printed
+
+
+def test_what_misleads_is_named_in_two_lines_at_most(tmp_path, capsys):
+    """Palettes, keyframe flags, times and damaged bytes: every one is named, all are counted."""
+    folder, full = tmp_path / "videos", {"damaged.avi"}
+    folder.mkdir()
+    for name, write in {**WRITERS, "jump.mkv": jumping, "damaged.avi": damaged_jpeg}.items():
+        write(folder / name)
+    files = sorted(path.name for path in folder.iterdir())  # with the one that tables.avi is from
+    for options, silent in (([], {"whole_tables.avi", *full}), (["--full"], {"whole_tables.avi"})):
+        assert run(["check", str(folder), *options]) == 0
+        printed = capsys.readouterr().out
+        assert f"{len(files)} files in the folder: {len(files)} used, 0 not used." in printed
+        rows = {line.split()[0] for line in printed.splitlines() if line.strip()} & {*files}
+        assert rows == {*files} - silent
+        for name in rows:
+            own = [line for line in printed.splitlines() if line.startswith(f"{name} ")]
+            says = {"jump.mkv": "a gap of 3 h", "damaged.avi": "1 of 48 frames do not decode"}
+            reason = says.get(name, "each request decodes it from the start")
+            assert len(own) <= 2 and any(reason in line for line in own)
 
 
 def test_no_problems_are_found_only_where_nothing_is_left_to_wonder_about(

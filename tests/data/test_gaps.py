@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from misleading_videos import jumping
 from odd_videos import read_number, write_clip
 
 from nexus.data.clip_spec import ClipSpec
@@ -66,10 +67,7 @@ def test_a_time_lapse_has_no_gaps(seconds):
 
 @pytest.fixture(scope="module")
 def jump(tmp_path_factory):
-    """Two seconds at 30 frames a second, with three hours between them."""
-    path = tmp_path_factory.mktemp("gaps") / "jump.mkv"
-    stamps = [*range(30), *range(3 * HOUR + 30, 3 * HOUR + 60)]
-    return write_clip(path, 60, b_frames=0, stamps=stamps)
+    return jumping(tmp_path_factory.mktemp("gaps") / "jump.mkv")
 
 
 def test_a_jump_is_named_and_not_counted(jump):
