@@ -15,7 +15,7 @@ FIRST = 8
 PIECE = 0.1
 """Share of the deadline that one piece of the candidates may take."""
 SAFETY = 1.5
-"""A piece may take so many times longer than the last one did for as many candidates."""
+"""A piece may take so many times longer than the last ones let expect."""
 
 
 class Cost(Protocol):
@@ -47,6 +47,7 @@ class Judge:
         self._deadline = deadline
         self._piece = piece
         self._seconds_each: float | None = None
+        self._least_seconds = float("inf")
         self.judged = 0
         self.best_cost: Float[Tensor, " batch"] | None = None
         self.best: Float[Tensor, "batch horizon action"] | None = None
@@ -95,15 +96,16 @@ class Judge:
         kept = otherwise[:, None][:, :0] if kept is None else kept
         return Plan(actions, cost, kept, finished, self.judged, self.seconds)
 
-    def _next_piece(self, left: int) -> int:
-        size = left if self._piece is None else min(left, self._piece)
+    def _next_piece(self, remaining: int) -> int:
+        size = remaining if self._piece is None else min(remaining, self._piece)
         if self._deadline is None:
             return size
         if self._seconds_each is None:
             return min(size, FIRST) if self.seconds < self._deadline else 0
-        each = SAFETY * self._seconds_each
-        affordable = int((self._deadline - self.seconds) / each)
-        return max(0, min(size, affordable, max(1, int(PIECE * self._deadline / each))))
+        left, each = self._deadline - self.seconds, SAFETY * self._seconds_each
+        if left < SAFETY * self._least_seconds:
+            return 0
+        return min(size, int(left / each), max(1, int(PIECE * self._deadline / each)))
 
     def _ask(self, candidates: Tensor) -> Tensor:
         began = time.perf_counter()
@@ -124,6 +126,11 @@ class Judge:
             self.best_cost = torch.where(better, best, self.best_cost)
             self.best = torch.where(better[:, None, None], chosen, self.best)
         self.judged += candidates.shape[1]
-        # What one costs grows less than their number: the last piece tells most.
-        self._seconds_each = max(time.perf_counter() - began, 1e-9) / candidates.shape[1]
+        if self._deadline is not None:
+            best.tolist()  # a GPU answers before it has worked: wait for it
+        # What a piece costs grows less than its size: the last one tells most of the next, and
+        # none, however small, is cheaper than the cheapest so far.
+        took = max(time.perf_counter() - began, 1e-9)
+        self._seconds_each = took / candidates.shape[1]
+        self._least_seconds = min(self._least_seconds, took)
         return costs

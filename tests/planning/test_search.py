@@ -1,7 +1,5 @@
 """What a search promises beside its result: seeds, batches, deadlines, starts, errors."""
 
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -67,24 +65,31 @@ def test_pieces_change_nothing_but_memory(name: str) -> None:
     assert torch.equal(whole.actions, pieces.actions) and max(most) == 7
 
 
+@pytest.mark.parametrize("each", [1e-5, 5e-4, 5e-3])
+@pytest.mark.parametrize("fixed", [0.0, 2e-3])
 @pytest.mark.parametrize("name", SMALL)
-def test_a_deadline_is_kept_and_the_best_so_far_returned(name: str) -> None:
-    """Half a millisecond a candidate: the whole search would take twenty times as long."""
-    planner = SMALL[name].with_changes(iterations=1 if name == "random" else 100)
-    if name == "random":
-        planner = planner.with_changes(candidates=5000)
-    goal = goals(1)
+def test_a_deadline_is_kept_and_the_best_so_far_returned(
+    name: str, fixed: float, each: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that only the cost moves on: so much a call, and so much a candidate."""
+    long = {"candidates": 1000} if name == "random" else {"iterations": 1000}
+    planner, goal, now = SMALL[name].with_changes(**long), goals(1), [100.0]
+    monkeypatch.setattr("nexus.planning.cost.time.perf_counter", lambda: now[0])
+    whole = 1000 * each
 
     def slow(actions: Tensor) -> Tensor:
-        time.sleep(0.0005 * actions.shape[1])
+        now[0] += fixed + each * actions.shape[1]
         return cost_of(goal)(actions)
 
     for seed in range(3):
-        began = time.perf_counter()
-        plan = planner.plan(slow, SPACE, horizon=4, seeds=[seed], deadline=0.1)
-        assert time.perf_counter() - began < 0.2  # the machine of the tests is shared
-        first = SPACE.actions(SPACE.unit_mean).expand(1, 1, 4, 3)
-        assert 8 <= plan.judged < 400 and float(plan.cost) <= float(cost_of(goal)(first))
+        began = now[0]
+        plan = planner.plan(slow, SPACE, horizon=4, seeds=[seed], deadline=0.2)
+        first = fixed + 8 * each
+        assert now[0] - began <= max(0.2, first), "the first eight are always judged"
+        if whole > 0.2:
+            assert now[0] - began > 0.15 and 8 <= plan.judged < 1000, "the time is used"
+        middle = SPACE.actions(SPACE.unit_mean).expand(1, 1, 4, 3)
+        assert float(plan.cost) <= float(cost_of(goal)(middle))
         assert float(cost_of(goal)(plan.actions[:, None])) == pytest.approx(float(plan.cost))
 
 
