@@ -27,7 +27,7 @@ help:
 	@echo 'make test-slow  the tests that take minutes'
 	@echo 'make test-python PYTHON=python3.12   the tests of `make test` with another Python'
 	@echo 'make bench      clips/s, memory and loader speed on this machine'
-	@echo 'make gpu        on a machine with a GPU: its tests and benchmarks, about eight minutes (GPU=--quick: tiny)'
+	@echo 'make gpu        on a machine with a GPU: its tests and benchmarks, about eight minutes (GPU=--quick: tiny; without a GPU: GPU="--quick --device cpu")'
 	@echo 'make study      the toy study of the README: every arm, three seeds (about 40 minutes)'
 	@echo 'make clean      remove caches and the demo; runs and $(VENV) stay'
 
