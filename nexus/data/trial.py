@@ -37,7 +37,6 @@ from nexus.errors import DataError
 _MAX_GROUP = 1500  # frames of one group of pictures that are decoded at most
 _MAX_FULL = 50_000  # longer files are decoded as a whole only if that is asked for
 _MOST_SEEKS = 1000  # in a full trial
-_DOUBTED = 12  # frames at the start whose keyframes are held against the decoder's word
 _REORDERED = 16  # so many frames may still come out after the first one that is lost at a cut end
 
 
@@ -163,10 +162,10 @@ def _try_ends(path: Path, timeline: Timeline, looks: Looks) -> None:
             for frame in frames_from_here(video):
                 if frame.pts is None or len(head) == _MAX_GROUP:
                     break
-                if frame.pts >= second_key and len(head) >= _DOUBTED:
-                    break
                 if head and frame.pts in keys and not video.stands_alone(frame):
                     raise NotAKeyframeError
+                if frame.pts >= second_key:
+                    break
                 head.append(frame.pts)
                 looks.at(frame)
         except DamagedError as error:
