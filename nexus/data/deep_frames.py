@@ -11,7 +11,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from nexus.data.container import good_frames, open_video
-from nexus.data.deep import levels_of
+from nexus.data.deep import levels_of, shown
 from nexus.data.depth import Levels, Values, levels_for
 
 _GREY = frozenset({"gray16le", "gray16be", "ya16le", "ya16be"})
@@ -31,8 +31,8 @@ CODECS = frozenset(
 
 def eight_bits(frame: VideoFrame, path: Path) -> np.ndarray:
     """uint8 (height, width, 3): a frame of one of the `DEEP` formats, by its video's levels."""
-    picture = levels_of(path, lambda: measured(path)[0]).show(_samples(frame))
-    return picture if picture.ndim == 3 else np.repeat(picture[:, :, None], 3, axis=2)
+    [picture] = shown([_samples(frame)], lambda: levels_of(path, lambda: measured(path)[0]))
+    return picture
 
 
 def measured(path: Path) -> tuple[Levels, str | None]:

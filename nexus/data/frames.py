@@ -4,14 +4,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 
 from nexus.data.container import naming
 from nexus.data.deep import levels_of, shown
 from nexus.data.depth import Levels, Values, levels_for
 from nexus.data.picture_files import IMAGE_EXTENSIONS, list_images
 from nexus.data.picture_values import is_deep, opened_picture, stated_bits, values_of
-from nexus.data.pictures import PictureView, collect, none_of
+from nexus.data.pictures import PictureView, collect, none_of, of_one_size
 from nexus.data.protocol import frame_numbers
 from nexus.errors import DataError
 
@@ -101,27 +100,20 @@ class FrameFolder:
         if not numbers.size:
             return none_of(*picture_size(images[0]), view)
         needed, place = np.unique(numbers, return_inverse=True)
-        pictures = (read_picture(images[number]) for number in needed)
+        paths = [images[number] for number in needed]
+        pictures = map(read_picture, paths)
         eight = shown(pictures, lambda: levels_of(Path(path), lambda: measured(images)[0]))
-        return collect(_of_one_size([images[number] for number in needed], eight), place, view)
+
+        def unlike(number: int, other: str, first: str) -> str:
+            return (
+                f"{paths[number]}: {other}, but {paths[0].name} is {first}; "
+                "the pictures of one folder must have one size"
+            )
+
+        return collect(of_one_size(eight, unlike), place, view)
 
     def _images(self, path: str | Path) -> list[Path]:
         images = [Path(path)] if Path(path).is_file() else list_images(path)
         if not images:
             raise DataError(f"{path}: holds no pictures ({', '.join(sorted(IMAGE_EXTENSIONS))})")
         return images
-
-
-def _of_one_size(
-    paths: Sequence[Path], pictures: Iterator[UInt8[np.ndarray, "height width 3"]]
-) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    size: tuple[int, int] | None = None
-    for path, picture in zip(paths, pictures, strict=True):
-        height, width = picture.shape[:2]
-        size = size or (height, width)
-        if (height, width) != size:
-            raise DataError(
-                f"{path}: {width}x{height}, but {paths[0].name} is {size[1]}x{size[0]}; "
-                "the pictures of one folder must have one size"
-            )
-        yield picture

@@ -10,7 +10,7 @@ from nexus.data.deep import levels_of, shown
 from nexus.data.depth import Levels, Values, levels_for
 from nexus.data.picture_pages import Pages, pages_of
 from nexus.data.picture_values import is_deep, opened_picture, stated_bits, values_of
-from nexus.data.pictures import PictureView, collect, none_of
+from nexus.data.pictures import PictureView, collect, none_of, of_one_size
 from nexus.data.protocol import frame_numbers
 from nexus.errors import DataError
 
@@ -59,7 +59,7 @@ class PictureStack:
             if not numbers.size:
                 height, width = next(eight).shape[:2]
                 return none_of(height, width, view)
-            return collect(_of_one_size(eight), place, view)
+            return collect(of_one_size(eight, _changed), place, view)
 
 
 def measured(path: Path) -> tuple[Levels, str | None]:
@@ -106,14 +106,5 @@ def pictures_in(path: Path, numbers: Iterable[int]) -> Iterator[np.ndarray]:
             yield values_of(image)
 
 
-def _of_one_size(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    size: tuple[int, int] | None = None
-    for picture in pictures:
-        height, width = picture.shape[:2]
-        size = size or (height, width)
-        if (height, width) != size:
-            raise DataError(
-                f"the pictures change their size from {size[1]}x{size[0]} to {width}x{height}; "
-                "one size is needed"
-            )
-        yield picture
+def _changed(_: int, other: str, first: str) -> str:
+    return f"the pictures change their size from {first} to {other}; one size is needed"

@@ -1,10 +1,12 @@
 """Pictures on their way out of a decoder: of each, the part that matters is shown, then kept."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import Int64, UInt8
+
+from nexus.errors import DataError
 
 # Parts shown at once. Fewer cost calls; more leave the processor's cache, and the C library gives
 # memory of megabytes back to the system each time, to be cleared and handed out again.
@@ -92,6 +94,28 @@ def _shown(
 def fresh_room(count: int, height: int, width: int) -> UInt8[np.ndarray, "count height width 3"]:
     """Memory of their own for pictures."""
     return np.empty((count, height, width, 3), dtype=np.uint8)
+
+
+def of_one_size(
+    pictures: Iterable[UInt8[np.ndarray, "height width 3"]],
+    refusal: Callable[[int, str, str], str],
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """The same pictures, as long as all have the size of the first.
+
+    Args:
+        refusal: what to say of the picture of this number, given its size and the first one's,
+            as `WIDTHxHEIGHT`.
+
+    Raises:
+        DataError: one has another size.
+    """
+    first: tuple[int, int] | None = None
+    for number, picture in enumerate(pictures):
+        height, width = picture.shape[:2]
+        first = first or (height, width)
+        if (height, width) != first:
+            raise DataError(refusal(number, f"{width}x{height}", f"{first[1]}x{first[0]}"))
+        yield picture
 
 
 def none_of(height: int, width: int, view: PictureView | None = None) -> np.ndarray:

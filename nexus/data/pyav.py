@@ -30,7 +30,7 @@ from nexus.data.deep_frames import DEEP, eight_bits
 from nexus.data.known_videos import KnownVideo, KnownVideos
 from nexus.data.orientation import Orientation
 from nexus.data.packet_scan import PacketScan
-from nexus.data.pictures import PictureView, collect, none_of
+from nexus.data.pictures import PictureView, collect, none_of, of_one_size
 from nexus.data.protocol import frame_numbers
 from nexus.data.timeline import Timeline, timeline_from_frames, timeline_from_packets
 from nexus.errors import DataError
@@ -142,7 +142,8 @@ def _decode(
                 found = _by_order(video, wanted)
             else:
                 found = frames_by_time(video, timeline, wanted)
-            return collect(_upright(_some_ahead(found), path, orientation), place, view)
+            upright = _upright(_some_ahead(found), path, orientation)
+            return collect(of_one_size(upright, _changed), place, view)
 
 
 def _by_decoding(path: str | Path) -> Timeline:
@@ -302,8 +303,7 @@ def _some_ahead(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
 def _upright(
     frames: Iterator[VideoFrame], path: Path, orientation: Orientation | None
 ) -> Iterator[np.ndarray]:
-    """Pictures as a viewer sees them, all of one size and turned alike."""
-    size: tuple[int, int] | None = None
+    """Pictures as a viewer sees them, all turned alike."""
     reformatter = VideoReformatter()  # one for all frames: it keeps its conversion tables
     for frame in frames:
         if frame.format.name in DEEP:
@@ -312,12 +312,11 @@ def _upright(
             rgb = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
         if orientation is None:  # the container's, which FFmpeg gives to every frame
             orientation = orientation_of(frame)
-        picture = orientation.apply(rgb)
-        height, width = picture.shape[:2]
-        size = size or (height, width)
-        if (height, width) != size:
-            raise DataError(
-                f"the frame size changes within the video, from {size[1]}x{size[0]} "
-                f"to {width}x{height}; one size is needed: re-encode it"
-            )
-        yield picture
+        yield orientation.apply(rgb)
+
+
+def _changed(_: int, other: str, first: str) -> str:
+    return (
+        f"the frame size changes within the video, from {first} to {other}; one size is needed: "
+        "re-encode it"
+    )

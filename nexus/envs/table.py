@@ -4,7 +4,7 @@ reach   bring the agent to a place
 push    bring the block to a place; where the agent ends up does not matter
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import gymnasium
@@ -189,7 +189,12 @@ def shifted(env: TableEnv, shift: str) -> TableEnv:
     """
     if shift not in SHIFTS:
         raise SimulatorError(f"unknown shift {shift!r}; there are: {', '.join(SHIFTS)}")
-    other = TableEnv(env.task.name, size=env.size, max_steps=env.max_steps, look=env.look)
-    other.table = replace(env.table, **{k: v for k, v in SHIFTS[shift].items() if k != "look"})
-    other.look = SHIFTS[shift].get("look", env.look)
-    return other
+    settings = {"look": env.look, "agent_radius": env.table.agent_radius, **SHIFTS[shift]}
+    return TableEnv(
+        env.task.name,
+        walls=bool(env.table.walls),
+        size=env.size,
+        max_steps=env.max_steps,
+        render_mode=env.render_mode,
+        **settings,
+    )

@@ -120,6 +120,22 @@ class ActionSpace:
         zero = torch.zeros_like(self.low).clamp(self.unit_low, self.unit_high)
         return torch.where(self.binary, 0.5, zero)
 
+    def per_dimension(
+        self, name: str, sizes: float | tuple[float, ...]
+    ) -> Float[Tensor, " action"]:
+        """One number for each dimension of the action, from a setting of this name.
+
+        Raises:
+            PlanningError: there are as many as of another action.
+        """
+        given = torch.as_tensor(sizes, dtype=self.low.dtype, device=self.low.device)
+        if given.ndim and len(given) != len(self):
+            raise PlanningError(
+                f"{name} has {len(given)} numbers, the action {len(self)} dimensions; give one a "
+                "dimension, or one for all"
+            )
+        return given.expand(len(self))
+
     def actions(self, units: Float[Tensor, "*batch action"]) -> Float[Tensor, "*batch action"]:
         """From the planner's units to the environment's, within its bounds."""
         scaled = torch.minimum(torch.maximum(units * self.std + self.mean, self.low), self.high)

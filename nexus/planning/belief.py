@@ -10,8 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nexus.errors import PlanningError
 from nexus.planning.action_space import ActionSpace
 from nexus.planning.noise import Draws
+from nexus.planning.plan import Plan
 
 SURE = 0.05
 """The least probability of either value of a binary dimension: a search stays open to both."""
@@ -30,15 +32,35 @@ class Belief:
     hold: int = 1
 
     @classmethod
-    def around(
+    def at_start(
         cls,
-        units: Float[Tensor, "batch horizon action"],
         space: ActionSpace,
-        std: Float[Tensor, " action"],
+        start: Plan | None,
+        *,
+        horizon: int,
+        environments: int,
+        std: float | tuple[float, ...],
         hold: int,
     ) -> "Belief":
-        """Around given actions, with noise of a given size in each dimension."""
-        return cls(space, units, std.expand_as(units), hold)
+        """Around the plan to start from, or the mean action, with noise of this deviation.
+
+        Raises:
+            PlanningError: the horizon or the number of environments makes no sense, the plan has
+                others or another width of the action, or `std` has another width.
+        """
+        if horizon < 1 or environments < 1:
+            raise PlanningError(
+                "a plan needs a horizon and an environment (a seed) at least, got horizon "
+                f"{horizon} and {environments} seeds"
+            )
+        shape = (environments, horizon, len(space))
+        if start is not None and start.actions.shape != shape:
+            raise PlanningError(
+                f"the plan to start from has actions {tuple(start.actions.shape)}; expected "
+                f"{shape}: environments, horizon, dimensions"
+            )
+        units = space.unit_mean.expand(shape) if start is None else space.units(start.actions)
+        return cls(space, units, space.per_dimension("std", std).expand(shape), hold)
 
     def sample(
         self, draws: Draws, count: int, *, exponent: float = 0.0

@@ -14,7 +14,6 @@ from nexus.planning.belief import Belief
 from nexus.planning.cost import Cost, Judge
 from nexus.planning.noise import Draws
 from nexus.planning.plan import Plan
-from nexus.planning.planner import check_start, per_dimension
 from nexus.planning.sampling import Widths
 
 
@@ -47,11 +46,9 @@ class Gradient(Config):
         """See `Planner.plan`; the cost must be differentiable."""
         slopes = _Slopes(cost)
         judge = Judge(slopes, deadline)
-        check_start(start, space, horizon, len(seeds))
-        units = space.unit_mean.expand(len(seeds), horizon, -1)
-        if start is not None:
-            units = space.units(start.actions)
-        belief = Belief.around(units, space, per_dimension("std", self.std, space), self.hold)
+        belief = Belief.at_start(
+            space, start, horizon=horizon, environments=len(seeds), std=self.std, hold=self.hold
+        )
         drawn = belief.sample(Draws(seeds, space.low.device), self.starts)[:, 1:]
         moving = torch.cat([belief.central[:, None], drawn], dim=1)
         optimizer = torch.optim.Adam([moving], lr=self.lr)

@@ -3,11 +3,6 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from nexus.errors import PlanningError
 from nexus.planning.action_space import ActionSpace
 from nexus.planning.cost import Cost
 from nexus.planning.plan import Plan
@@ -56,38 +51,3 @@ class Planner(Protocol):
             PlanningError: what is asked for makes no sense, or the cost answers in another shape.
         """
         ...
-
-
-def check_start(start: Plan | None, space: ActionSpace, horizon: int, environments: int) -> None:
-    """Check that a plan to start from belongs to this search.
-
-    Raises:
-        PlanningError: horizon, environments or width of the action differ, or there are none.
-    """
-    if horizon < 1 or environments < 1:
-        raise PlanningError(
-            f"a plan needs a horizon and an environment (a seed) at least, got horizon {horizon} "
-            f"and {environments} seeds"
-        )
-    if start is not None and start.actions.shape != (environments, horizon, len(space)):
-        raise PlanningError(
-            f"the plan to start from has actions {tuple(start.actions.shape)}; expected "
-            f"{(environments, horizon, len(space))}: environments, horizon, dimensions"
-        )
-
-
-def per_dimension(
-    name: str, sizes: float | tuple[float, ...], space: ActionSpace
-) -> Float[Tensor, " action"]:
-    """One number for each dimension of the action.
-
-    Raises:
-        PlanningError: there are as many as of another action.
-    """
-    given = torch.as_tensor(sizes, dtype=space.low.dtype, device=space.low.device)
-    if given.ndim and len(given) != len(space):
-        raise PlanningError(
-            f"{name} has {len(given)} numbers, the action {len(space)} dimensions; give one a "
-            "dimension, or one for all"
-        )
-    return given.expand(len(space))

@@ -21,7 +21,6 @@ from nexus.planning.belief import Belief
 from nexus.planning.cost import Cost, Judge
 from nexus.planning.noise import Draws
 from nexus.planning.plan import Plan
-from nexus.planning.planner import check_start, per_dimension
 
 Widths = pydantic.PositiveFloat | tuple[pydantic.PositiveFloat, ...]
 Weigh = Callable[[Float[Tensor, "batch count"]], Float[Tensor, "batch count"]]
@@ -82,14 +81,12 @@ class Search(Config):
     ) -> Plan:
         """See `Planner.plan`."""
         judge = Judge(cost, deadline, self.piece)
-        check_start(start, space, horizon, len(seeds))
+        belief = Belief.at_start(
+            space, start, horizon=horizon, environments=len(seeds), std=self.std, hold=self.hold
+        )
+        floor = space.per_dimension("std_floor", self.std_floor)
         draws, rules = Draws(seeds, space.low.device), self.rules
-        units = space.unit_mean.expand(len(seeds), horizon, -1)
-        if start is not None:
-            units = space.units(start.actions)
-        std, floor = (per_dimension(name, getattr(self, name), space) for name in STDS)
-        belief = Belief.around(units, space, std, self.hold)
-        kept = units[:, None][:, :0]
+        kept = belief.mean[:, None][:, :0]
         if start is not None and rules.kept:
             kept = space.units(start.kept)
         finished = 0
@@ -113,9 +110,6 @@ class Search(Config):
             if costs is not None:
                 return Plan(middle, costs[:, 0], kept, finished, judge.judged, judge.seconds)
         return judge.plan(middle, finished, kept)
-
-
-STDS = ("std", "std_floor")
 
 
 class RandomShooting(Search):

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 from nexus.data.episodes.lerobot_layout import STATS
 from nexus.data.episodes.schema import Schema
-from nexus.data.episodes.statistics import QUANTILES, EpisodeStatistics, Statistics
+from nexus.data.episodes.statistics import QUANTILES, EpisodeStatistics, Statistics, summary
 from nexus.errors import DataError
 
 FeatureStats = Mapping[str, np.ndarray]
@@ -25,14 +25,7 @@ SAMPLED_FRAMES = 100
 def of_numbers(values: np.ndarray) -> FeatureStats:
     """Of a column: (steps, dims), or (steps,) for one number a step."""
     columns = values.reshape(len(values), -1).astype(np.float64)
-    return {
-        "min": columns.min(axis=0),
-        "max": columns.max(axis=0),
-        "mean": columns.mean(axis=0),
-        "std": columns.std(axis=0),
-        "count": np.array([len(columns)]),
-        **dict(zip(QUANTILES, np.quantile(columns, list(QUANTILES.values()), axis=0), strict=True)),
-    }
+    return {**summary(columns), "count": np.array([len(columns)])}
 
 
 def of_pictures(frames: UInt8[np.ndarray, "frames height width 3"]) -> FeatureStats:

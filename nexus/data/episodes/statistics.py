@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Self
 
 import numpy as np
+from jaxtyping import Float
 from pydantic import Field, model_validator
 
 from nexus.config import Config
@@ -72,12 +73,12 @@ class Statistics(Config):
                 raise DataError(
                     f"dimension {name!r} holds values that are not finite; `nexus check` names them"
                 )
-            columns.append(_of_column(column))
+            columns.append(summary(column))
         return cls.from_mapping(
             {
                 "names": tuple(names),
                 "count": steps,
-                **{key: tuple(column[key] for column in columns) for key in columns[0]},
+                **{key: tuple(float(column[key]) for column in columns) for key in columns[0]},
             }
         )
 
@@ -123,12 +124,13 @@ class EpisodeStatistics(Config):
     state: Statistics | None = None
 
 
-def _of_column(column: np.ndarray) -> dict[str, float]:
-    quantiles = np.quantile(column, list(QUANTILES.values())).tolist()
+def summary(values: Float[np.ndarray, "steps *dims"]) -> dict[str, np.ndarray]:
+    """Mean, spread, extremes and quantiles over the steps, by name; there is one step at least."""
+    quantiles = np.quantile(values, list(QUANTILES.values()), axis=0)
     return {
-        "mean": float(column.mean()),
-        "std": float(column.std()),
-        "min": float(column.min()),
-        "max": float(column.max()),
+        "mean": values.mean(axis=0),
+        "std": values.std(axis=0),
+        "min": values.min(axis=0),
+        "max": values.max(axis=0),
         **dict(zip(QUANTILES, quantiles, strict=True)),
     }
