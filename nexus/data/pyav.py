@@ -195,9 +195,12 @@ def _by_order(video: OpenVideo, wanted: np.ndarray) -> Iterator[VideoFrame]:
 
 
 def frames_by_time(
-    video: OpenVideo, timeline: Timeline, wanted: np.ndarray
+    video: OpenVideo, timeline: Timeline, wanted: np.ndarray, *, opened: bool = True
 ) -> Iterator[VideoFrame]:
     """Decode the frames at increasing positions of a (not `by_order`) timeline.
+
+    Args:
+        opened: nothing was read of the file yet; False makes the first pass begin with a seek.
 
     Raises:
         DataError: a frame is damaged.
@@ -205,7 +208,8 @@ def frames_by_time(
         NotAKeyframeError: a keyframe of the timeline is none.
     """
     passes = deque(timeline.runs(wanted))
-    fresh = passes[0][0] <= timeline.keyframes[0]  # the opened file stands where it should
+    # An opened file stands where it should.
+    fresh = opened and passes[0][0] <= timeline.keyframes[0]
     while passes:
         entry, positions = passes.popleft()
         met = 0

@@ -154,31 +154,42 @@ def _clock(text: str) -> float | None:
 
 
 def _try_ends(path: Path, timeline: Timeline, looks: Looks) -> None:
+    with open_video(path) as video:
+        head = _head(video, timeline, looks)
+        last_key = int(np.searchsorted(timeline.pts, timeline.keyframes[-1]))
+        last_group = np.arange(max(last_key, len(head)), len(timeline))
+        if not 0 < len(last_group) <= _MAX_GROUP:
+            return
+        if len(timeline.keyframes) > 1:  # a seek leads there, from wherever the file stands
+            for frame in frames_by_time(video, timeline, last_group, opened=False):
+                looks.at(frame)
+            return
+    with open_video(path) as video:
+        for frame in frames_by_time(video, timeline, last_group):
+            looks.at(frame)
+
+
+def _head(video: OpenVideo, timeline: Timeline, looks: Looks) -> list[int]:
+    """The pts of the frames up to the second keyframe, as they come out of a fresh decoder."""
     keys = set(timeline.keyframes.tolist())
     second_key = timeline.keyframes[1] if len(timeline.keyframes) > 1 else np.inf
-    with open_video(path) as video:
-        head = []
-        try:
-            for frame in frames_from_here(video):
-                if frame.pts is None or len(head) == _MAX_GROUP:
-                    break
-                if head and frame.pts in keys and not video.stands_alone(frame):
-                    raise NotAKeyframeError
-                if frame.pts >= second_key:
-                    break
-                head.append(frame.pts)
-                looks.at(frame)
-        except DamagedError as error:
-            raise DataError(f"a frame near the start does not decode ({error})") from error
+    head = []
+    try:
+        for frame in frames_from_here(video):
+            if frame.pts is None or len(head) == _MAX_GROUP:
+                break
+            if head and frame.pts in keys and not video.stands_alone(frame):
+                raise NotAKeyframeError
+            if frame.pts >= second_key:
+                break
+            head.append(frame.pts)
+            looks.at(frame)
+    except DamagedError as error:
+        raise DataError(f"a frame near the start does not decode ({error})") from error
     shown = [pts for pts in head if pts >= timeline.pts[0]]
     if not shown or shown != timeline.pts[: len(shown)].tolist() or head != shown:
         raise MissedError
-    last_key = int(np.searchsorted(timeline.pts, timeline.keyframes[-1]))
-    last_group = np.arange(max(last_key, len(shown)), len(timeline))
-    if 0 < len(last_group) <= _MAX_GROUP:
-        with open_video(path) as video:
-            for frame in frames_by_time(video, timeline, last_group):
-                looks.at(frame)
+    return head
 
 
 def _count(path: Path, trial: Trial, seen: dict[int, int], *, strict: bool) -> Trial:

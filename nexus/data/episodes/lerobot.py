@@ -23,7 +23,6 @@ from nexus.data.episodes.lerobot_layout import (
     Feature,
     Info,
     episode_files,
-    is_lerobot,
     read_info,
     read_rows,
     read_tasks,
@@ -52,10 +51,6 @@ class LeRobotReader:
     state: Schema | None = None
     action_key: str = ACTION
     state_key: str = STATE
-
-    def understands(self, path: Path) -> bool:
-        """Whether this is a LeRobot folder, of any version."""
-        return is_lerobot(path)
 
     def open(self, path: Path, *, strict: bool = True) -> Episodes:
         """The episodes of a folder: its tables of episodes are read, no data and no video.

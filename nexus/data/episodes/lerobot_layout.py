@@ -100,11 +100,6 @@ class EpisodeRow:
     videos: Mapping[str, VideoSpan]
 
 
-def is_lerobot(path: Path) -> bool:
-    """Whether a folder says that it is one of LeRobot's, of any version."""
-    return (path / INFO).is_file()
-
-
 def read_info(folder: Path) -> Info:
     """What the folder says of itself.
 

@@ -12,10 +12,6 @@ from nexus.registry import Choice, Registry
 class EpisodeReader(Protocol):
     """Knows how a format of recordings lies on the disk."""
 
-    def understands(self, path: Path) -> bool:
-        """Whether a path looks like its format; nothing is read but names."""
-        ...
-
     def open(self, path: Path, *, strict: bool = True) -> Episodes:
         """What lies there.
 
@@ -29,6 +25,8 @@ class EpisodeReader(Protocol):
         ...
 
 
+LEROBOT_FILE = "meta/info.json"
+HDF5_ENDINGS = frozenset({".hdf5", ".h5"})
 READERS = Registry(
     "reader of episodes",
     {
@@ -45,9 +43,9 @@ def is_episodes(path: str | Path, reader: str | None = None) -> bool:
         ConfigError: the one that is named is not there.
     """
     if reader is None:
-        return _reader_of(Path(path).expanduser()) is not None
+        return _format_of(Path(path).expanduser()) is not None
     own = reader in READERS.names
-    return own or (":" in reader and hasattr(READERS.find(reader), "understands"))
+    return own or (":" in reader and hasattr(READERS.find(reader), "open"))
 
 
 def open_episodes(
@@ -69,7 +67,7 @@ def open_episodes(
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     if reader is None:
-        reader = _reader_of(path)
+        reader = _format_of(path)
         if reader is None:
             raise DataError(
                 f"{path}: no robot episodes; expected a LeRobot v3.0 folder (meta/info.json) or an "
@@ -79,6 +77,10 @@ def open_episodes(
     return chosen.open(path.absolute(), strict=strict)
 
 
-def _reader_of(path: Path) -> EpisodeReader | None:
-    readers = (READERS.build(name) for name in READERS.names)
-    return next((reader for reader in readers if reader.understands(path)), None)
+def _format_of(path: Path) -> str | None:
+    """The name of our reader for a path, by names alone: most paths are of videos, and wait."""
+    if (path / LEROBOT_FILE).is_file():
+        return "lerobot"
+    if path.suffix.lower() in HDF5_ENDINGS and path.is_file():
+        return "robomimic"
+    return None

@@ -22,7 +22,6 @@ from nexus.data.labels import SPLIT_NAMES
 from nexus.data.pictures import PictureView, collect
 from nexus.errors import DataError
 
-ENDINGS = frozenset({".hdf5", ".h5"})
 IMAGE = "_image"
 BODY = ("eef_pos", "eef_quat", "gripper_qpos")
 """What robomimic itself gives to policies of each robot, and we take for its state."""
@@ -43,10 +42,6 @@ class RobomimicReader:
     state: Schema | None = None
     state_keys: Sequence[str] | None = None
     fps: float | None = None
-
-    def understands(self, path: Path) -> bool:
-        """Whether this is a file of HDF5, by its name."""
-        return path.is_file() and path.suffix.lower() in ENDINGS
 
     def open(self, path: Path, *, strict: bool = True) -> Episodes:
         """The episodes of a file; only shapes are read.

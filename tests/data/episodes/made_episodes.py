@@ -103,9 +103,6 @@ def in_memory(actions, splits=None):
 class NumbersReader:
     """Reads files that end in .numbers: an episode a line, a step a word."""
 
-    def understands(self, path):
-        return path.suffix == ".numbers"
-
     def open(self, path, *, strict=True):
         lines = path.read_text().splitlines()
         return in_memory([np.array(line.split(), np.float32)[:, None] for line in lines])
