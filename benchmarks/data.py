@@ -46,15 +46,15 @@ import psutil
 import torch
 from av.video.reformatter import VideoReformatter
 
-from nexus.data.augment import AugmentConfig
-from nexus.data.cache import CacheConfig
-from nexus.data.catalog import Catalog, scan
+from nexus.data.catalog.catalog import Catalog, scan
 from nexus.data.clip_spec import ClipSpec
-from nexus.data.dataset import ClipDataset
-from nexus.data.loader import ClipLoader
+from nexus.data.loading.augment import AugmentConfig
+from nexus.data.loading.cache import CacheConfig
+from nexus.data.loading.dataset import ClipDataset
+from nexus.data.loading.loader import ClipLoader
 from nexus.data.pictures import PictureView, collect
 from nexus.data.protocol import Decoder
-from nexus.data.pyav import PyAVDecoder
+from nexus.data.videos.pyav import PyAVDecoder
 from nexus.training.cpu import cpu_name
 
 TARGET = 0.9

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nexus.data.clip_source import ClipSource
+from nexus.data.loading.clip_source import ClipSource
 from nexus.features.encoding import FeatureConfig
 from nexus.features.extract import extract, pixel_features
 from nexus.features.table import LABEL, FeatureTable

@@ -28,7 +28,7 @@ from flops import train_step
 from machine import QUICK, describe, gemm_rate, wait
 from torch.profiler import ProfilerActivity, profile
 
-from nexus.data.batch import Batch
+from nexus.data.loading.batch import Batch
 from nexus.models.ssl import VJEPAModel
 from nexus.training.cpu import tune
 from nexus.training.environment import choose_device

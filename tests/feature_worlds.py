@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from numpy import ndarray
 
-from nexus.data.catalog import Catalog, VideoRecord
+from nexus.data.catalog.catalog import Catalog, VideoRecord
 from nexus.data.pictures import PictureView, collect
 from nexus.errors import DataError
 from nexus.features.table import FeatureTable, as_objects

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from nexus.data.labels import Segment
-from nexus.data.sources import Entry
+from nexus.data.catalog.labels import Segment
+from nexus.data.catalog.sources import Entry
 
 SPLITS = {"training": "train", "validation": "validation", "testing": "test"}
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from nexus.config import merge, parse_overrides
-from nexus.data.catalog import scan
+from nexus.data.catalog.catalog import scan
 from nexus.toy.world import ToyConfig, write_toy_world
 from nexus.training.recipe import Recipe
 

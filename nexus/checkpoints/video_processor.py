@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from nexus.checkpoints.clips import TrainedClips, as_published
-from nexus.data.batch import MEAN_AND_STD
 from nexus.data.clip_spec import ClipSpec, published_resize
+from nexus.data.loading.batch import MEAN_AND_STD
 from nexus.errors import CheckpointError, ConfigError
 from nexus.models.contract import SeenClips
 

@@ -17,8 +17,8 @@ from nexus.cli.episode_checking import check_robot_episodes
 from nexus.jobs.console import messages, progress
 
 if TYPE_CHECKING:
-    from nexus.data.account import Account
-    from nexus.data.catalog import Catalog
+    from nexus.data.catalog.account import Account
+    from nexus.data.catalog.catalog import Catalog
 
 MIN_FRAMES = 8
 """Frames that a clip needs where no recipe says it."""
@@ -86,12 +86,12 @@ def check(
         nexus check videos/ --recipe footage
         nexus check list.csv --min-frames 32 --json problems.json
     """
-    from nexus.data.account import account_of
-    from nexus.data.catalog import scan
-    from nexus.data.clip_check import check_clips
-    from nexus.data.contents import content_problems
+    from nexus.data.catalog.account import account_of
+    from nexus.data.catalog.catalog import scan
+    from nexus.data.catalog.clip_check import check_clips
+    from nexus.data.catalog.contents import content_problems
+    from nexus.data.catalog.index import user_index_dir
     from nexus.data.episodes.opening import is_episodes
-    from nexus.data.index import user_index_dir
 
     if is_episodes(data, reader):
         if not check_robot_episodes(data, reader, json_file, strict=strict):

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from nexus.data.frames import FrameFolder
-from nexus.data.picture_stack import PictureStack
 from nexus.data.protocol import Decoder
+from nexus.data.stills.frames import FrameFolder
+from nexus.data.stills.stack import PictureStack
 
 Kind = Literal["video", "frames", "stack"]
 """A video file; a folder or series of pictures, or a single one; a file of several pictures."""

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from nexus.data.augment import (
+from nexus.data.loading.augment import (
     Augmentation,
     AugmentConfig,
     center_crop,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nexus.checkpoints.weights import tensor_digest
 from nexus.config import Config
-from nexus.data.batch import normalise
+from nexus.data.loading.batch import normalise
 from nexus.digest import digest
 from nexus.errors import DataError, NexusError
 from nexus.models.contract import Encoder, Module

@@ -13,9 +13,9 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional as F
 
-from nexus.data.catalog import Problem
-from nexus.data.clip_source import ClipSource
-from nexus.data.loader import LoadedBatch
+from nexus.data.catalog.catalog import Problem
+from nexus.data.loading.clip_source import ClipSource
+from nexus.data.loading.loader import LoadedBatch
 from nexus.digest import digest
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig, Progress, encode, encoder_digest, frozen

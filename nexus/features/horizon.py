@@ -12,7 +12,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from nexus.data.batch import normalise
+from nexus.data.loading.batch import normalise
 from nexus.errors import DataError
 from nexus.features.encoding import device_of, frozen
 from nexus.models.contract import Prediction, PredictsFeatures

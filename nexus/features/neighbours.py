@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from nexus.data.clip_source import ClipSource
+from nexus.data.loading.clip_source import ClipSource
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig, Progress, fitting_batch
 from nexus.features.extract import cache_file, extract, identity_of

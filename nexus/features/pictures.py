@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nexus.data.catalog import Catalog, VideoRecord
-from nexus.data.clip_source import ClipSource
+from nexus.data.catalog.catalog import Catalog, VideoRecord
+from nexus.data.loading.clip_source import ClipSource
 from nexus.errors import DataError
 from nexus.features.colours import patch_colours
 from nexus.features.horizon import horizon_errors

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from nexus.data.catalog import Problem, VideoRecord
+from nexus.data.catalog.catalog import Problem, VideoRecord
 from nexus.errors import DataError
 from nexus.nn.grid import Grid
 

@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from numpy import ndarray
 
 from nexus.atomic import atomic_path
-from nexus.data.catalog import Problem
-from nexus.data.labels import Label, label_text
+from nexus.data.catalog.catalog import Problem
+from nexus.data.catalog.labels import Label, label_text
 from nexus.errors import DataError
 from nexus.features.table import (
     LABEL,

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from nexus.data.clip_source import ClipSource
+from nexus.data.loading.clip_source import ClipSource
 from nexus.runs.predictions import ShownClip
 
 FRAMES = 3

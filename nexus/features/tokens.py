@@ -17,10 +17,10 @@ from jaxtyping import Int
 from numpy import ndarray
 from torch import Tensor
 
-from nexus.data.catalog import Problem
-from nexus.data.clip_source import ClipSource
-from nexus.data.dataset import ClipDataset
-from nexus.data.loader import one_ahead
+from nexus.data.catalog.catalog import Problem
+from nexus.data.loading.clip_source import ClipSource
+from nexus.data.loading.dataset import ClipDataset
+from nexus.data.loading.loader import one_ahead
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig, Progress, encode_tokens, frozen
 from nexus.features.extract import cache_file, extract, identity_of

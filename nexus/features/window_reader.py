@@ -10,13 +10,13 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from nexus.data.augment import to_gray
-from nexus.data.batch import Batch
-from nexus.data.catalog import Problem
-from nexus.data.clip_source import ClipSource
-from nexus.data.dataset import problem_of
-from nexus.data.loader import LoadedBatch, one_ahead
-from nexus.data.video_reader import VideoReader
+from nexus.data.catalog.catalog import Problem
+from nexus.data.loading.augment import to_gray
+from nexus.data.loading.batch import Batch
+from nexus.data.loading.clip_source import ClipSource
+from nexus.data.loading.dataset import problem_of
+from nexus.data.loading.loader import LoadedBatch, one_ahead
+from nexus.data.loading.video_reader import VideoReader
 from nexus.data.views import CenterView
 from nexus.errors import DataError
 from nexus.features.encoding import Progress

@@ -13,12 +13,12 @@ from statistics import median
 import psutil
 import torch
 
-from nexus.data.augment import AugmentConfig
-from nexus.data.cache import CacheConfig
-from nexus.data.catalog import Catalog, VideoRecord
-from nexus.data.clip_source import ClipSource
+from nexus.data.catalog.catalog import Catalog, VideoRecord
 from nexus.data.clip_spec import ClipSpec
-from nexus.data.dataset import ClipDataset, Sample
+from nexus.data.loading.augment import AugmentConfig
+from nexus.data.loading.cache import CacheConfig
+from nexus.data.loading.clip_source import ClipSource
+from nexus.data.loading.dataset import ClipDataset, Sample
 from nexus.data.views import reduced
 from nexus.fitting.movement import spread
 from nexus.training.assembly import assemble, random_batch

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nexus.data.catalog import Catalog
+from nexus.data.catalog.catalog import Catalog
 from nexus.data.clip_spec import ClipSpec
 from nexus.fitting.movement import Movement
 

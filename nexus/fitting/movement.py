@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from nexus.data.catalog import Catalog
-from nexus.data.video_reader import VideoReader
+from nexus.data.catalog.catalog import Catalog
+from nexus.data.loading.video_reader import VideoReader
 from nexus.errors import DataError
 
 SPACINGS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)

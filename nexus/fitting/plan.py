@@ -9,7 +9,7 @@ import yaml
 
 from nexus.atomic import write_text
 from nexus.config import merge
-from nexus.data.catalog import Catalog
+from nexus.data.catalog.catalog import Catalog
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import ConfigError, DataError
 from nexus.fitting import words

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 if TYPE_CHECKING:
-    from nexus.data.catalog import Catalog, Problem
+    from nexus.data.catalog.catalog import Catalog, Problem
 
 LINE_SECONDS = 30.0
 """Where there is no terminal, what runs says this often how far it is."""

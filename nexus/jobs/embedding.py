@@ -9,7 +9,7 @@ from rich import filesize
 
 from nexus.atomic import check_writable
 from nexus.data.clip_spec import ClipSpec
-from nexus.data.stills import find_stills, is_still
+from nexus.data.stills.stills import find_stills, is_still
 from nexus.errors import DataError
 from nexus.features import extract as windows
 from nexus.features.encoding import FeatureConfig, check_layers, device_of, fitting_batch

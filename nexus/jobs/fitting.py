@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nexus.atomic import check_writable
 from nexus.config import parse_overrides
-from nexus.data.catalog import Catalog
+from nexus.data.catalog.catalog import Catalog
 from nexus.errors import ConfigError, OutputError
 from nexus.fitting.movement import look_at_movement
 from nexus.fitting.plan import Planner, RunPlan

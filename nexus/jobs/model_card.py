@@ -11,8 +11,8 @@ import yaml
 
 from nexus.checkpoints.clips import PRETRAINING_FPS
 from nexus.checkpoints.load import TITLES, Loaded
-from nexus.data.batch import MEAN_AND_STD
 from nexus.data.clip_spec import ClipSpec
+from nexus.data.loading.batch import MEAN_AND_STD
 from nexus.reports.tables import markdown_table
 from nexus.runs.folder import find_run
 from nexus.runs.read import RunFiles, read_run

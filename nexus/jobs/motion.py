@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nexus.data.catalog import scan
-from nexus.data.index import user_index_dir
+from nexus.data.catalog.catalog import scan
+from nexus.data.catalog.index import user_index_dir
 from nexus.jobs.console import messages, progress, say_each
 from nexus.motion.benchmark import Benchmark, check_out, write_benchmark
 from nexus.motion.config import MotionConfig

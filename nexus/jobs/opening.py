@@ -16,14 +16,14 @@ from nexus.checkpoints.files import load_checkpoint_model
 from nexus.checkpoints.hub import HUB_MARK
 from nexus.checkpoints.load import Loaded, clips_of, load
 from nexus.checkpoints.weights import tensor_digest
-from nexus.data.batch import MEAN_AND_STD
-from nexus.data.catalog import Catalog, scan
-from nexus.data.clip_source import ClipSource
+from nexus.data.catalog.catalog import Catalog, scan
+from nexus.data.catalog.index import user_index_dir
+from nexus.data.catalog.sources import FOLDER_LABEL
+from nexus.data.catalog.split_lists import find_lists
 from nexus.data.clip_spec import ClipSpec
-from nexus.data.index import user_index_dir
-from nexus.data.processor import ClipProcessor
-from nexus.data.sources import FOLDER_LABEL
-from nexus.data.split_lists import find_lists
+from nexus.data.loading.batch import MEAN_AND_STD
+from nexus.data.loading.clip_source import ClipSource
+from nexus.data.loading.processor import ClipProcessor
 from nexus.errors import DataError, NexusError, VideoShapeError
 from nexus.jobs.console import progress, say_notes
 from nexus.models.contract import Encoder, EncoderRole, SeenClips, SelfSupervisedModel, checked_role
@@ -208,7 +208,7 @@ def open_encoder(
 def read_videos(
     data: str | Path | Sequence[str | Path], min_frames: int = 1, reader: Choice | None = None
 ) -> Catalog:
-    """Scan videos with the user's index and a progress bar; see `nexus.data.catalog.scan`.
+    """Scan videos with the user's index and a progress bar; see `nexus.data.catalog.catalog.scan`.
 
     What the names of a folder's folders were taken for is said.
 

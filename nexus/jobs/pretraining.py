@@ -9,9 +9,9 @@ from pathlib import Path
 
 from nexus.atomic import check_writable, write_text
 from nexus.config import parse_overrides
-from nexus.data.catalog import Catalog
-from nexus.data.clip_source import ClipSource
+from nexus.data.catalog.catalog import Catalog
 from nexus.data.clip_spec import ClipSpec
+from nexus.data.loading.clip_source import ClipSource
 from nexus.errors import ConfigError, DataError
 from nexus.features.neighbours import find_neighbours
 from nexus.features.pictures import write_pictures

@@ -14,7 +14,7 @@ from nexus.atomic import check_writable
 from nexus.checkpoints.probe_folder import EncoderIdentity, ProbeCard, save_probe
 from nexus.checkpoints.weights import tensor_digest
 from nexus.config import parse_overrides
-from nexus.data.catalog import Catalog
+from nexus.data.catalog.catalog import Catalog
 from nexus.data.clip_spec import ClipSpec
 from nexus.digest import digest
 from nexus.errors import ConfigError, DataError, did_you_mean

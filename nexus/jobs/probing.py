@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nexus.data.catalog import Catalog, Problem
+from nexus.data.catalog.catalog import Catalog, Problem
 from nexus.errors import DataError
 from nexus.features.encoding import device_of
 from nexus.jobs.console import (

@@ -5,8 +5,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from nexus.data.catalog import Catalog, Problem, scan
-from nexus.data.index import user_index_dir
+from nexus.data.catalog.catalog import Catalog, Problem, scan
+from nexus.data.catalog.index import user_index_dir
 from nexus.errors import DataError, NexusError
 from nexus.jobs.opening import OpenedEncoder
 from nexus.probes.columns import tested_paths

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nexus.data.catalog import Catalog
+from nexus.data.catalog.catalog import Catalog
 from nexus.jobs.console import messages, progress
 from nexus.jobs.opening import open_encoder
 from nexus.probes.suite import Measured, measure_encoder

@@ -16,7 +16,7 @@ import pydantic
 from torch import Tensor, nn
 
 from nexus.config import Config
-from nexus.data.batch import Batch
+from nexus.data.loading.batch import Batch
 from nexus.errors import ConfigError
 from nexus.masks.token_mask import Mask, TokenMask
 from nexus.models.objectives.prediction import Prediction

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nexus.atomic import atomic_folder, check_writable, write_json, write_text
-from nexus.data.catalog import Catalog, Problem
+from nexus.data.catalog.catalog import Catalog, Problem
 from nexus.errors import ConfigError, DataError
 from nexus.motion.config import SPLITS, MotionConfig
 from nexus.motion.footage import Footage

@@ -14,8 +14,8 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 
-from nexus.data.catalog import Catalog
-from nexus.data.video_reader import VideoReader
+from nexus.data.catalog.catalog import Catalog
+from nexus.data.loading.video_reader import VideoReader
 from nexus.data.views import reduced
 from nexus.errors import DataError
 from nexus.motion.config import MotionConfig

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 
-from nexus.data.catalog import Catalog, Problem, VideoRecord
-from nexus.data.picture_files import files_of
+from nexus.data.catalog.catalog import Catalog, Problem, VideoRecord
+from nexus.data.loading.video_reader import VideoReader
 from nexus.data.processes import CAN_FORK, leave_signals_to_parent
-from nexus.data.video_reader import VideoReader
+from nexus.data.stills.files import files_of
 from nexus.errors import DataError
 from nexus.motion.config import MotionConfig
 from nexus.motion.footage import MOST_DETAIL, Footage, details, look_at

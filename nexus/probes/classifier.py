@@ -18,12 +18,12 @@ from torch import Tensor
 
 from nexus.atomic import atomic_path, check_writable
 from nexus.checkpoints.probe_folder import ProbeCard, save_probe
-from nexus.data.catalog import Catalog, Problem
-from nexus.data.clip_source import ClipSource
+from nexus.data.catalog.catalog import Catalog, Problem
 from nexus.data.clip_spec import ClipSpec
-from nexus.data.loader import LoadedBatch
+from nexus.data.loading.clip_source import ClipSource
+from nexus.data.loading.loader import LoadedBatch
 from nexus.data.protocol import Decoder
-from nexus.data.pyav import PyAVDecoder
+from nexus.data.videos.pyav import PyAVDecoder
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig, Progress, encode_tokens, frozen
 from nexus.features.table import clip_rows, nothing_read

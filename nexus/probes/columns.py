@@ -10,8 +10,8 @@ import pandas as pd
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
-from nexus.data.catalog import Catalog
-from nexus.data.labels import Label, label_text
+from nexus.data.catalog.catalog import Catalog
+from nexus.data.catalog.labels import Label, label_text
 from nexus.errors import DataError
 from nexus.features.table import LABEL, clip_rows
 from nexus.probes.splits import SPLIT_SEED, Parts, assign_splits, listed

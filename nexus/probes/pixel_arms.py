@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nexus.data.clip_source import ClipSource
+from nexus.data.loading.clip_source import ClipSource
 from nexus.errors import DataError
 from nexus.features.extract import PIXEL_NUMBERS, frame_differences, pixel_features
 from nexus.features.table import FeatureTable

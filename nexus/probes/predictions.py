@@ -1,6 +1,6 @@
 """The answers of probes, with pictures of what they got wrong, ready to be kept."""
 
-from nexus.data.clip_source import ClipSource
+from nexus.data.loading.clip_source import ClipSource
 from nexus.features.thumbnails import shown_clips
 from nexus.probes.results import Results
 from nexus.runs.predictions import ProbePredictions

@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol
 
 from threadpoolctl import threadpool_limits
 
-from nexus.data.catalog import Catalog, Problem
-from nexus.data.clip_source import ClipSource
+from nexus.data.catalog.catalog import Catalog, Problem
+from nexus.data.loading.clip_source import ClipSource
 from nexus.errors import ConfigError, DataError
 from nexus.features.encoding import FeatureConfig, Progress, device_of, fitting_batch
 from nexus.features.extract import extract

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from nexus.data.batch import Batch
+from nexus.data.loading.batch import Batch
 from nexus.models.contract import (
     CanCheckpointGradients,
     CanCompile,

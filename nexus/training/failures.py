@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from nexus.data.catalog import Problem
+from nexus.data.catalog.catalog import Problem
 from nexus.errors import DataError
 
 Stage = Literal["check", "train"]

@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nexus.data.catalog import Catalog
-from nexus.data.clip_source import ClipSource
+from nexus.data.catalog.catalog import Catalog
+from nexus.data.catalog.labels import Label, label_text
 from nexus.data.clip_spec import ClipSpec
-from nexus.data.labels import Label, label_text
-from nexus.data.loader import ClipLoader, LoadedBatch
+from nexus.data.loading.clip_source import ClipSource
+from nexus.data.loading.loader import ClipLoader, LoadedBatch
 from nexus.digest import digest
 from nexus.runs.results import save_problems
 from nexus.runs.schema import DataInfo, ProblemRow

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from nexus.atomic import check_writable
 from nexus.checkpoints.files import discard_leftovers, latest_checkpoint
-from nexus.data.catalog import Catalog
-from nexus.data.clip_check import check_clips
+from nexus.data.catalog.catalog import Catalog
+from nexus.data.catalog.clip_check import check_clips
 from nexus.models.ssl.collapse import Diagnosis
 from nexus.runs.folder import RunDirectory, how_to_continue
 from nexus.runs.schema import PlanInfo

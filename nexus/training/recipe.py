@@ -10,11 +10,11 @@ import pydantic
 import yaml
 
 from nexus.config import Config, merge, parse_overrides, read_yaml
-from nexus.data.augment import AugmentConfig
-from nexus.data.cache import CacheConfig
-from nexus.data.catalog import Catalog
-from nexus.data.clip_source import ClipSource
+from nexus.data.catalog.catalog import Catalog
 from nexus.data.clip_spec import ClipSpec
+from nexus.data.loading.augment import AugmentConfig
+from nexus.data.loading.cache import CacheConfig
+from nexus.data.loading.clip_source import ClipSource
 from nexus.errors import ConfigError, did_you_mean
 from nexus.models.contract import ModelConfig
 from nexus.models.presets import expand_size
@@ -35,8 +35,8 @@ class DataConfig(Config):
     """How the videos are found, and clips taken from them, changed and read."""
 
     reader: Choice | None = None
-    """What knows how the data lies on the disk: a name of `nexus.data.sources.READERS`, or one of
-    your own as `package.module:Class`; null: chosen by what the data is."""
+    """What knows how the data lies on the disk: a name of `nexus.data.catalog.sources.READERS`, or
+    one of your own as `package.module:Class`; null: chosen by what the data is."""
     split: str | None = "train"
     """Which split is trained on, where the catalog has splits; null: everything."""
     clip: ClipSpec = ClipSpec()

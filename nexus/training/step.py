@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nexus.data.batch import Batch
+from nexus.data.loading.batch import Batch
 from nexus.models.contract import Module, SelfSupervisedModel
 
 Precision = Literal["fp32", "bf16", "fp16"]

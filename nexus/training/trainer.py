@@ -8,9 +8,9 @@ from typing import Any, Literal, Self
 from nexus.checkpoints.clips import CLIPS_KEY
 from nexus.checkpoints.files import MODEL_FILE, ModelCard, load_state, save_checkpoint
 from nexus.checkpoints.weights import load_weights
-from nexus.data.batch import Batch
-from nexus.data.catalog import Catalog
-from nexus.data.loader import LoadedBatch
+from nexus.data.catalog.catalog import Catalog
+from nexus.data.loading.batch import Batch
+from nexus.data.loading.loader import LoadedBatch
 from nexus.errors import OutputError, TrainingError
 from nexus.runs.folder import RunDirectory, how_to_continue
 from nexus.runs.journal import JournalWriter

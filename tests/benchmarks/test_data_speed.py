@@ -10,9 +10,9 @@ import data
 import numpy as np
 import pytest
 
-from nexus.data.cache import CacheConfig
-from nexus.data.catalog import scan
-from nexus.data.pyav import PyAVDecoder
+from nexus.data.catalog.catalog import scan
+from nexus.data.loading.cache import CacheConfig
+from nexus.data.videos.pyav import PyAVDecoder
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "data.py"
 SMALL = "--sizes 64x48 --videos 2 --seconds 2 --frames 4 --img-size 32 --batch 2 --batches 1"

@@ -23,7 +23,7 @@ from nexus.checkpoints.official import save_official
 from nexus.checkpoints.video_processor import PROCESSOR_FILE, processor_config
 from nexus.cli.main import run
 from nexus.data.clip_spec import ClipSpec
-from nexus.data.processor import ClipProcessor
+from nexus.data.loading.processor import ClipProcessor
 from nexus.errors import CheckpointError, ConfigError
 from nexus.features.table_files import load_table
 from nexus.jobs.opening import open_encoder

@@ -152,7 +152,7 @@ def test_no_problems_are_found_only_where_nothing_is_left_to_wonder_about(
 def test_an_index_that_cannot_be_kept_is_one_warning(
     everything, tmp_path, capsys, monkeypatch, kind, recwarn
 ):
-    monkeypatch.setattr("nexus.data.catalog._SAVE_EVERY", 1)
+    monkeypatch.setattr("nexus.data.catalog.catalog._SAVE_EVERY", 1)
     (tmp_path / "file").touch()
     monkeypatch.setenv("NEXUS_CACHE", str(tmp_path / ("file/index" if kind == "file" else "index")))
 
@@ -162,7 +162,7 @@ def test_an_index_that_cannot_be_kept_is_one_warning(
     if kind == "forbidden":
         monkeypatch.setattr(Path, "read_text", refuse)
     if kind == "full":
-        monkeypatch.setattr("nexus.data.index.write_text", refuse)
+        monkeypatch.setattr("nexus.data.catalog.index.write_text", refuse)
     monkeypatch.setattr("warnings.filters", [])
     assert run(["check", str(everything / "ends")]) == 0
     assert "usable videos" in capsys.readouterr().out

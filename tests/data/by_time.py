@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from nexus.data.clips import FrameTimes
-from nexus.data.container import naming
 from nexus.data.protocol import Decoder
+from nexus.data.videos.container import naming
 
 
 def frames_at(decoder: Decoder, path: Path, times: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nexus.data.catalog import Catalog, VideoRecord
+from nexus.data.catalog.catalog import Catalog, VideoRecord
 from nexus.data.pictures import PictureView, collect
 from nexus.errors import DataError
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from oracles.whole_clips import augment, center_view
 from PIL import Image
 
-from nexus.data import augment as module
-from nexus.data.augment import Augmentation, AugmentConfig, draw_augmentation, to_gray
+from nexus.data.loading import augment as module
+from nexus.data.loading.augment import Augmentation, AugmentConfig, draw_augmentation, to_gray
 
 EVERYTHING = AugmentConfig(
     brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2, grayscale=0.2, invert=0.5

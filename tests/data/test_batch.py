@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nexus.data.batch import Batch, clips_of, normalise
+from nexus.data.loading.batch import Batch, clips_of, normalise
 from nexus.errors import VideoShapeError
 
 

@@ -12,12 +12,12 @@ from fake_videos import FakeDecoder, fake_catalog, fake_record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus.data import cache as module
-from nexus.data.augment import AugmentConfig
-from nexus.data.cache import CacheConfig, CacheEntry, file_identity, plan
-from nexus.data.catalog import Problem
+from nexus.data.catalog.catalog import Problem
 from nexus.data.clip_spec import ClipSpec
-from nexus.data.dataset import ClipDataset, Sample
+from nexus.data.loading import cache as module
+from nexus.data.loading.augment import AugmentConfig
+from nexus.data.loading.cache import CacheConfig, CacheEntry, file_identity, plan
+from nexus.data.loading.dataset import ClipDataset, Sample
 
 CLIP = ClipSpec(num_frames=6, stride=2, size=20)
 

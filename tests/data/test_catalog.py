@@ -18,11 +18,11 @@ from odd_videos import (
 )
 from PIL import Image
 
-from nexus.data.catalog import Catalog, scan
-from nexus.data.index import FORMAT
-from nexus.data.inspection_pool import inspect_all
-from nexus.data.pyav import PyAVDecoder
-from nexus.data.video_reader import VideoReader
+from nexus.data.catalog.catalog import Catalog, scan
+from nexus.data.catalog.index import FORMAT
+from nexus.data.catalog.inspection_pool import inspect_all
+from nexus.data.loading.video_reader import VideoReader
+from nexus.data.videos.pyav import PyAVDecoder
 from nexus.errors import DataError
 
 
@@ -227,7 +227,7 @@ def test_the_index_spares_a_second_check(clips, tmp_path, monkeypatch):
         checked.append([path.name for path in paths])
         inspect_all(paths, done, workers, **options)
 
-    monkeypatch.setattr("nexus.data.catalog.inspect_all", counting)
+    monkeypatch.setattr("nexus.data.catalog.catalog.inspect_all", counting)
     (clips / "bad.mp4").write_text("text")
     where = tmp_path / "index"
     first = scan(clips, index_dir=where, workers=0)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus.data.catalog import VideoRecord
-from nexus.data.clip_check import check_clips
+from nexus.data.catalog.catalog import VideoRecord
+from nexus.data.catalog.clip_check import check_clips
 from nexus.data.clip_spec import ClipSpec
 from nexus.data.clips import ClipTooShortError, FrameTimes, choose_clip
 from nexus.errors import DataError

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from nexus.data.catalog import VideoRecord, scan
-from nexus.data.contents import content_problems
+from nexus.data.catalog.catalog import VideoRecord, scan
+from nexus.data.catalog.contents import content_problems
 
 OTHER = {"train": "test", "test": "train"}
 

@@ -12,17 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles.whole_clips import augment, center_view
 
-from nexus.data.augment import (
+from nexus.data.catalog.catalog import Problem, scan
+from nexus.data.clip_spec import ClipSpec
+from nexus.data.clips import FrameTimes, choose_clip
+from nexus.data.loading.augment import (
     AugmentConfig,
     draw_augmentation,
     resize,
     to_gray,
 )
-from nexus.data.cache import CacheConfig
-from nexus.data.catalog import Problem, scan
-from nexus.data.clip_spec import ClipSpec
-from nexus.data.clips import FrameTimes, choose_clip
-from nexus.data.dataset import ClipDataset, Sample
+from nexus.data.loading.cache import CacheConfig
+from nexus.data.loading.dataset import ClipDataset, Sample
 from nexus.data.views import CenterView, DrawnView
 from nexus.errors import ConfigError, DataError
 

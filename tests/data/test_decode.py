@@ -17,9 +17,9 @@ from odd_videos import (
 )
 from watching import Corner
 
-from nexus.data.container import frames_from_here, open_video
-from nexus.data.inspection import inspect
-from nexus.data.pyav import PyAVDecoder
+from nexus.data.catalog.inspection import inspect
+from nexus.data.videos.container import frames_from_here, open_video
+from nexus.data.videos.pyav import PyAVDecoder
 from nexus.errors import DataError
 
 
@@ -84,7 +84,7 @@ def test_a_sparse_request_skips_the_groups_between(tmp_path, monkeypatch):
             decoded.append(frame.pts)
             yield frame
 
-    monkeypatch.setattr("nexus.data.pyav.frames_from_here", counting)
+    monkeypatch.setattr("nexus.data.videos.pyav.frames_from_here", counting)
     assert [read_number(f) for f in decoder.frames(path, wanted)] == wanted.tolist()
     assert len(decoded) < 60  # a pass through the file would take 291
 

@@ -17,9 +17,9 @@ from odd_videos import (
 )
 from watching import Corner
 
-from nexus.data.container import open_video, scan_packets
-from nexus.data.inspection import inspect
-from nexus.data.pyav import MissedError, PyAVDecoder, _seek
+from nexus.data.catalog.inspection import inspect
+from nexus.data.videos.container import open_video, scan_packets
+from nexus.data.videos.pyav import MissedError, PyAVDecoder, _seek
 from nexus.errors import DataError
 
 
@@ -55,7 +55,7 @@ def test_where_the_packets_mislead_frames_are_counted(tmp_path, monkeypatch, sta
     def miss(*_):
         raise MissedError
 
-    monkeypatch.setattr("nexus.data.pyav.frames_by_time", miss)
+    monkeypatch.setattr("nexus.data.videos.pyav.frames_by_time", miss)
     path = write_clip(
         tmp_path / "clip.mkv", 60, stamps=list(stamps), tick=Fraction(1, 30), first=100
     )
@@ -126,8 +126,8 @@ def test_seeks_that_land_late_are_repaired(tmp_path, monkeypatch, late, opened):
         opens.append(path)
         return open_video(path, **options)
 
-    monkeypatch.setattr("nexus.data.pyav._seek", seek)
-    monkeypatch.setattr("nexus.data.pyav.open_video", count)
+    monkeypatch.setattr("nexus.data.videos.pyav._seek", seek)
+    monkeypatch.setattr("nexus.data.videos.pyav.open_video", count)
     wanted = np.array([65, 70, 80])
     assert [read_number(f) for f in decoder.frames(path, wanted)] == wanted.tolist()
     assert len(opens) == opened

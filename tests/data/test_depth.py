@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from nexus.data import deep
-from nexus.data.cache import CacheConfig
-from nexus.data.catalog import scan
-from nexus.data.depth import Levels, Values, levels_for
-from nexus.data.video_reader import VideoReader
+from nexus.data.catalog.catalog import scan
+from nexus.data.loading.cache import CacheConfig
+from nexus.data.loading.video_reader import VideoReader
+from nexus.data.stills import deep
+from nexus.data.stills.depth import Levels, Values, levels_for
 
 COUNT, SHAPE = 6, (24, 36)
 

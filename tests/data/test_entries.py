@@ -5,8 +5,8 @@ import pytest
 from coded_videos import decode_everything
 from misleading_videos import COUNT, WRITERS
 
-from nexus.data.inspection import inspect
-from nexus.data.pyav import PyAVDecoder
+from nexus.data.catalog.inspection import inspect
+from nexus.data.videos.pyav import PyAVDecoder
 
 
 @pytest.mark.parametrize("name", WRITERS)

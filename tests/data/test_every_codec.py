@@ -12,7 +12,7 @@ import pytest
 from coded_videos import decode_everything
 from odd_videos import write_clip
 
-from nexus.data.pyav import PyAVDecoder
+from nexus.data.videos.pyav import PyAVDecoder
 
 COUNT, HEIGHT, WIDTH = 60, 48, 80  # x265 writes beyond its memory at a height of 32
 CLIPS = 20

@@ -7,9 +7,9 @@ import av
 import pytest
 from odd_videos import write_audio, write_clip
 
-from nexus.data.account import account_of
-from nexus.data.catalog import Catalog, scan
-from nexus.data.file_kinds import is_video, kind_of
+from nexus.data.catalog.account import account_of
+from nexus.data.catalog.catalog import Catalog, scan
+from nexus.data.catalog.file_kinds import is_video, kind_of
 
 FORMATS = {
     "mp4": {},

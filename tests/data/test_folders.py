@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus.data.sources import Entry, find_entries
+from nexus.data.catalog.sources import Entry, find_entries
 
 CLASSES = ["jump/a.avi", "jump/b.avi", "run/a.avi", "run/c.avi", "run/d.avi"]
 SPLITS = [f"{split}/{name}" for split in ("train", "val") for name in CLASSES]

@@ -7,9 +7,9 @@ from odd_videos import draw_number, read_number
 from PIL import Image
 from watching import Corner
 
-from nexus.data.catalog import scan
-from nexus.data.frames import FrameFolder
-from nexus.data.picture_files import list_images
+from nexus.data.catalog.catalog import scan
+from nexus.data.stills.files import list_images
+from nexus.data.stills.frames import FrameFolder
 from nexus.errors import DataError
 
 

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from odd_videos import packet_places, write_clip
 
+from nexus.data.catalog.inspection import Inspection, inspect
+from nexus.data.catalog.inspection_pool import inspect_all
 from nexus.data.clip_spec import ClipSpec
 from nexus.data.clips import FrameTimes, choose_clip
-from nexus.data.inspection import Inspection, inspect
-from nexus.data.inspection_pool import inspect_all
-from nexus.data.pyav import PyAVDecoder
+from nexus.data.videos.pyav import PyAVDecoder
 from nexus.errors import DataError
 from nexus.features.windows import slide
 

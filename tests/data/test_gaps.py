@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from misleading_videos import jumping
 from odd_videos import read_number, write_clip
 
+from nexus.data.catalog.inspection import inspect
 from nexus.data.clip_spec import ClipSpec
 from nexus.data.clips import FrameTimes, choose_clip
-from nexus.data.inspection import inspect
-from nexus.data.pyav import PyAVDecoder
-from nexus.data.timeline import Timeline
+from nexus.data.videos.pyav import PyAVDecoder
+from nexus.data.videos.timeline import Timeline
 from nexus.errors import DataError
 from nexus.features.windows import slide
 

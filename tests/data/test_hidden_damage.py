@@ -10,10 +10,10 @@ import pytest
 from coded_videos import decode_everything
 from odd_videos import packet_places, write_clip
 
-from nexus.data.catalog import scan
-from nexus.data.checksums import checksum_test
-from nexus.data.inspection import inspect
-from nexus.data.pyav import PyAVDecoder
+from nexus.data.catalog.catalog import scan
+from nexus.data.catalog.inspection import inspect
+from nexus.data.videos.checksums import checksum_test
+from nexus.data.videos.pyav import PyAVDecoder
 from nexus.errors import DataError
 
 COUNT, DAMAGED = 40, 19

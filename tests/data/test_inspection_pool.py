@@ -9,8 +9,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from nexus.data.inspection import Finding, Inspection, inspect
-from nexus.data.inspection_pool import inspect_all
+from nexus.data.catalog.inspection import Finding, Inspection, inspect
+from nexus.data.catalog.inspection_pool import inspect_all
 
 
 def stand_in(path: Path) -> Inspection:

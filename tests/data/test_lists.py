@@ -7,8 +7,8 @@ from odd_videos import (
     write_variable_rate,
 )
 
-from nexus.data.catalog import scan
-from nexus.data.pyav import PyAVDecoder
+from nexus.data.catalog.catalog import scan
+from nexus.data.videos.pyav import PyAVDecoder
 from nexus.errors import DataError
 
 

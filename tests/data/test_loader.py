@@ -16,12 +16,12 @@ from fake_videos import FakeDecoder, fake_catalog, fake_record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nexus.data.augment import AugmentConfig
-from nexus.data.cache import CacheConfig
 from nexus.data.clip_spec import ClipSpec
-from nexus.data.dataset import ClipDataset
-from nexus.data.loader import ClipLoader, LoadedBatch
-from nexus.data.order import Order
+from nexus.data.loading.augment import AugmentConfig
+from nexus.data.loading.cache import CacheConfig
+from nexus.data.loading.dataset import ClipDataset
+from nexus.data.loading.loader import ClipLoader, LoadedBatch
+from nexus.data.loading.order import Order
 from nexus.data.views import DrawnView
 from nexus.errors import DataError
 

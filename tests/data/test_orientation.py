@@ -9,9 +9,9 @@ import pytest
 from odd_videos import write_clip
 from remuxing import remuxed
 
-from nexus.data.inspection import inspect
-from nexus.data.orientation_marks import orientation_mark
-from nexus.data.pyav import PyAVDecoder
+from nexus.data.catalog.inspection import inspect
+from nexus.data.videos.orientation_marks import orientation_mark
+from nexus.data.videos.pyav import PyAVDecoder
 
 COUNT = 40
 

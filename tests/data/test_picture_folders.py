@@ -8,14 +8,14 @@ import pytest
 from odd_videos import draw_number, read_number
 from PIL import Image
 
-from nexus.data.cache import CacheConfig, file_identity
-from nexus.data.catalog import Catalog, scan
-from nexus.data.contents import content_problems
-from nexus.data.frames import FrameFolder
-from nexus.data.picture_check import look_at_series, look_at_stack
-from nexus.data.picture_files import files_of, is_there, list_images, signature
-from nexus.data.sources import find_entries
-from nexus.data.video_reader import VideoReader
+from nexus.data.catalog.catalog import Catalog, scan
+from nexus.data.catalog.contents import content_problems
+from nexus.data.catalog.sources import find_entries
+from nexus.data.loading.cache import CacheConfig, file_identity
+from nexus.data.loading.video_reader import VideoReader
+from nexus.data.stills.check import look_at_series, look_at_stack
+from nexus.data.stills.files import files_of, is_there, list_images, signature
+from nexus.data.stills.frames import FrameFolder
 from nexus.errors import DataError
 
 
@@ -181,6 +181,8 @@ def test_in_full_every_picture_is_looked_at(tmp_path, kind):
 def test_a_hundred_thousand_pictures_are_not_opened(tmp_path, monkeypatch):
     write(tmp_path / "clip", "f{}.png", range(30))
     opened = []
-    monkeypatch.setattr("nexus.data.sources.pages_of", lambda path: opened.append(path.name))
+    monkeypatch.setattr(
+        "nexus.data.catalog.sources.pages_of", lambda path: opened.append(path.name)
+    )
     assert len(find_entries(tmp_path)) == 1
     assert sorted(opened) == ["f0.png", "f15.png", "f29.png"]

@@ -9,11 +9,11 @@ from odd_videos import draw_number, read_number
 from PIL import Image
 from watching import Corner
 
-from nexus.data.catalog import scan
-from nexus.data.picture_pages import pages_of
-from nexus.data.picture_stack import PictureStack
-from nexus.data.stills import find_stills
-from nexus.data.video_reader import VideoReader
+from nexus.data.catalog.catalog import scan
+from nexus.data.loading.video_reader import VideoReader
+from nexus.data.stills.pages import pages_of
+from nexus.data.stills.stack import PictureStack
+from nexus.data.stills.stills import find_stills
 from nexus.errors import DataError
 
 DURATIONS = [40, 40, 100, 40, 250, 40, 40, 40]

@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from nexus.data.batch import normalise
-from nexus.data.catalog import scan
-from nexus.data.clip_source import ClipSource
+from nexus.data.catalog.catalog import scan
 from nexus.data.clip_spec import ClipSpec
-from nexus.data.processor import ClipProcessor
+from nexus.data.loading.batch import normalise
+from nexus.data.loading.clip_source import ClipSource
+from nexus.data.loading.processor import ClipProcessor
 from nexus.errors import DataError
 
 SPEC = ClipSpec(num_frames=4, fps=10.0, size=(32, 48))

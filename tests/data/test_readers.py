@@ -7,9 +7,9 @@ from odd_videos import write_clip
 
 import nexus
 from nexus.cli.main import run
-from nexus.data.catalog import scan
-from nexus.data.labels import Segment, label_text
-from nexus.data.sources import Entry
+from nexus.data.catalog.catalog import scan
+from nexus.data.catalog.labels import Segment, label_text
+from nexus.data.catalog.sources import Entry
 from nexus.errors import ConfigError, DataError
 
 SEGMENTS = [

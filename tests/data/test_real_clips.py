@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import nexus
-from nexus.data.catalog import scan
-from nexus.data.pyav import PyAVDecoder
+from nexus.data.catalog.catalog import scan
+from nexus.data.videos.pyav import PyAVDecoder
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 # Facts of the files themselves, counted by a full decode.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus.data.series import find_series
+from nexus.data.stills.series import find_series
 
 
 def numbered(form: str, numbers=range(3)) -> list[str]:

@@ -6,7 +6,7 @@ import multiprocessing
 import pytest
 import torch
 
-from nexus.data.slots import SharedSlots
+from nexus.data.loading.slots import SharedSlots
 
 SHAPE = (2, 3, 4)
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nexus.jobs.opening as opening
-from nexus.data.catalog import scan
-from nexus.data.sources import Entry, find_entries
-from nexus.data.split_lists import find_lists, read_lists
+from nexus.data.catalog.catalog import scan
+from nexus.data.catalog.sources import Entry, find_entries
+from nexus.data.catalog.split_lists import find_lists, read_lists
 from nexus.errors import DataError
 
 CLASSES = "1 ApplyLipstick\n2 HandstandPushups\n"

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from watching import Corner
 
-from nexus.data.frames import FrameFolder
-from nexus.data.stills import find_stills, is_still
-from nexus.data.video_reader import VideoReader
+from nexus.data.loading.video_reader import VideoReader
+from nexus.data.stills.frames import FrameFolder
+from nexus.data.stills.stills import find_stills, is_still
 from nexus.errors import DataError
 
 

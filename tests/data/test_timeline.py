@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nexus.data.packet_scan import MISSING, PacketScan
-from nexus.data.timeline import (
+from nexus.data.videos.packet_scan import MISSING, PacketScan
+from nexus.data.videos.timeline import (
     MIN_SKIP,
     Timeline,
     timeline_from_frames,

@@ -12,11 +12,11 @@ from feature_worlds import MemoryDecoder, memory_world, picture_frames, tiny_enc
 from oracles.tiny import stir
 from oracles.whole_clips import center_view
 
-from nexus.data.augment import to_gray
-from nexus.data.batch import normalise
-from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
-from nexus.data.loader import one_ahead
+from nexus.data.loading.augment import to_gray
+from nexus.data.loading.batch import normalise
+from nexus.data.loading.clip_source import ClipSource
+from nexus.data.loading.loader import one_ahead
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig
 from nexus.features.extract import Embedded, embed

@@ -10,10 +10,10 @@ import torch
 from feature_worlds import coarser, memory_world, picture_frames, tiny_encoder
 from torch import nn
 
-from nexus.data.batch import normalise
-from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
-from nexus.data.dataset import AugmentConfig
+from nexus.data.loading.batch import normalise
+from nexus.data.loading.clip_source import ClipSource
+from nexus.data.loading.dataset import AugmentConfig
 from nexus.errors import DataError, NexusError
 from nexus.features.encoding import (
     FeatureConfig,

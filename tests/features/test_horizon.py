@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nexus.data.batch import normalise
+from nexus.data.loading.batch import normalise
 from nexus.errors import DataError
 from nexus.features.horizon import horizon_errors
 from nexus.models.ssl.v_jepa import VJEPAModel

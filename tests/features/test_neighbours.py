@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from oracles.tiny import tiny_model
 from PIL import Image
 
-from nexus.data.catalog import Catalog, scan
-from nexus.data.clip_source import ClipSource
+from nexus.data.catalog.catalog import Catalog, scan
 from nexus.data.clip_spec import ClipSpec
+from nexus.data.loading.clip_source import ClipSource
 from nexus.errors import DataError
 from nexus.features.encoding import FeatureConfig
 from nexus.features.extract import extract

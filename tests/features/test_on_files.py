@@ -7,9 +7,9 @@ import pytest
 import torch
 from oracles.tiny import tiny_model
 
-from nexus.data.catalog import Catalog, scan
-from nexus.data.clip_source import ClipSource
+from nexus.data.catalog.catalog import Catalog, scan
 from nexus.data.clip_spec import ClipSpec
+from nexus.data.loading.clip_source import ClipSource
 from nexus.features.colours import patch_colours
 from nexus.features.extract import embed, extract, pixel_features
 from nexus.features.horizon import horizon_errors

@@ -13,10 +13,10 @@ from odd_videos import write_clip
 from oracles.whole_clips import center_view
 
 from nexus.checkpoints.probe_folder import EncoderIdentity, ProbeCard
-from nexus.data.augment import resize
-from nexus.data.catalog import Catalog, scan
-from nexus.data.clip_source import ClipSource
-from nexus.data.pyav import PyAVDecoder
+from nexus.data.catalog.catalog import Catalog, scan
+from nexus.data.loading.augment import resize
+from nexus.data.loading.clip_source import ClipSource
+from nexus.data.videos.pyav import PyAVDecoder
 from nexus.features.window_reader import WindowReader
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 from nexus.probes.classifier import VideoClassifier

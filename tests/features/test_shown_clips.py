@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus.data.catalog import Catalog, VideoRecord
+from nexus.data.catalog.catalog import Catalog, VideoRecord
 from nexus.features.pictures import different_videos
 
 

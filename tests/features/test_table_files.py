@@ -14,7 +14,7 @@ from feature_worlds import make_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nexus.data.catalog import Problem
+from nexus.data.catalog.catalog import Problem
 from nexus.errors import DataError
 from nexus.features.table import FeatureTable, PiecewiseRows, as_objects
 from nexus.features.table_files import convert_table, load_table, save_table, write_tables

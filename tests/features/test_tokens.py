@@ -8,8 +8,8 @@ import pytest
 import torch
 from feature_worlds import MemoryDecoder, make_table, memory_world, tiny_encoder
 
-from nexus.data.clip_source import ClipSource
 from nexus.data.clip_spec import ClipSpec
+from nexus.data.loading.clip_source import ClipSource
 from nexus.errors import DataError
 from nexus.features import tokens as token_sources
 from nexus.features.encoding import FeatureConfig

@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from nexus.config import parse_overrides
-from nexus.data.catalog import Catalog, VideoRecord
+from nexus.data.catalog.catalog import Catalog, VideoRecord
 from nexus.fitting.cost import LoadCost, Machine, StepCost
 from nexus.fitting.facts import VideoFacts
 from nexus.fitting.movement import SPACINGS, Movement

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import torch
 
-from nexus.data.augment import AugmentConfig
-from nexus.data.catalog import scan
+from nexus.data.catalog.catalog import scan
 from nexus.data.clip_spec import ClipSpec
+from nexus.data.loading.augment import AugmentConfig
 from nexus.fitting import cost
 from nexus.fitting.cost import Machine, free_memory, rehearse_loading, rehearse_step
 from nexus.toy.world import ToyConfig, write_toy_world

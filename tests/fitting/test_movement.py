@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus.data.catalog import scan
+from nexus.data.catalog.catalog import scan
 from nexus.fitting.movement import (
     FEWEST_RECORDS,
     SPACINGS,

@@ -15,13 +15,13 @@ from test_jobs import TINY
 
 import nexus
 from nexus.cli.main import run
-from nexus.data.catalog import Catalog, VideoRecord, scan
-from nexus.data.clip_source import ClipSource
+from nexus.data.catalog.catalog import Catalog, VideoRecord, scan
+from nexus.data.catalog.inspection import inspect
 from nexus.data.clip_spec import ClipSpec
-from nexus.data.dataset import ClipDataset, Sample
-from nexus.data.inspection import inspect
-from nexus.data.pyav import PyAVDecoder
-from nexus.data.video_reader import VideoReader
+from nexus.data.loading.clip_source import ClipSource
+from nexus.data.loading.dataset import ClipDataset, Sample
+from nexus.data.loading.video_reader import VideoReader
+from nexus.data.videos.pyav import PyAVDecoder
 from nexus.errors import DataError
 from nexus.features.table_files import load_table
 from nexus.features.window_reader import WindowReader
@@ -82,7 +82,7 @@ def of_split(clips: Path, split: str) -> list[Path]:
 
 
 def test_check(clips, failing, monkeypatch, tmp_path, capfd):
-    from nexus.data import inspection
+    from nexus.data.catalog import inspection
 
     looks = inspection.try_decoding
 
@@ -186,7 +186,7 @@ def test_any_error_of_a_decoder_is_its_files(catalog, monkeypatch, error, times)
         VideoReader(catalog, decoder=decoder).frames(1, np.array([0]))
     assert caught.value.__cause__ is error and str(bad.path) in str(caught.value)
     trial = Raising(bad.path, error, True).timestamps
-    monkeypatch.setattr("nexus.data.inspection.try_decoding", lambda path, **_: trial(path))
+    monkeypatch.setattr("nexus.data.catalog.inspection.try_decoding", lambda path, **_: trial(path))
     inspection = inspect(bad.path)
     expected = "cannot be read: x" if isinstance(error, OSError) else type(error).__name__
     assert inspection.facts is None and expected in inspection.findings[0].reason
@@ -215,7 +215,7 @@ def test_what_is_not_the_files_fault_passes(catalog, monkeypatch, error):
     decoder = Raising(catalog.records[0].path, error, False)
     with pytest.raises(type(error)):
         VideoReader(catalog, decoder=decoder).frames(0, np.array([0]))
-    trial = "nexus.data.inspection.try_decoding"
+    trial = "nexus.data.catalog.inspection.try_decoding"
     monkeypatch.setattr(trial, lambda path, **_: decoder.frames(path, []))
     with pytest.raises(type(error)):
         inspect(decoder.path)

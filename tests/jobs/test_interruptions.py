@@ -12,7 +12,7 @@ import pytest
 import nexus
 from nexus import jobs
 from nexus.cli.main import run
-from nexus.data import contents
+from nexus.data.catalog import contents
 from nexus.jobs import adaptation, conversion, fitting, labelling, pretraining, sweep
 from nexus.probes.classifier import VideoClassifier
 from nexus.reports import page

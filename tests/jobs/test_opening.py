@@ -10,9 +10,9 @@ from oracles.tiny import tiny_model
 
 import nexus
 from nexus.checkpoints.official import save_official
-from nexus.data.batch import normalise
-from nexus.data.catalog import scan
-from nexus.data.sources import Entry
+from nexus.data.catalog.catalog import scan
+from nexus.data.catalog.sources import Entry
+from nexus.data.loading.batch import normalise
 from nexus.errors import CheckpointError
 from nexus.features.table_files import load_table
 from nexus.jobs.opening import open_encoder, read_videos

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nexus.data.catalog import Catalog, VideoRecord
+from nexus.data.catalog.catalog import Catalog, VideoRecord
 from nexus.data.clip_spec import ClipSpec
 from nexus.jobs.pretraining import short_look
 from nexus.training.recipe import load_recipe

@@ -14,7 +14,7 @@ from motion_sources import drifting, write_source
 
 import nexus
 from nexus.cli.main import run
-from nexus.data.catalog import scan
+from nexus.data.catalog.catalog import scan
 from nexus.errors import ConfigError, DataError
 from nexus.motion.benchmark import write_benchmark
 from nexus.motion.config import MotionConfig

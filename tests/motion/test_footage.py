@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from motion_sources import drifting, textured, write_source
 
-from nexus.data.catalog import scan
+from nexus.data.catalog.catalog import scan
 from nexus.errors import DataError
 from nexus.motion.config import MotionConfig
 from nexus.motion.footage import SECTIONS, find_cuts, look_at, moments, starts_in

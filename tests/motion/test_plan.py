@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus.data.catalog import scan
+from nexus.data.catalog.catalog import scan
 from nexus.motion.config import SPLITS, MotionConfig
 from nexus.motion.footage import look_at
 from nexus.motion.plan import MIN_TEXTURE, deal_sources, draw_places, plan_split

@@ -3,7 +3,7 @@
 from jaxtyping import UInt8
 from torch import Tensor
 
-from nexus.data.augment import Augmentation, Interpolation, center_crop, recolour, show_part
+from nexus.data.loading.augment import Augmentation, Interpolation, center_crop, recolour, show_part
 
 
 def augment(

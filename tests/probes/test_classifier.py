@@ -14,8 +14,8 @@ from feature_worlds import memory_world, picture_frames, tiny_encoder
 from oracles.tiny import stir
 
 from nexus.checkpoints.probe_folder import EncoderIdentity, ProbeCard, load_probe_folder
-from nexus.data.batch import normalise
 from nexus.data.clip_spec import ClipSpec
+from nexus.data.loading.batch import normalise
 from nexus.errors import DataError, OutputError
 from nexus.features.encoding import FeatureConfig
 from nexus.features.table import as_objects

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from feature_worlds import MemoryDecoder, memory_world
 
-from nexus.data.catalog import Catalog
-from nexus.data.clip_source import ClipSource
+from nexus.data.catalog.catalog import Catalog
 from nexus.data.clip_spec import ClipSpec
+from nexus.data.loading.clip_source import ClipSource
 from nexus.data.pictures import PictureView, collect
 from nexus.features.extract import pixel_features
 from nexus.nn.grid import Grid

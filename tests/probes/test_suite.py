@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from feature_worlds import memory_world, tiny_encoder
 
-from nexus.data.catalog import Catalog
-from nexus.data.clip_source import ClipSource
+from nexus.data.catalog.catalog import Catalog
 from nexus.data.clip_spec import ClipSpec
+from nexus.data.loading.clip_source import ClipSource
 from nexus.errors import ConfigError, DataError
 from nexus.probes.columns import class_columns, is_quantity
 from nexus.probes.pixel_arms import measure_pixels

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus.data.catalog import Problem
+from nexus.data.catalog.catalog import Problem
 from nexus.errors import DataError
 from nexus.training.failures import FailureLedger
 

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from nexus.data.catalog import Catalog
+from nexus.data.catalog.catalog import Catalog
 from nexus.data.clip_spec import ClipSpec
 from nexus.errors import DataError
 from nexus.training.feed import describe_data, training_part

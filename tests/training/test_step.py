@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nexus.data.batch import Batch, normalise
+from nexus.data.loading.batch import Batch, normalise
 from nexus.models.ssl import build_model
 from nexus.training.optim import OptimConfig, build_optimizer
 from nexus.training.step import TrainStep, clip_gradient

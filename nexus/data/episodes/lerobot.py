@@ -12,7 +12,6 @@ from pathlib import Path
 import av
 from av.codec.codec import UnknownCodecError
 
-from nexus.data.container import open_video
 from nexus.data.episodes.episodes import Episode, EpisodeProblem, Episodes
 from nexus.data.episodes.lerobot_layout import (
     ACTION,
@@ -30,6 +29,7 @@ from nexus.data.episodes.lerobot_layout import (
 from nexus.data.episodes.lerobot_stats import stored_statistics
 from nexus.data.episodes.lerobot_storage import LeRobotStorage
 from nexus.data.episodes.schema import Schema
+from nexus.data.videos.container import open_video
 from nexus.errors import DataError
 
 AV1_DECODERS = ("libdav1d", "libaom-av1", "libgav1")

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nexus.data.labels import SPLIT_NAMES
+from nexus.data.catalog.labels import SPLIT_NAMES
 from nexus.errors import DataError
 
 VERSION = "v3.0"

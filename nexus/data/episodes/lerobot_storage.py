@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from nexus.data.episodes.episodes import EpisodeTable
 from nexus.data.episodes.lerobot_layout import TOLERANCE, UNREADABLE, EpisodeRow, VideoSpan
 from nexus.data.pictures import PictureView
-from nexus.data.pyav import PyAVDecoder
+from nexus.data.videos.pyav import PyAVDecoder
 from nexus.errors import DataError
 
 KEPT_BYTES = 256_000_000

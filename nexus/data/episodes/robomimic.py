@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from nexus.data.catalog.labels import SPLIT_NAMES
 from nexus.data.episodes.episodes import Episode, EpisodeProblem, Episodes, EpisodeTable
 from nexus.data.episodes.schema import Schema
-from nexus.data.labels import SPLIT_NAMES
 from nexus.data.pictures import PictureView, collect
 from nexus.errors import DataError
 

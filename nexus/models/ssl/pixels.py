@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nexus.data.batch import Batch, clips_of
+from nexus.data.loading.batch import Batch, clips_of
 from nexus.errors import VideoShapeError
 from nexus.masks.config import MaskConfig, build_mask, draw_masks
 from nexus.models.contract import (

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from nexus.data.batch import Batch, clips_of
+from nexus.data.loading.batch import Batch, clips_of
 from nexus.errors import ConfigError
 from nexus.masks.config import MaskConfig, build_mask, draw_masks
 from nexus.masks.future import FutureMask, future_mask

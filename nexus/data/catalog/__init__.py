@@ -1,0 +1,1 @@
+"""What there is: files found, listed, inspected, and accounted for."""

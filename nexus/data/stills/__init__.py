@@ -1,0 +1,1 @@
+"""Picture files: series of them, and files of several, read as videos."""
