@@ -7,6 +7,7 @@
 `nexus.processor(source)` what turns videos into its input;
 `nexus.load_probe(probe)` a probe that `nexus.train_probe` or someone else trained, and
 `nexus.label(probe, videos)` the labels that it gives.
+`nexus.train_world(episodes, out)` trains a world model of a robot.
 `nexus.make_motion(videos, out)` cuts a benchmark of real motion from videos.
 
 Each is imported when it is first used, so that `from nexus.models.ssl import VJEPAModel` needs
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from nexus.jobs.probe_place import keep_probe
     from nexus.jobs.probe_training import train_probe
     from nexus.jobs.probing import probe
+    from nexus.jobs.world_training import train_world
     from nexus.reports.page import write_report as report
 
     __version__: str
@@ -51,6 +53,7 @@ __all__ = [
     "processor",
     "report",
     "train_probe",
+    "train_world",
 ]
 
 

@@ -24,6 +24,7 @@ from nexus.cli import (
     results,
     terminal,
     training,
+    world,
 )
 from nexus.errors import NexusError
 from nexus.jobs.console import told_on_interrupt
@@ -105,6 +106,7 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
         "Make data sets to train and to measure on.",
         {"motion": making.data_motion},
     ),
+    "world": ("World models: what a robot's actions lead to.", {"train": world.train}),
     "study": ("Measure the README's tables again.", {"toy": results.study_toy}),
 }
 for name, (told, members) in GROUPS.items():

@@ -31,7 +31,7 @@ def demo(
     """
     from nexus import jobs
 
-    _finish(jobs.demo(out, seed=seed))
+    finish(jobs.demo(out, seed=seed))
 
 
 Minutes = Annotated[
@@ -183,7 +183,7 @@ def pretrain(
         report=not no_report,
         command=given_command(),
     )
-    _finish(result)
+    finish(result)
 
 
 def adapt(
@@ -264,7 +264,7 @@ def adapt(
         seed=seed,
         command=given_command(),
     )
-    _finish(result)
+    finish(result)
 
 
 def given_command() -> str:
@@ -272,7 +272,7 @@ def given_command() -> str:
     return shlex.join(["nexus", *sys.argv[1:]])
 
 
-def _finish(result: "RunResult") -> None:
+def finish(result: "RunResult") -> None:
     """Print how a run ended; an interrupted one exits with 130 (the loop said how to go on)."""
     out = terminal.output()
     if result.summary:

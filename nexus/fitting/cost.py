@@ -21,9 +21,10 @@ from nexus.data.loading.clip_source import ClipSource
 from nexus.data.loading.dataset import ClipDataset, Sample
 from nexus.data.views import reduced
 from nexus.fitting.movement import spread
-from nexus.training.assembly import assemble, random_batch
+from nexus.training.assembly import assemble
 from nexus.training.cpu import calibrate, thread_counts, usable_cores
 from nexus.training.environment import choose_device, kept_settings
+from nexus.training.feed import random_batch
 from nexus.training.recipe import Recipe
 
 STEPS = 3

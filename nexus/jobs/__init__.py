@@ -7,6 +7,7 @@ adapt      published weights, continued on one's own videos in a few ways; the b
 probe, embed, report   the later steps again, or on other data
 train_probe, load_probe, keep_probe, label   probes to keep, and the labels that they give
 convert    weights from one layout to another
+train_world   from robot episodes to a world model
 make_motion   a benchmark of real motion from one's own videos
 processor  a path, arrays or PIL pictures to input for an encoder
 
@@ -31,6 +32,7 @@ HOMES = {
     "processor": "nexus.jobs.opening",
     "report": "nexus.reports.page:write_report",
     "train_probe": "nexus.jobs.probe_training",
+    "train_world": "nexus.jobs.world_training",
 }
 """Where each job stands, and its name there if that is another."""
 

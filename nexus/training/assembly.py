@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 
-from nexus.data.loading.batch import Batch
 from nexus.models.contract import (
     CanCheckpointGradients,
     CanCompile,
@@ -18,8 +17,8 @@ from nexus.models.ssl import build_model
 from nexus.training.cpu import tune
 from nexus.training.environment import choose_device
 from nexus.training.optim import build_optimizer
-from nexus.training.recipe import Recipe
-from nexus.training.rng import kept_rng, seed_everything
+from nexus.training.rng import seed_everything
+from nexus.training.run_recipe import RunRecipe
 from nexus.training.step import TrainStep
 
 
@@ -33,7 +32,7 @@ class Assembly:
     take_step: TrainStep
 
 
-def assemble(recipe: Recipe) -> Assembly:
+def assemble(recipe: RunRecipe) -> Assembly:
     """A recipe's model with fresh weights; seeds the process' random generators.
 
     Raises:
@@ -59,11 +58,3 @@ def assemble(recipe: Recipe) -> Assembly:
         device=device,
     )
     return Assembly(device, model, optimizer, take_step)
-
-
-def random_batch(recipe: Recipe) -> Batch:
-    """Noise in the shape of a run's first micro-batch; leaves the random generators as they are."""
-    clip = recipe.stages[0].clip
-    shape = (recipe.training.batch_size, recipe.model.in_chans, clip.num_frames, *clip.size)
-    with kept_rng():
-        return Batch(torch.randint(256, shape, dtype=torch.uint8))

@@ -1,8 +1,9 @@
 """`train`: open the run's folder, start or restore, run the loop, write down how it ended."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from nexus.runs.folder import RunDirectory, how_to_continue
 from nexus.runs.schema import PlanInfo
 from nexus.training.cpu import calibrate, precision_warning, thread_counts
 from nexus.training.environment import choose_device, describe_environment, kept_settings
-from nexus.training.feed import training_part
+from nexus.training.feed import FeedMaker, VideoFeed, training_part
 from nexus.training.interrupts import Interrupts
 from nexus.training.live_page import LivePage
 from nexus.training.progress import Screen
 from nexus.training.recipe import Recipe
+from nexus.training.run_recipe import RunRecipe
 from nexus.training.start import Start
 from nexus.training.trainer import Status, Trainer
 
@@ -87,6 +89,39 @@ def train(
     videos.check_usable()
     foreseen = check_clips(videos.records, recipe.longest_clip)
     foreseen.raise_if_too_many(recipe.data.max_bad_files)
+    return run_training(
+        recipe,
+        partial(VideoFeed, recipe, catalog),
+        out,
+        resume=resume,
+        start=start,
+        plan=plan,
+        command=command,
+        console=console,
+        live_page=live_page,
+        notes=foreseen.notes(),
+    )
+
+
+def run_training(
+    recipe: RunRecipe,
+    data: FeedMaker,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    start: Start | None = None,
+    plan: PlanInfo | None = None,
+    command: str = "",
+    console: Console | None = None,
+    live_page: bool = False,
+    notes: Sequence[str] = (),
+) -> TrainResult:
+    """`train`, whatever the model is trained on.
+
+    Args:
+        data: opens it.
+        notes: what is told of it before the first step.
+    """
     choose_device(recipe.training.device)
     check_writable(out)
     run = RunDirectory(out)
@@ -98,7 +133,7 @@ def train(
         screen = Screen(
             console or Console(stderr=True), log_file=run.log_file, steps=recipe.training.steps
         )
-        with screen, Trainer(recipe, catalog, run, screen) as trainer:
+        with screen, Trainer(recipe, data, run, screen) as trainer:
             discard_leftovers(run.checkpoints)
             trainer.restore(latest_checkpoint(run.checkpoints) if resume else None)
             info = trainer.describe().with_changes(
@@ -113,7 +148,7 @@ def train(
             trainer.page = LivePage(run.root, screen.say) if live_page else None
             with trainer.page or nullcontext():
                 with run.failures_recorded():
-                    for note in () if resume else foreseen.notes():
+                    for note in () if resume else notes:
                         screen.say(f"note: {note}")
                     trainer.begin(start)
                     if slow := precision_warning(recipe.training.precision, trainer.device):

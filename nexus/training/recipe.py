@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import pydantic
 import yaml
@@ -18,17 +18,15 @@ from nexus.data.loading.clip_source import ClipSource
 from nexus.errors import ConfigError, did_you_mean
 from nexus.models.contract import ModelConfig
 from nexus.models.presets import expand_size
-from nexus.models.ssl import model_config
 from nexus.registry import Choice
 from nexus.runs.folder import RunDirectory
 from nexus.training.cpu import usable_cores
-from nexus.training.curriculum import Row, Stage, check_table, clip_at, stages_of
-from nexus.training.health import OnCollapse
+from nexus.training.curriculum import Stage, check_table, clip_at, stages_of
 from nexus.training.history import upgraded
 from nexus.training.optim import OptimConfig
 from nexus.training.reference import ReferenceRun
+from nexus.training.run_recipe import RunRecipe, TrainingConfig, reasons_of
 from nexus.training.start import continued_model
-from nexus.training.step import Precision
 
 
 class DataConfig(Config):
@@ -57,68 +55,10 @@ class DataConfig(Config):
         return min(8, usable_cores()) if self.num_workers == "auto" else self.num_workers
 
 
-class TrainingConfig(Config):
-    """Length, batches, numerics, logging and checkpoints; a step is one optimizer step."""
-
-    steps: pydantic.NonNegativeInt = 1000
-    """0 saves the untrained model: the random-init arm of a comparison."""
-    batch_size: pydantic.PositiveInt = 32
-    """Clips a forward pass."""
-    accumulation: pydantic.PositiveInt = 1
-    """Forward passes a step; a step sees `batch_size * accumulation` clips."""
-    curriculum: tuple[Row, ...] = ()
-    """Rows of (first step, frames a clip) or (first step, frames a clip, picture size), the size as
-    `model.img_size`, which holds where there is none; empty: always `model.num_frames`."""
-    precision: Precision = "fp32"
-    seed: pydantic.NonNegativeInt = 0
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """auto: an NVIDIA GPU if there is one; `mps` is Apple's GPU, which nobody has tried yet."""
-    threads: pydantic.PositiveInt | Literal["auto"] = "auto"
-    """CPU threads; auto: tried out at the start (a resumed run keeps what it had)."""
-    compile: bool = False
-    gradient_checkpointing: bool = False
-    log_every: pydantic.PositiveInt = 10
-    checkpoint_every: pydantic.PositiveInt = 500
-    """Steps between checkpoints."""
-    checkpoint_minutes: pydantic.PositiveFloat | None = 10.0
-    """After so many minutes one is written, however few the steps since the last; null: never."""
-    keep_checkpoints: pydantic.PositiveInt = 2
-    tensorboard: bool = True
-    on_collapse: OnCollapse = "warn"
-    collapse_patience: pydantic.PositiveInt = 3
-    """Logged steps in a row that must agree before the verdict on health changes."""
-    max_skipped_steps: pydantic.NonNegativeInt = 10
-    """Steps in a row without finite numbers that are tolerated."""
-
-
-def _model_of(settings: Any) -> ModelConfig:
-    """Settings as the model that they name reads them; its errors are told without their head."""
-    if isinstance(settings, ModelConfig):
-        return settings
-    if not isinstance(settings, Mapping):
-        raise ValueError(f"got {settings!r}; expected the model's keys, `kind` among them")
-    try:
-        return model_config(settings)
-    except ConfigError as error:
-        raise ValueError(_reasons(error)) from None
-
-
-def _reasons(error: ConfigError) -> str:
-    return str(error).partition("\n  - ")[2] or str(error)
-
-
-Model = Annotated[pydantic.SerializeAsAny[ModelConfig], pydantic.BeforeValidator(_model_of)]
-
-
-class Recipe(Config):
+class Recipe(RunRecipe):
     """A training run, but for the data and the folder that it writes to."""
 
-    name: str
-    model: Model
-    """The model's settings, `kind` (default: `vjepa`) among them, completed with its defaults."""
     data: DataConfig = DataConfig()
-    optim: OptimConfig = OptimConfig()
-    training: TrainingConfig = TrainingConfig()
     reference: ReferenceRun | None = None
     """Continued training: what is not given of the learning rate, its warm-up and cooldown and
     `model.ema_momentum` is scaled from this run. Such a recipe needs weights to start from."""
@@ -159,18 +99,8 @@ class Recipe(Config):
                 self.model.with_changes(**shape)
             except ConfigError as error:
                 raise ValueError(
-                    f"training.curriculum, the row of step {stage.first_step}: {_reasons(error)}"
+                    f"training.curriculum, the row of step {stage.first_step}: {reasons_of(error)}"
                 ) from None
-
-    @pydantic.model_validator(mode="after")
-    def _schedule_fits(self) -> Self:
-        self.optim.check_length(self.training.steps)
-        return self
-
-    @property
-    def model_settings(self) -> ModelConfig:
-        """The model's settings in a run of this length."""
-        return self.model.for_run(self.training.steps)
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -239,7 +169,7 @@ def load_recipe(
             named); a recipe that contradicts the weights, or that needs some.
     """
     changes = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
-    recipe = merge(_layer(_read(name_or_path)), _layer(changes))
+    recipe = merge(_layer(read_recipe(name_or_path)), _layer(changes))
     if weights is not None:
         recipe["model"] = continued_model(weights, recipe.get("model", {}))
     elif recipe.get("reference"):
@@ -281,7 +211,12 @@ def _layer(layer: Mapping[str, Any]) -> dict[str, Any]:
     return {**layer, "model": expand_size(model)} if isinstance(model, Mapping) else layer
 
 
-def _read(name_or_path: str | Path) -> dict[str, Any]:
+def read_recipe(name_or_path: str | Path) -> dict[str, Any]:
+    """What a recipe says, as it stands; its name is the file's unless it has one.
+
+    Raises:
+        ConfigError: no such recipe, or no YAML mapping.
+    """
     text = str(name_or_path)
     if text.endswith((".yaml", ".yml")) or len(Path(text).parts) > 1:
         return {"name": Path(text).stem, **read_yaml(text)}

@@ -8,17 +8,32 @@ import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nexus.data.loading.batch import Batch
 from nexus.models.contract import Module, SelfSupervisedModel
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TrainingBatch(Protocol):
+    """What a model is trained on: samples that are moved to a device, and normalised there."""
+
+    def __len__(self) -> int:
+        """Samples."""
+        ...
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
+        """The same on a device."""
+        ...
+
+    def normalised(self) -> Self:
+        """The same as a model takes it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -71,7 +86,7 @@ class TrainStep:
 
     def __call__(
         self,
-        batches: Iterable[Batch],
+        batches: Iterable[TrainingBatch],
         step: int,
         *,
         planned: int = 1,
@@ -114,7 +129,9 @@ class TrainStep:
         self.scaler.update()
         return StepResult(clips, applied, metrics["loss"], norm, momentum, metrics)
 
-    def backward(self, batch: Batch, share: float = 1.0, *, meters: bool) -> dict[str, float]:
+    def backward(
+        self, batch: TrainingBatch, share: float = 1.0, *, meters: bool
+    ) -> dict[str, float]:
         """Forward and backward of one micro-batch; its gradient is added with weight `share`."""
         batch = batch.to(self.device, non_blocking=True).normalised()
         with self.autocast():

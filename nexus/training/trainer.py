@@ -5,28 +5,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from nexus.checkpoints.clips import CLIPS_KEY
 from nexus.checkpoints.files import MODEL_FILE, ModelCard, load_state, save_checkpoint
 from nexus.checkpoints.weights import load_weights
-from nexus.data.catalog.catalog import Catalog
-from nexus.data.loading.batch import Batch
-from nexus.data.loading.loader import LoadedBatch
 from nexus.errors import OutputError, TrainingError
 from nexus.runs.folder import RunDirectory, how_to_continue
 from nexus.runs.journal import JournalWriter
 from nexus.runs.schema import ModelInfo, RunInfo
-from nexus.training.assembly import assemble, random_batch
-from nexus.training.feed import Feed, describe_data
-from nexus.training.health import MOTION, HealthWatch, SkipWatch, thresholds
+from nexus.training.assembly import assemble
+from nexus.training.feed import FeedMaker, Taken
+from nexus.training.health import HealthWatch, SkipWatch, thresholds
 from nexus.training.interrupts import Interrupts
 from nexus.training.live_page import LivePage
-from nexus.training.motion import moving_share
 from nexus.training.optim import rates_at, set_rates
 from nexus.training.progress import Pace, Screen
-from nexus.training.recipe import Recipe
 from nexus.training.rng import kept_rng, rng_state, set_rng_state
+from nexus.training.run_recipe import RunRecipe
 from nexus.training.start import Start, load_start
-from nexus.training.step import StepResult
+from nexus.training.step import StepResult, TrainingBatch
 from nexus.version import nexus_version
 
 Status = Literal["finished", "interrupted"]
@@ -35,21 +30,21 @@ Status = Literal["finished", "interrupted"]
 class Trainer:
     """One run: its model, data and records, and the loop over its steps."""
 
-    def __init__(self, recipe: Recipe, catalog: Catalog, run: RunDirectory, screen: Screen) -> None:
+    def __init__(
+        self, recipe: RunRecipe, data: FeedMaker, run: RunDirectory, screen: Screen
+    ) -> None:
         settings = recipe.training
         self.recipe, self.directory, self.screen = recipe, run, screen
         parts = assemble(recipe)
         self.device, self.model, self.optimizer = parts.device, parts.model, parts.optimizer
         self.take_step = parts.take_step
-        self.feed = Feed(
-            recipe,
-            catalog,
+        self.feed = data(
             problems_file=run.problems_file,
             say=screen.say,
             pin_memory=self.device.type == "cuda",
         )
         self.health = HealthWatch(
-            videos=len(self.feed.videos.records),
+            videos=self.feed.units,
             patience=settings.collapse_patience,
             on_collapse=settings.on_collapse,
         )
@@ -59,7 +54,7 @@ class Trainer:
         )
         self.pace = Pace()
         self.step = 0
-        self.loaded: LoadedBatch  # the last one that was taken
+        self.loaded: Taken  # the last one that was taken
         self.checkpoint: Path | None = None
         self.saved_at = time.monotonic()
         self.last_row: dict[str, Any] = {}
@@ -102,7 +97,7 @@ class Trainer:
         self.health.raise_if_stopped(self.step)
         return "finished" if self.step == settings.steps else "interrupted"
 
-    def micro_batches(self) -> Iterator[Batch]:
+    def micro_batches(self) -> Iterator[TrainingBatch]:
         """The batches of one step, each taken when it is asked for: a step may have hundreds."""
         for _ in range(self.recipe.training.accumulation):
             with self.pace.waiting():
@@ -127,8 +122,7 @@ class Trainer:
 
     def log(self, result: StepResult, rates: Mapping[str, float]) -> None:
         """Write a row to the journal, look at the health, tell the person who watches."""
-        motion = moving_share(self.loaded.batch.clips)
-        metrics = result.metrics if motion is None else {**result.metrics, MOTION: motion}
+        metrics = {**result.metrics, **self.feed.readings(self.loaded)}
         news = self.health.read(self.step, metrics) if result.applied else None
         self.last_row = {
             "step": self.step,
@@ -138,8 +132,6 @@ class Trainer:
             **rates,
             "momentum": result.momentum,
             "grad_norm": result.grad_norm,
-            "num_frames": self.loaded.batch.clips.shape[2],
-            "height": self.loaded.batch.clips.shape[3],
             "skipped_steps": self.skips.total,
             "health": self.health.verdict.status,
             "health_reason": self.health.verdict.reason,
@@ -211,8 +203,7 @@ class Trainer:
     def card_facts(self) -> dict[str, Any]:
         """What a checkpoint says of itself beside kind, settings and step."""
         init = self.directory.info.init
-        clips = self.recipe.final_clip.for_evaluation().to_mapping()
-        facts = {"recipe": self.recipe.name, "nexus": nexus_version(), CLIPS_KEY: clips}
+        facts = {"recipe": self.recipe.name, "nexus": nexus_version(), **self.feed.card()}
         return {**facts, "init": init.model_dump()} if init else facts
 
     def state_dict(self) -> dict[str, Any]:
@@ -266,7 +257,7 @@ class Trainer:
             seed=self.recipe.training.seed,
             device=self.device.type,
             precision=self.recipe.training.precision,
-            data=describe_data(self.feed.videos, self.recipe.stages[-1].clip),
+            data=self.feed.describe(),
             model=ModelInfo(
                 kind=self.recipe.model.kind,
                 parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
@@ -280,7 +271,7 @@ class Trainer:
     def rehearse(self) -> None:
         """Forward and backward of a random batch, as in a step, that leaves no trace."""
         with kept_rng():
-            self.take_step.backward(random_batch(self.recipe), meters=False)
+            self.take_step.backward(self.feed.random_batch(), meters=False)
         self.optimizer.zero_grad(set_to_none=True)
 
     def counted(self, info: RunInfo) -> RunInfo:

@@ -20,7 +20,7 @@ from nexus.data.videos.pyav import PyAVDecoder
 from nexus.features.window_reader import WindowReader
 from nexus.models.heads import AttentiveHead, AttentiveHeadConfig
 from nexus.probes.classifier import VideoClassifier
-from nexus.training.feed import Feed
+from nexus.training.feed import VideoFeed
 from nexus.training.recipe import Recipe, load_recipe
 
 HEIGHT, WIDTH, FPS = 76, 100, 10
@@ -68,7 +68,7 @@ def classified(source: ClipSource, windows: bool) -> torch.Tensor:
 def everywhere(recipe: Recipe, catalog: Catalog, folder: Path) -> dict[str, torch.Tensor]:
     """The one clip of a video as each room sees it."""
     source = recipe.evaluation_source(catalog)
-    feed = Feed(recipe, catalog, problems_file=folder / "problems.json", say=print)
+    feed = VideoFeed(recipe, catalog, problems_file=folder / "problems.json", say=print)
     (probed,) = source.batches(1)
     (window,) = WindowReader(source).windows()
     return {

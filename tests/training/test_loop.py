@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from nexus.models.ssl import VJEPAModel
 from nexus.nn.blocks import Block
 from nexus.runs.folder import RunDirectory
 from nexus.training import assembly
+from nexus.training.feed import VideoFeed
 from nexus.training.interrupts import Interrupts
 from nexus.training.loop import train
 from nexus.training.optim import rates_at
@@ -133,7 +135,7 @@ def test_training_leaves_the_callers_process_as_it_was(tmp_path, world, tiny, qu
 def test_rehearsing_a_step_leaves_no_trace(tmp_path, world, tiny, quiet):
     recipe = tiny()
     with Screen(quiet, log_file=None, steps=6) as screen:
-        trainer = Trainer(recipe, world, RunDirectory(tmp_path), screen)
+        trainer = Trainer(recipe, partial(VideoFeed, recipe, world), RunDirectory(tmp_path), screen)
         before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
         random = torch.get_rng_state()
         trainer.rehearse()

@@ -12,6 +12,7 @@ MODELS = Registry(
     {
         "vjepa": "nexus.models.ssl.v_jepa:VJEPAModel",
         "pixels": "nexus.models.ssl.pixels:PixelModel",
+        "world": "nexus.models.worlds.world:WorldModel",
     },
 )
 

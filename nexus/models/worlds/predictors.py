@@ -1,0 +1,244 @@
+"""What comes next: predictors of the tokens of the next step from the steps so far.
+
+Both see the frames, actions and states of the steps so far, and nothing of later ones:
+
+    adaln          tokens of frames alone; action and state shift and scale them in every block
+    interleaved    action and state are tokens of their own before each frame's (V-JEPA 2-AC)
+
+Sources: arXiv 2506.09985, section 3 (interleaved); arXiv 2212.09748 and 2512.24497 (AdaLN).
+"""
+
+from typing import Any, Protocol, runtime_checkable
+
+import pydantic
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nexus.config import Config
+from nexus.models.contract import Module
+from nexus.models.worlds.action_predictor import step_coordinates
+from nexus.nn.attention import SelfAttention
+from nexus.nn.blocks import LAYER_NORM_EPS, Block, Mlp, init_weights, scale_residual_branches
+from nexus.nn.causal import Memory, attend_causally, banded
+from nexus.nn.grid import Grid
+from nexus.nn.rotary import Rotation, part_of, turns
+from nexus.registry import Registry
+
+PREDICTORS = Registry(
+    "predictor of a world",
+    {
+        "adaln": "nexus.models.worlds.predictors:AdaLNPredictor",
+        "interleaved": "nexus.models.worlds.predictors:InterleavedPredictor",
+    },
+)
+Positive = pydantic.PositiveInt
+Tokens = Float[Tensor, "batch time tokens dim"]
+Vectors = Float[Tensor, "batch time width"]
+
+
+class PredictorConfig(Config):
+    """What both predictors are made of."""
+
+    width: Positive = 256
+    depth: Positive = 3
+    heads: Positive = 4
+    mlp_ratio: pydantic.PositiveFloat = 2.0
+    window: Positive = 3
+    """Steps that a step sees, itself among them."""
+
+    @pydantic.model_validator(mode="after")
+    def _heads_fit(self) -> "PredictorConfig":
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} does not divide into heads {self.heads}")
+        part_of(self.width // self.heads)
+        return self
+
+
+@runtime_checkable
+class StepPredictor(Module, Protocol):
+    """Predicts each next step."""
+
+    def forward(
+        self, latents: Tokens, actions: Vectors, states: Vectors, memory: Memory | None = None
+    ) -> tuple[Tokens, Vectors]:
+        """The tokens after each step, and a summary of each step.
+
+        Args:
+            latents: tokens of each step's frame.
+            actions, states: vectors of `width`.
+            memory: of the steps before, which takes these in; None: there were none.
+        """
+        ...
+
+    def remember(self) -> Memory:
+        """An empty memory."""
+        ...
+
+
+class _Predictor(nn.Module):
+    """What both have in common: tokens in and out, positions, and the window."""
+
+    conditions = 0
+    """Tokens of a step that stand before the frame's."""
+
+    def __init__(self, *, dim: int, grid: Grid, views: int, **settings: Any) -> None:
+        super().__init__()
+        self.config = config = PredictorConfig.from_mapping(settings)
+        self.grid, self.views = grid, views
+        self.embed = nn.Linear(dim, config.width)
+        # Cameras are alike in rows and columns: a vector tells them apart.
+        self.view = nn.Parameter(torch.zeros(views, 1, config.width))
+        self.norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
+        self.proj = nn.Linear(config.width, dim)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a step."""
+        return self.conditions + self.views * self.grid.places
+
+    def remember(self) -> Memory:
+        """An empty memory."""
+        return Memory(self.config.window)
+
+    def _embedded(self, latents: Tokens) -> Tensor:
+        tokens = self.embed(latents).unflatten(2, (self.views, self.grid.places))
+        return (tokens + self.view).flatten(2, 3)
+
+    def _seen(self, steps: int, memory: Memory | None, like: Tensor) -> tuple[Any, Rotation]:
+        """What the new tokens may look at, and where they stand."""
+        first = 0 if memory is None else memory.steps
+        window = self.config.window
+        before = min(first, window - 1)
+        allowed = banded(steps, before, window, self.tokens, like.device)
+        coordinates = _coordinates(self.grid, self.conditions, self.views, first, steps, like)
+        head = self.config.width // self.config.heads
+        return allowed, turns(coordinates, head, "interleaved")
+
+
+class _ConditionedBlock(nn.Module):
+    """A block whose norms are shifted, scaled and gated by a vector of the step."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.attn = SelfAttention(width, heads)
+        self.mlp = Mlp(width, int(width * mlp_ratio))
+        self.modulation = nn.Linear(width, 6 * width)
+
+    def forward(
+        self, tokens: Tensor, condition: Tensor, per_step: int, layer: int, memory: Any, seen: Any
+    ) -> Tensor:
+        parts = self.modulation(F.gelu(condition)).repeat_interleave(per_step, dim=1).chunk(6, -1)
+        shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = parts
+        allowed, rotation = seen
+        mixed = attend_causally(
+            self.attn,
+            _normed(tokens) * (1 + scale) + shift,
+            layer=layer,
+            memory=memory,
+            tokens_per_step=per_step,
+            allowed=allowed,
+            rotation=rotation,
+        )
+        tokens = tokens + (1 + gate) * mixed
+        return tokens + (1 + mlp_gate) * self.mlp(_normed(tokens) * (1 + mlp_scale) + mlp_shift)
+
+
+class AdaLNPredictor(_Predictor):
+    """A step's action and state shift, scale and gate its tokens in every block.
+
+    The prediction is the step's own tokens and a change, which is 0 before training.
+    """
+
+    Config = PredictorConfig
+
+    def __init__(self, *, dim: int, grid: Grid, views: int = 1, **settings: Any) -> None:
+        super().__init__(dim=dim, grid=grid, views=views, **settings)
+        config = self.config
+        self.condition = Mlp(2 * config.width, config.width)
+        self.condition.fc2 = nn.Linear(config.width, config.width)
+        self.blocks = nn.ModuleList(
+            _ConditionedBlock(config.width, config.heads, config.mlp_ratio)
+            for _ in range(config.depth)
+        )
+        for block in self.blocks:
+            nn.init.zeros_(block.modulation.weight)  # pyright: ignore
+            nn.init.zeros_(block.modulation.bias)  # pyright: ignore
+        nn.init.zeros_(self.proj.weight)
+        nn.init.zeros_(self.proj.bias)
+
+    def forward(
+        self, latents: Tokens, actions: Vectors, states: Vectors, memory: Memory | None = None
+    ) -> tuple[Tokens, Vectors]:
+        """See `StepPredictor.forward`."""
+        steps, per_step = latents.shape[1], self.tokens
+        condition = self.condition(torch.cat([actions, states], dim=-1))
+        seen = self._seen(steps, memory, latents)
+        tokens = (self._embedded(latents) + condition.unsqueeze(2)).flatten(1, 2)
+        for layer, block in enumerate(self.blocks):
+            tokens = block(tokens, condition, per_step, layer, memory, seen)
+        if memory is not None:
+            memory.steps += steps
+        tokens = self.norm(tokens).unflatten(1, (steps, per_step))
+        return latents + self.proj(tokens), tokens.mean(dim=2)
+
+
+class InterleavedPredictor(_Predictor):
+    """Action and state are tokens of their own, as in `nexus.models.worlds.action_predictor`."""
+
+    Config = PredictorConfig
+    conditions = 2
+
+    def __init__(self, *, dim: int, grid: Grid, views: int = 1, **settings: Any) -> None:
+        super().__init__(dim=dim, grid=grid, views=views, **settings)
+        config = self.config
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth)
+        )
+        self.apply(init_weights)
+        scale_residual_branches(list(self.blocks))  # pyright: ignore
+
+    def forward(
+        self, latents: Tokens, actions: Vectors, states: Vectors, memory: Memory | None = None
+    ) -> tuple[Tokens, Vectors]:
+        """See `StepPredictor.forward`."""
+        steps, per_step = latents.shape[1], self.tokens
+        allowed, rotation = self._seen(steps, memory, latents)
+        conditions = torch.stack([actions, states], dim=2)
+        tokens = torch.cat([conditions, self._embedded(latents)], dim=2).flatten(1, 2)
+        for layer, block in enumerate(self.blocks):
+            mixed = attend_causally(
+                block.attn,  # pyright: ignore
+                block.norm1(tokens),  # pyright: ignore
+                layer=layer,
+                memory=memory,
+                tokens_per_step=per_step,
+                allowed=allowed,
+                rotation=rotation,
+            )
+            tokens = tokens + mixed
+            tokens = tokens + block.mlp(block.norm2(tokens))  # pyright: ignore
+        if memory is not None:
+            memory.steps += steps
+        tokens = self.norm(tokens).unflatten(1, (steps, per_step))
+        return self.proj(tokens[:, :, self.conditions :]), tokens[:, :, 1]
+
+
+def _normed(tokens: Tensor) -> Tensor:
+    return F.layer_norm(tokens, tokens.shape[-1:], eps=LAYER_NORM_EPS)
+
+
+def _coordinates(
+    grid: Grid, conditions: int, views: int, first: int, steps: int, like: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Time, row and column of each token of some steps; all cameras have the same places."""
+    one = Grid(1, grid.height, grid.width)
+    _, row, column = step_coordinates(one, 0, grid.height, like=like)
+    row, column = (F.pad(each.repeat(1, views), (conditions, 0)) for each in (row, column))
+    time = torch.arange(first, first + steps, device=like.device, dtype=row.dtype)
+    return (
+        time.repeat_interleave(row.shape[1]).unsqueeze(0),
+        row.repeat(1, steps),
+        column.repeat(1, steps),
+    )
