@@ -9,8 +9,14 @@ from torch import Tensor
 
 from nexus.control.policy import Observation
 from nexus.control.stepping import SteppedWorld
+from nexus.control.threads import one_thread
 from nexus.envs import Goal, GoalEnvironment, Simulates
-from nexus.planning import CEM, ICEM, ActionSpace, Plan, Planner
+from nexus.planning import ICEM, ActionSpace, Plan, Planner
+
+ORACLE_PLANNER = ICEM(candidates=96, iterations=4, elites=12, colour=2.0, std=1.5, std_floor=0.3)
+"""Noise that goes on in one direction, and stays wide, finds the way round a block."""
+OWN_WEIGHT = 0.01
+"""Of 100 goals of `push` the oracle reaches 100 with 0.01, 98 with 0.03 and 81 with 0.1."""
 
 
 class Oracle:
@@ -22,7 +28,7 @@ class Oracle:
     Args:
         world: tries actions out; see `true_world`.
         space: bounds and units of an action.
-        planner: default: see `ORACLE_PLANNER`.
+        planner: searches; `ORACLE_PLANNER`, `horizon` and `own_weight` were tried out on `push`.
         horizon: control steps that are looked ahead.
         own_weight: the goal's picture shows the robot, too. The larger this is, the more the plan
             goes straight to that place, instead of round what it has to push.
@@ -33,14 +39,14 @@ class Oracle:
         world: Simulates,
         space: ActionSpace,
         *,
-        planner: Planner | None = None,
-        horizon: int = 8,
-        own_weight: float = 0.1,
+        planner: Planner = ORACLE_PLANNER,
+        horizon: int = 10,
+        own_weight: float = OWN_WEIGHT,
         name: str = "oracle: the planner in the true world",
     ) -> None:
         self.name = name
         self._world, self._space = world, space
-        self._planner = planner or ORACLE_PLANNER
+        self._planner = planner
         self._horizon, self._own_weight = horizon, own_weight
         self._goals: Sequence[Goal] = ()
         self._seeds: Sequence[int] = ()
@@ -63,13 +69,14 @@ class Oracle:
             after = self._world.rollout(here, actions.numpy())
             return torch.from_numpy(np.stack([*map(self._cost, after, self._goals)])).float()
 
-        self._plan = self._planner.plan(
-            cost,
-            self._space,
-            horizon=self._horizon,
-            seeds=[step_seed(seed, self._step) for seed in self._seeds],
-            start=self._plan and self._plan.after(1),
-        )
+        with one_thread():
+            self._plan = self._planner.plan(
+                cost,
+                self._space,
+                horizon=self._horizon,
+                seeds=[step_seed(seed, self._step) for seed in self._seeds],
+                start=self._plan and self._plan.after(1),
+            )
         self._step += 1
         return self._plan.actions[:, 0].numpy()
 
@@ -78,10 +85,6 @@ class Oracle:
     ) -> Float[np.ndarray, " candidates"]:
         moved, own = self._world.distances(states, goal)
         return (moved**2 + self._own_weight * own**2).sum(axis=-1)
-
-
-ORACLE_PLANNER = ICEM(candidates=128, iterations=4, elites=12, colour=2.0, std=1.5, std_floor=0.2)
-"""Noise that goes on in one direction finds the way round a block."""
 
 
 def true_world(env: GoalEnvironment) -> Simulates:
