@@ -89,6 +89,9 @@ class Table:
             nearest = np.clip(place, (left, top), (right, bottom))
             inside = np.all(nearest == place, axis=-1, keepdims=True)
             out = _apart(place, nearest, radius)
+            if not inside.any():  # a centre in a wall is rare: a part of a step is short
+                place = out
+                continue
             ways = np.stack(
                 [
                     place[..., 0] - (left - radius),
@@ -108,9 +111,16 @@ class Table:
 def _apart(moved: np.ndarray, other: np.ndarray, distance: float) -> np.ndarray:
     """`moved`, brought to this distance of `other` if it is nearer."""
     between = moved - other
-    far = np.linalg.norm(between, axis=-1, keepdims=True)
-    direction = np.where(far > 1e-9, between / np.maximum(far, 1e-9), (1.0, 0.0))
-    return np.where(far < distance, other + distance * direction, moved)
+    x, y = between[..., 0], between[..., 1]
+    far = np.sqrt(x * x + y * y)
+    near = far < distance
+    if not near.any():  # as in most steps
+        return moved
+    far = far[near][:, None]
+    direction = np.where(far > 1e-9, between[near] / np.maximum(far, 1e-9), (1.0, 0.0))
+    moved = moved.copy()
+    moved[near] = np.broadcast_to(other, moved.shape)[near] + distance * direction
+    return moved
 
 
 def dividing_wall(at: float, door: tuple[float, float], thickness: float = 0.04) -> Walls:

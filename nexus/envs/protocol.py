@@ -53,3 +53,22 @@ class GoalEnvironment(Protocol):
     def solved(self, state: np.ndarray, goal: Goal) -> bool:
         """Whether a state counts as reaching the goal."""
         ...
+
+
+class Simulates(Protocol):
+    """A world that can be asked what would come of many actions, without acting in it."""
+
+    def rollout(
+        self,
+        states: Float[np.ndarray, "batch state"],
+        actions: Float[np.ndarray, "batch candidates horizon action"],
+    ) -> Float[np.ndarray, "batch candidates horizon state"]:
+        """The states after each action of each candidate, from one state a batch entry."""
+        ...
+
+    def distances(
+        self, states: Float[np.ndarray, "*batch state"], goal: Goal
+    ) -> tuple[Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"]]:
+        """How far what has to be moved, and how far the robot itself, is from where it is in the
+        goal."""
+        ...

@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import seeding
+from jaxtyping import Float
 
 from nexus.envs.physics import AGENT_RADIUS, Table, dividing_wall
 from nexus.envs.picture import Look, draw
@@ -158,6 +159,26 @@ class TableEnv(gymnasium.Env):
     def distance(self, state: np.ndarray, goal: Goal) -> float:
         """How far what has to be moved is from its place; the table's side is 1."""
         return float(np.linalg.norm((np.asarray(state) - goal.state)[self.task.moved]))
+
+    def rollout(
+        self,
+        states: Float[np.ndarray, "batch state"],
+        actions: Float[np.ndarray, "batch candidates horizon action"],
+    ) -> Float[np.ndarray, "batch candidates horizon state"]:
+        """The states after each action of each candidate; the environment itself stays put."""
+        state, after = states[:, None], []
+        for step in range(actions.shape[2]):
+            state = self.table.step(state, actions[:, :, step])
+            after.append(state)
+        return np.stack(after, axis=2)
+
+    def distances(
+        self, states: Float[np.ndarray, "*batch state"], goal: Goal
+    ) -> tuple[Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"]]:
+        """How far what has to be moved, and how far the agent, is from its place in the goal."""
+        away = states - goal.state
+        moved, agent = away[..., self.task.moved], away[..., :2]
+        return np.linalg.norm(moved, axis=-1), np.linalg.norm(agent, axis=-1)
 
     def _drawn(self, rng: np.random.Generator) -> np.ndarray:
         """A random state in which nothing touches anything."""

@@ -71,7 +71,7 @@ def write_report(run: str | Path, out: str | Path | None = None, *, live: bool =
         results = ("probes", "predictions", "neighbours", "horizon", "adaptation", "colours")
         files = replace(files, **dict.fromkeys(results))
     contents = _contents(files, live)
-    write_text(out, _render("report.html.j2", **contents, **_probe_parts(files.probes)))
+    write_text(out, render("report.html.j2", **contents, **_probe_parts(files.probes)))
     return out
 
 
@@ -90,7 +90,7 @@ def write_study_report(
         RunError: there are no rows.
     """
     told = {"Command": command, "Machine": machine, "Date": date}
-    page = _render(
+    page = render(
         "study.html.j2",
         title=title,
         facts={name: value for name, value in told.items() if value},
@@ -102,7 +102,8 @@ def write_study_report(
     return Path(out)
 
 
-def _render(template: str, **values: Any) -> str:
+def render(template: str, **values: Any) -> str:
+    """A page from one of our templates."""
     text = _ENVIRONMENT.get_template(template).render(**values)
     return text.encode("utf-8", "replace").decode()  # a folder's name need not be Unicode
 
