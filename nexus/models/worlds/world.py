@@ -27,6 +27,7 @@ from nexus.models.contract import EncoderRole, ModelConfig, checked, checked_rol
 from nexus.models.objectives.anti_collapse import Regularizer, sigreg, variance_covariance
 from nexus.models.objectives.losses import Loss
 from nexus.models.ssl import collapse
+from nexus.models.worlds.body import Body
 from nexus.models.worlds.embodiment import Embodiment
 from nexus.models.worlds.frame_encoder import FRAME_ENCODERS, FrameEncoder
 from nexus.models.worlds.predictors import PREDICTORS, StepPredictor
@@ -142,6 +143,10 @@ class WorldModel(nn.Module):
         self.robots = nn.ModuleList(
             Embodiment(robot, width, config.frequencies) for robot in config.robots
         )
+        self.bodies = nn.ModuleList(
+            Body(robot, grid.places * config.views, dim) if robot.state_width else nn.Identity()
+            for robot in config.robots
+        )
         self.inverse = None
         if config.inverse_weight:
             joined = 2 * dim * grid.places * config.views
@@ -197,6 +202,11 @@ class WorldModel(nn.Module):
         if not config.frozen and config.regularizer != "none":
             parts["regularizer_loss"] = _regularized(seen, config.regularizer)
             loss = loss + config.regularizer_weight * parts["regularizer_loss"]
+        if (body := self.body_of(batch.robot)) is not None and states is not None:
+            # Learned beside, from latents as they are: no gradient reaches them.
+            still = seen.detach().flatten(0, 1)
+            parts["body_loss"], parts["read_loss"] = body.losses(still, states.flatten(0, 1))
+            loss = loss + parts["body_loss"] + parts["read_loss"]
         if self.inverse is not None:
             pairs = torch.cat([seen[:, :-1].flatten(2), seen[:, 1:].flatten(2)], dim=-1)
             parts["inverse_loss"] = F.mse_loss(self.inverse[batch.robot](pairs), batch.actions)
@@ -240,6 +250,11 @@ class WorldModel(nn.Module):
         foretold = self.robots[state.robot].foretold(given, summary)  # pyright: ignore
         after = None if foretold is None else foretold[:, 0]
         return replace(state, latent=latents[:, 0], state=after)
+
+    def body_of(self, robot: int) -> Body | None:
+        """What tells a robot from the things in its pictures; None: its state was never known."""
+        body = self.bodies[robot]
+        return body if isinstance(body, Body) else None
 
     def update_target(self, step: int) -> float | None:
         """There is no second encoder that follows."""
