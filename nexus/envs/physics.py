@@ -89,6 +89,9 @@ class Table:
             nearest = np.clip(place, (left, top), (right, bottom))
             inside = np.all(nearest == place, axis=-1, keepdims=True)
             out = _apart(place, nearest, radius)
+            if not inside.any():
+                place = out
+                continue
             ways = np.stack(
                 [
                     place[..., 0] - (left - radius),

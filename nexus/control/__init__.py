@@ -1,0 +1,1 @@
+"""A world model in an environment: policies, and what they reach."""
