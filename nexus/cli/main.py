@@ -24,6 +24,7 @@ from nexus.cli import (
     results,
     terminal,
     training,
+    world,
 )
 from nexus.errors import NexusError
 from nexus.jobs.console import told_on_interrupt
@@ -104,6 +105,10 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
     "data": (
         "Make data sets to train and to measure on.",
         {"motion": making.data_motion},
+    ),
+    "world": (
+        "Collect robot episodes, and train world models on them.",
+        {"collect": world.world_collect},
     ),
     "study": ("Measure the README's tables again.", {"toy": results.study_toy}),
 }

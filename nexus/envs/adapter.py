@@ -115,12 +115,24 @@ class AdaptedEnv(gymnasium.Env):
     @property
     def state_names(self) -> tuple[str, ...] | None:
         """What each number of the state is; None: that is not known."""
-        return self._saving.names(self.env) if isinstance(self._saving, Attributes) else None
+        if isinstance(self._saving, Attributes):
+            return self._saving.names(self.env)
+        return self._own("state_names")
+
+    @property
+    def action_names(self) -> tuple[str, ...] | None:
+        """What each number of an action is; None: that is not known."""
+        return self._own("action_names")
+
+    @property
+    def proprioception_names(self) -> tuple[str, ...] | None:
+        """What each number of the proprioception is; None: that is not known."""
+        return self._own("proprioception_names")
 
     def policies(self) -> Mapping[str, Callable[[], Any]]:
         """The environment's own ways to act, if it has any, see `OffersPolicies`."""
-        offer = getattr(self.env.unwrapped, "policies", None)
-        return offer() if callable(offer) else {}
+        offer = self._own("policies")
+        return {} if offer is None else offer()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -211,6 +223,10 @@ class AdaptedEnv(gymnasium.Env):
     def _name(self) -> str:
         spec = self.env.spec
         return type(self.env.unwrapped).__name__ if spec is None else spec.id
+
+    def _own(self, name: str) -> Any | None:
+        """What the environment, or one of its wrappers, says beside Gymnasium's interface."""
+        return self.env.get_wrapper_attr(name) if self.env.has_wrapper_attr(name) else None
 
     def _kept(self, what: str) -> Saving:
         if self._saving is None:

@@ -105,6 +105,11 @@ class LeRobotWriter:
     def __len__(self) -> int:
         return self._episodes
 
+    @property
+    def steps(self) -> int:
+        """Of all episodes."""
+        return self._steps
+
     def add_episode(
         self,
         *,
