@@ -8,6 +8,7 @@
 `nexus.load_probe(probe)` a probe that `nexus.train_probe` or someone else trained, and
 `nexus.label(probe, videos)` the labels that it gives.
 `nexus.train_world(episodes, out)` trains a world model of a robot.
+`nexus.collect_episodes(environment, out, episodes=...)` writes what a policy does in a simulator.
 `nexus.make_motion(videos, out)` cuts a benchmark of real motion from videos.
 
 Each is imported when it is first used, so that `from nexus.models.ssl import VJEPAModel` needs
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nexus.checkpoints.load import load
     from nexus.jobs.adaptation import adapt
+    from nexus.jobs.collecting import collect_episodes
     from nexus.jobs.conversion import convert
     from nexus.jobs.embedding import embed
     from nexus.jobs.fitting import plan_run
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "__version__",
     "adapt",
+    "collect_episodes",
     "convert",
     "demo",
     "embed",

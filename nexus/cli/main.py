@@ -106,7 +106,10 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
         "Make data sets to train and to measure on.",
         {"motion": making.data_motion},
     ),
-    "world": ("World models: what a robot's actions lead to.", {"train": world.train}),
+    "world": (
+        "Collect robot episodes, and train world models on them.",
+        {"collect": world.world_collect, "train": world.world_train},
+    ),
     "study": ("Measure the README's tables again.", {"toy": results.study_toy}),
 }
 for name, (told, members) in GROUPS.items():

@@ -1,15 +1,69 @@
-"""`nexus world`: world models of robots."""
+"""`nexus world`: episodes of robots, and the models that learn from them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from nexus.cli import terminal
 from nexus.cli.training import finish, given_command
 
+if TYPE_CHECKING:
+    from nexus.control.collecting import Collected
 
-def train(
+
+def world_collect(
+    environment: Annotated[
+        str,
+        typer.Argument(
+            metavar="ENV",
+            help="reach, push, reach-walls, push-walls, pusht, gym:ID, package.module:Class, or one "
+            'with its settings: "{kind: push, size: 96}".',
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder; one that was begun goes on.", show_default=False)
+    ],
+    episodes: Annotated[int, typer.Option(min=1, help="How many there are to be in the end.")],
+    steps: Annotated[int, typer.Option(min=1, help="Of an episode, at most.")] = 20,
+    policy: Annotated[
+        str, typer.Option(help="random, or what the environment offers: play, expert.")
+    ] = "play",
+    seed: Annotated[
+        int, typer.Option(min=0, max=999, help="Two seeds have no start in common.")
+    ] = 0,
+    codec: Annotated[
+        Literal["h264", "lossless", "av1"], typer.Option(help="Of the videos.")
+    ] = "h264",
+    debug: terminal.Debug = False,
+) -> None:
+    """Collect episodes in a simulator, as a LeRobot v3.0 folder.
+
+    Pictures, actions, what the robot knows of itself, and the simulator's exact states. The same
+    command again goes on after the last finished episode.
+
+    Examples:
+        nexus world collect push --out pushes --episodes 1500
+        nexus world collect reach --out reaches --episodes 200 --policy expert
+        nexus world collect gym:Pendulum-v1 --out pendulum --episodes 100 --policy random
+    """
+    from nexus import jobs
+    from nexus.envs.registry import environment_choice
+
+    collected = jobs.collect_episodes(
+        environment_choice(environment),
+        out,
+        episodes=episodes,
+        steps=steps,
+        policy=policy,
+        seed=seed,
+        codec=codec,
+    )
+    _show(collected)
+
+
+def world_train(
     data: Annotated[
         list[str] | None,
         typer.Argument(
@@ -46,8 +100,8 @@ def train(
     """Train a world model: what an action does to what the camera sees.
 
     Examples:
-        nexus world train pushes/ --out runs/world
-        nexus world train pushes/ --out runs/world --steps 8000 --set data.block=5
+        nexus world train pushes --out runs/world
+        nexus world train pushes --out runs/world --steps 8000 --set data.block=5
         nexus world train --out runs/world --resume
     """
     from nexus import jobs
@@ -65,3 +119,17 @@ def train(
             command=given_command(),
         )
     )
+
+
+def _show(collected: "Collected") -> None:
+    printer = terminal.output()
+    total = f"{collected.episodes} episodes of {collected.steps} steps in all"
+    new = f"{collected.made} of them new"
+    printer.print(f"{collected.folder}: {total}, {new}", markup=False, soft_wrap=True)
+    if collected.short:
+        printer.print(f"The environment ended {collected.short} of the new ones early.")
+    if collected.solved is not None and collected.made:
+        share = collected.solved / collected.made
+        printer.print(
+            f"The expert reached the goal in {collected.solved} of {collected.made} ({share:.0%})."
+        )

@@ -4,7 +4,9 @@ reach   bring the agent to a place
 push    bring the block to a place; where the agent ends up does not matter
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import gymnasium
@@ -16,6 +18,8 @@ from jaxtyping import Float
 from nexus.envs.physics import AGENT_RADIUS, Table, dividing_wall
 from nexus.envs.picture import Look, draw
 from nexus.envs.protocol import Goal
+from nexus.envs.table_expert import TableExpert
+from nexus.envs.table_play import TablePlay
 from nexus.errors import SimulatorError
 
 TOLERANCE = 0.05
@@ -61,6 +65,8 @@ class TableEnv(gymnasium.Env):
         SimulatorError: there is no such task.
     """
 
+    action_names = ("dx", "dy")
+    proprioception_names = ("agent_x", "agent_y")
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
 
     def __init__(
@@ -120,6 +126,16 @@ class TableEnv(gymnasium.Env):
         """uint8 (size, size, 3): what the camera sees."""
         return draw(self.table, self.look, self._state[None], self.size)[0]
 
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """What each number of the state is."""
+        return ("agent_x", "agent_y", "block_x", "block_y")[: self.table.state_size]
+
+    def policies(self) -> Mapping[str, Callable[[], Any]]:
+        """Ways to act that know the table, see `OffersPolicies`."""
+        expert = partial(TableExpert, self.table, self.task.moved)
+        return {"play": partial(TablePlay, self.table), "expert": expert}
+
     def get_state(self) -> np.ndarray:
         """float64 (2,) or (4,): all there is to know."""
         return self._state.copy()
@@ -140,7 +156,11 @@ class TableEnv(gymnasium.Env):
         return self._observed()
 
     def goal(self, seed: int) -> Goal:
-        """A goal for the episode of this seed, drawn apart from its start."""
+        """A goal for the episode of this seed, drawn apart from its start.
+
+        Raises:
+            SimulatorError: none fits the table.
+        """
         start = self._drawn(_stream(seed))
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=_GOALS))
         for _ in range(_ATTEMPTS):
@@ -148,9 +168,12 @@ class TableEnv(gymnasium.Env):
             way = float(np.linalg.norm((state - start)[self.task.moved]))
             inside = np.all(np.abs(state[self.task.moved] - 0.5) <= 0.5 - BORDER)
             if FAR[0] <= way <= FAR[1] and (inside or self.task.name == "reach"):
-                break
-        pixels = draw(self.table, self.look, state[None], self.size)[0]
-        return Goal(state, pixels, state[:2].astype(np.float32))
+                pixels = draw(self.table, self.look, state[None], self.size)[0]
+                return Goal(state, pixels, state[:2].astype(np.float32))
+        raise SimulatorError(
+            f"seed {seed}: none of {_ATTEMPTS:,} goals that were drawn is free and "
+            f"{FAR[0]:g} to {FAR[1]:g} from the start; the walls leave no room for it"
+        )
 
     def solved(self, state: np.ndarray, goal: Goal) -> bool:
         """Whether what has to be moved is within `TOLERANCE` of its place."""
@@ -188,13 +211,20 @@ class TableEnv(gymnasium.Env):
                 state[2:] = BORDER + (1 - 2 * BORDER) * state[2:]
             if self.table.is_free(state):
                 return state
-        raise SimulatorError("the walls leave no room on the table")
+        raise SimulatorError(
+            f"none of {_ATTEMPTS:,} states that were drawn is free; agent, block and walls leave "
+            "no room on the table"
+        )
 
     def _observed(self) -> dict[str, np.ndarray]:
         return {"pixels": self.render(), "proprioception": self._state[:2].astype(np.float32)}
 
     def _info(self) -> dict[str, Any]:
         return {"state": self.get_state()}
+
+
+reach, push = partial(TableEnv, "reach"), partial(TableEnv, "push")
+reach_walls, push_walls = partial(reach, walls=True), partial(push, walls=True)
 
 
 def _stream(seed: int) -> np.random.Generator:

@@ -8,6 +8,7 @@ probe, embed, report   the later steps again, or on other data
 train_probe, load_probe, keep_probe, label   probes to keep, and the labels that they give
 convert    weights from one layout to another
 train_world   from robot episodes to a world model
+collect_episodes   episodes of a policy in an environment, to train a world model on
 make_motion   a benchmark of real motion from one's own videos
 processor  a path, arrays or PIL pictures to input for an encoder
 
@@ -19,6 +20,7 @@ from typing import Any
 
 HOMES = {
     "adapt": "nexus.jobs.adaptation",
+    "collect_episodes": "nexus.jobs.collecting",
     "convert": "nexus.jobs.conversion",
     "demo": "nexus.jobs.pretraining",
     "embed": "nexus.jobs.embedding",

@@ -145,6 +145,11 @@ def check_episodes(
             for kind, values in (("action", table.actions), ("state", table.states)):
                 if kind in kinds and values is not None:
                     problems += kinds[kind].add(episode.index, values)
+            if episodes.environment is not None and table.environment_states is not None:
+                problems += [
+                    EpisodeProblem(episode.index, "not_finite", f"environment state {text}")
+                    for text in episodes.environment.faults(table.environment_states)
+                ]
         problems += _videos(episodes, episode.index, table)
         if progress is not None:
             progress(done + 1, len(episodes))

@@ -54,12 +54,13 @@ class EpisodeProblem:
 class EpisodeTable:
     """The numbers of an episode as they are stored, not yet held against anything.
 
-    `times`: seconds from the start of the episode.
+    `times`: seconds from the start of the episode; `environment_states`: see `Episodes`.
     """
 
     actions: Float32[np.ndarray, "steps action"]
     states: Float32[np.ndarray, "steps state"] | None
     times: Float64[np.ndarray, " steps"]
+    environment_states: Float64[np.ndarray, "steps environment"] | None = None
 
 
 class Storage(Protocol):
@@ -106,6 +107,7 @@ class Episodes:
         problems: what stands in the way of some of them; empty unless they were opened with
             `strict=False`.
         stored: statistics that lie beside the data, if any.
+        environment: what the numbers of a simulator's exact states mean, where they were kept.
     """
 
     source: Path
@@ -117,6 +119,7 @@ class Episodes:
     storage: Storage
     problems: tuple[EpisodeProblem, ...] = ()
     stored: EpisodeStatistics | None = None
+    environment: Schema | None = None
     _by_index: Mapping[int, Episode] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -169,6 +172,20 @@ class Episodes:
         states = self._table(index).states
         assert states is not None
         return self._sound(index, "state", self.state, states)
+
+    def environment_states(self, index: int) -> Float64[np.ndarray, "steps environment"] | None:
+        """All there was to know of the simulator before each action; None where it was not kept.
+
+        A model never sees them: they are what its errors are measured by.
+
+        Raises:
+            DataError: as `actions`.
+        """
+        if self.environment is None:
+            return None
+        states = self._table(index).environment_states
+        assert states is not None
+        return self._sound(index, "environment state", self.environment, states)
 
     def times(self, index: int) -> Float64[np.ndarray, " steps"]:
         """When each step was, seconds from the start of the episode.

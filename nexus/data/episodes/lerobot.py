@@ -15,6 +15,7 @@ from av.codec.codec import UnknownCodecError
 from nexus.data.episodes.episodes import Episode, EpisodeProblem, Episodes
 from nexus.data.episodes.lerobot_layout import (
     ACTION,
+    ENVIRONMENT,
     INFO,
     SCHEMA,
     STATE,
@@ -44,13 +45,14 @@ class LeRobotReader:
 
     Args:
         action, state: what the dimensions mean, in place of what lies in the folder.
-        action_key, state_key: the features that are read as such.
+        action_key, state_key, environment_key: the features that are read as such.
     """
 
     action: Schema | None = None
     state: Schema | None = None
     action_key: str = ACTION
     state_key: str = STATE
+    environment_key: str = ENVIRONMENT
 
     def open(self, path: Path, *, strict: bool = True) -> Episodes:
         """The episodes of a folder: its tables of episodes are read, no data and no video.
@@ -67,7 +69,7 @@ class LeRobotReader:
         problems += [problem for row in rows for problem in _missing_files(path, row)]
         if strict:
             _refuse(path, [one for one in problems if one.fatal])
-        action, state = self._schemas(path, info)
+        action, state, environment = self._schemas(path, info)
         _check_av1(path, info, rows)
         unread = [*info.unknown, *(k for k, one in info.features.items() if one.dtype == "image")]
         if unread:  # pictures within tables, which the format has as well, among them
@@ -75,7 +77,11 @@ class LeRobotReader:
             problems.append(EpisodeProblem(None, "odd", text, fatal=False))
             if strict:
                 warnings.warn(text, UserWarning, stacklevel=2)
-        columns = {"action": self.action_key} | ({} if state is None else {"state": self.state_key})
+        columns = {"action": self.action_key}
+        if state is not None:
+            columns["state"] = self.state_key
+        if environment is not None:
+            columns["environment"] = self.environment_key
         storage = LeRobotStorage(path, {row.index: row for row in rows}, columns)
         texts = read_tasks(path)
         episodes = tuple(
@@ -97,15 +103,18 @@ class LeRobotReader:
             storage=storage,
             problems=tuple(problems),
             stored=stored_statistics(path, action, self.action_key, state, self.state_key),
+            environment=environment,
         )
 
-    def _schemas(self, folder: Path, info: Info) -> tuple[Schema, Schema | None]:
-        """As given, else as our own file says, else the names in `info.json`."""
+    def _schemas(self, folder: Path, info: Info) -> tuple[Schema, Schema | None, Schema | None]:
+        """Of actions, states and the environment's states: as given, else as our own file says,
+        else the names in `info.json`."""
         own = _own_schemas(folder)
         schemas: list[Schema | None] = []
         for what, given, key in (
             ("action", self.action, self.action_key),
             ("state", self.state, self.state_key),
+            ("environment_state", None, self.environment_key),
         ):
             feature = info.features.get(key)
             if feature is None:
@@ -115,6 +124,9 @@ class LeRobotReader:
                 schemas.append(None)
                 continue
             if len(feature.shape) != 1:
+                if what == "environment_state":  # somebody's grid, say: nobody has to have it
+                    schemas.append(None)
+                    continue
                 raise DataError(
                     f"{folder / INFO}: feature {key!r} has the shape {list(feature.shape)}; "
                     "expected numbers side by side: one side"
@@ -123,9 +135,9 @@ class LeRobotReader:
             schema = given or own.get(key) or Schema.plain(names, info.fps)
             _check_schema(folder, schema, key, names, info.fps)
             schemas.append(schema)
-        action, state = schemas
+        action, state, environment = schemas
         assert action is not None
-        return action, state
+        return action, state, environment
 
 
 def _own_schemas(folder: Path) -> dict[str, Schema]:
@@ -136,6 +148,7 @@ def _own_schemas(folder: Path) -> dict[str, Schema]:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         schemas = {ACTION: told["action"], STATE: told["state"]}
+        schemas[ENVIRONMENT] = told.get("environment")  # folders of 0.1 have none
         return {key: Schema.from_mapping(one) for key, one in schemas.items() if one}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read ({error}); delete it to go on without") from error

@@ -29,6 +29,8 @@ SCHEMA = "meta/nexus.json"
 """A file of our own beside theirs: what the dimensions mean. Other readers do not look at it."""
 CHUNK_FILES = 1000
 ACTION, STATE, IMAGES = "action", "observation.state", "observation.images."
+ENVIRONMENT = "observation.environment_state"
+"""Of a simulator, exact; the format's own name for it."""
 TOLERANCE = 1e-4
 """Seconds that a frame may be off the time that the table says."""
 

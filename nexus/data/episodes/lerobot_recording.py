@@ -10,6 +10,7 @@ from nexus.data.episodes.lerobot_layout import (
     ACTION,
     CHUNK_FILES,
     DATA,
+    ENVIRONMENT,
     IMAGES,
     STATE,
     VERSION,
@@ -38,20 +39,30 @@ class Recording:
     state: Schema | None
     cameras: Mapping[str, tuple[int, int]]
     codec: Codec
+    environment: Schema | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.fps, bool) or not isinstance(self.fps, int) or self.fps < 1:
             raise DataError(f"fps is {self.fps!r}; the format has whole numbers from 1 on")
-        for what, schema in (("action", self.action), ("state", self.state)):
+        for what, (schema, _) in self.schemas.items():
             if schema is not None and schema.rate != self.fps:
                 raise DataError(
-                    f"the schema of the {what} says {schema.rate:g} steps a second, fps {self.fps}"
+                    f"the schema of {what} says {schema.rate:g} steps a second, fps {self.fps}"
                 )
         if self.codec not in CODECS:
             raise DataError(f"codec is {self.codec!r}; known: {', '.join(CODECS)}")
         bad = [name for name in self.cameras if not name or "/" in name]
         if bad:
             raise DataError(f"a camera is called {bad[0]!r}; expected a name without a slash")
+
+    @property
+    def schemas(self) -> dict[str, tuple[Schema | None, type[np.floating]]]:
+        """Of each feature of numbers, and how they are kept: a simulator's states to the bit."""
+        return {
+            ACTION: (self.action, np.float32),
+            STATE: (self.state, np.float32),
+            ENVIRONMENT: (self.environment, np.float64),
+        }
 
     @property
     def video_keys(self) -> dict[str, str]:
@@ -79,10 +90,13 @@ class Recording:
     def features(self) -> dict[str, Any]:
         """As `meta/info.json` lists them."""
         features: dict[str, Any] = {}
-        for key, schema in ((ACTION, self.action), (STATE, self.state)):
+        for key, (schema, dtype) in self.schemas.items():
             if schema is not None:
-                names = list(schema.names)
-                features[key] = {"dtype": "float32", "shape": [schema.width], "names": names}
+                features[key] = {
+                    "dtype": np.dtype(dtype).name,
+                    "shape": [schema.width],
+                    "names": list(schema.names),
+                }
         for camera, (height, width) in self.cameras.items():
             features[IMAGES + camera] = {
                 "dtype": "video",
@@ -111,21 +125,25 @@ class Recording:
             "state": None if self.state is None else self.state.to_mapping(),
             "cameras": {name: list(size) for name, size in self.cameras.items()},
             "codec": self.codec,
+            "environment": None if self.environment is None else self.environment.to_mapping(),
         }
 
-    def vectors(self, actions: np.ndarray, states: np.ndarray | None) -> dict[str, np.ndarray]:
-        """float32 (steps, dims) of each feature, under its name in the format.
+    def vectors(self, given: Mapping[str, np.ndarray | None]) -> dict[str, np.ndarray]:
+        """(steps, dims) of each feature, under its name in the format, as it is kept.
 
         Raises:
             DataError: a width, a length, a value that is not finite or leaves its bounds.
         """
-        if (states is None) != (self.state is None):
-            raise DataError("states are given, and there is no schema for them, or the reverse")
         vectors = {}
-        for key, schema, given in ((ACTION, self.action, actions), (STATE, self.state, states)):
-            if schema is None or given is None:
+        for key, (schema, dtype) in self.schemas.items():
+            numbers = given.get(key)
+            if (numbers is None) != (schema is None):
+                raise DataError(
+                    f"{key}: states are given, and there is no schema for them, or the reverse"
+                )
+            if schema is None or numbers is None:
                 continue
-            values = np.asarray(given).astype(np.float32)
+            values = np.asarray(numbers).astype(dtype)
             faults = schema.faults(values) or schema.out_of_bounds(values)
             if not faults and not len(values):
                 faults = ["has no step"]

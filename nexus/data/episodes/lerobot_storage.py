@@ -25,7 +25,8 @@ class LeRobotStorage:
     Args:
         folder: of the data set.
         rows: where the parts of each episode lie.
-        columns: names of the features that are `action` and, if there is one, `state`.
+        columns: names of the features that are `action` and, if there are such, `state` and
+            `environment`.
     """
 
     def __init__(
@@ -58,11 +59,14 @@ class LeRobotStorage:
                     f"{path}: episode {index}: the steps (frame_index) are not 0 to "
                     f"{len(steps) - 1} in order"
                 )
-            state = self.columns.get("state")
+            state, environment = self.columns.get("state"), self.columns.get("environment")
             return EpisodeTable(
                 actions=_matrix(table[self.columns["action"]]),
                 states=None if state is None else _matrix(table[state]),
                 times=table["timestamp"].to_numpy().astype(np.float64),
+                environment_states=(
+                    None if environment is None else _matrix(table[environment], np.float64)
+                ),
             )
         except UNREADABLE as error:
             raise DataError(f"{path}: episode {index}: {error}") from error
@@ -170,8 +174,8 @@ def _rounding(times: np.ndarray) -> np.ndarray:
     return np.spacing(np.abs(times).astype(np.float32)).astype(np.float64)
 
 
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """float32 (rows, numbers): a column of lists, or of single numbers.
+def _matrix(column: pa.ChunkedArray, dtype: type = np.float32) -> np.ndarray:
+    """(rows, numbers): a column of lists, or of single numbers.
 
     Raises:
         ValueError: the lists differ in length, or a value is missing.
@@ -189,5 +193,5 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
     flat = values
     while isinstance(flat, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
         flat = flat.flatten()
-    numbers = flat.to_numpy(zero_copy_only=False).astype(np.float32)
+    numbers = flat.to_numpy(zero_copy_only=False).astype(dtype)
     return numbers.reshape(rows, -1) if rows else numbers.reshape(0, 1)

@@ -28,7 +28,7 @@ from nexus.data.episodes.lerobot_files import (
     stats_of,
     table_of_steps,
 )
-from nexus.data.episodes.lerobot_layout import ACTION, SCHEMA, read_tasks
+from nexus.data.episodes.lerobot_layout import ACTION, ENVIRONMENT, SCHEMA, STATE, read_tasks
 from nexus.data.episodes.lerobot_recording import Recording
 from nexus.data.episodes.lerobot_stats import FeatureStats, merged, of_numbers, of_pictures
 from nexus.data.episodes.schema import Schema
@@ -53,6 +53,7 @@ class LeRobotWriter:
         action, state: what the numbers mean; None: no states.
         cameras: their names, and height and width of their pictures.
         codec: of the videos, see `CODECS`.
+        environment: what the numbers of a simulator's exact states mean; None: they are not kept.
 
     Raises:
         DataError: the settings contradict each other, or those of the folder.
@@ -69,11 +70,12 @@ class LeRobotWriter:
         cameras: Mapping[str, tuple[int, int]],
         robot_type: str | None = None,
         codec: Codec = "av1",
+        environment: Schema | None = None,
         group_episodes: int = GROUP_EPISODES,
     ) -> None:
         self.folder = Path(folder)
         self.files = LeRobotFiles(self.folder)
-        self.recording = Recording(fps, action, state, dict(cameras), codec)
+        self.recording = Recording(fps, action, state, dict(cameras), codec, environment)
         self.robot_type, self._group_episodes = robot_type, group_episodes
         self._tasks: dict[str, int] = {}
         self._stats: dict[str, FeatureStats] = {}
@@ -103,12 +105,18 @@ class LeRobotWriter:
     def __len__(self) -> int:
         return self._episodes
 
+    @property
+    def steps(self) -> int:
+        """Of all episodes."""
+        return self._steps
+
     def add_episode(
         self,
         *,
         frames: Mapping[str, UInt8[np.ndarray, "steps height width 3"]],
         actions: np.ndarray,
         states: np.ndarray | None = None,
+        environment_states: np.ndarray | None = None,
         task: str = "",
     ) -> int:
         """Write an episode; when this returns, it is on the disk for good. Its index.
@@ -116,13 +124,16 @@ class LeRobotWriter:
         Args:
             frames: of each camera, RGB; frame i is what was seen before action i.
             actions: (steps, dims); states: (steps, dims), if there are states.
+            environment_states: (steps, dims), if there are any; kept as float64.
             task: what was to be done, as text.
 
         Raises:
             DataError: something does not fit the settings, or a value is not finite or out of
                 bounds. Nothing is written then.
         """
-        vectors = self.recording.vectors(actions, states)
+        vectors = self.recording.vectors(
+            {ACTION: actions, STATE: states, ENVIRONMENT: environment_states}
+        )
         steps, fps = len(vectors[ACTION]), self.recording.fps
         self.recording.check_frames(frames, steps)
         index, first = self._episodes, self._steps

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from made_episodes import ACTION, FPS, LENGTHS, SIZE, STATE, add, made_episode, write_made, writer
@@ -265,7 +266,7 @@ def test_what_does_not_fit_is_refused_and_not_written(tmp_path, change, text):
     ("change", "text"),
     [
         ({"fps": 12.5}, "fps is 12.5; the format has whole numbers"),
-        ({"fps": 20}, "schema of the action says 10 steps a second, fps 20"),
+        ({"fps": 20}, "schema of action says 10 steps a second, fps 20"),
         ({"codec": "vp9"}, "codec is 'vp9'; known: av1, h264, lossless"),
         ({"cameras": {"a/b": (64, 64)}}, "a camera is called 'a/b'"),
     ],
@@ -378,3 +379,67 @@ def test_one_action_dimension_and_no_camera(tmp_path):
     episodes = open_episodes(tmp_path)
     assert episodes.actions(0).tolist() == [[0], [1], [2], [3]]
     assert episodes.states(0) is None and episodes.cameras == {}
+
+
+ENVIRONMENT = Schema.plain(["agent_x", "block_x", "speed"], FPS)
+
+
+def add_with_environment(out, index, steps):
+    exact = np.random.default_rng([7, index]).normal(size=(steps, 3))
+    numbers, actions, states = made_episode(index, steps)
+    frames = {"top": np.zeros((steps, SIZE, SIZE, 3), np.uint8)}
+    out.add_episode(frames=frames, actions=actions, states=states, environment_states=exact)
+    return exact
+
+
+def test_a_simulators_states_are_kept_to_the_bit(tmp_path):
+    with writer(tmp_path, environment=ENVIRONMENT, group_episodes=2) as out:
+        exact = [add_with_environment(out, index, steps) for index, steps in enumerate(LENGTHS)]
+    episodes = open_episodes(tmp_path)
+    assert episodes.environment == ENVIRONMENT
+    for index, states in enumerate(exact):
+        assert episodes.environment_states(index).tobytes() == states.tobytes()
+        assert episodes.actions(index).tobytes() == made_episode(index, LENGTHS[index])[1].tobytes()
+    assert check_episodes(tmp_path).problems == ()
+    feature = json.loads((tmp_path / "meta/info.json").read_text())["features"]
+    names = ["agent_x", "block_x", "speed"]
+    told = {"dtype": "float64", "shape": [3], "names": names}
+    assert feature["observation.environment_state"] == told
+    data = pd.read_parquet(tmp_path / "data/chunk-000/file-000.parquet")
+    column = np.stack(data["observation.environment_state"])
+    assert column.dtype == np.float64 and np.array_equal(column, np.concatenate(exact[:2]))
+
+
+def test_a_folder_goes_on_with_the_environment_that_it_began_with(tmp_path):
+    with writer(tmp_path, environment=ENVIRONMENT) as out:
+        add_with_environment(out, 0, 4)
+        with pytest.raises(DataError, match="observation.environment_state: states are given, and"):
+            add(out, 1, 4)
+    with pytest.raises(DataError, match="was written with another environment"):
+        writer(tmp_path)
+    # Without any, as all folders were before there could be one, nothing is told of it.
+    write_made(tmp_path / "plain", LENGTHS[:1])
+    assert open_episodes(tmp_path / "plain").environment_states(0) is None
+    own = tmp_path / "plain/meta/nexus.json"
+    told = json.loads(own.read_text())
+    del told["environment"]
+    own.write_text(json.dumps(told))
+    assert open_episodes(tmp_path / "plain").environment is None
+    with writer(tmp_path / "plain") as out:
+        assert len(out) == 1
+
+
+def test_a_nan_of_the_simulator_is_named(tmp_path):
+    with writer(tmp_path, environment=ENVIRONMENT, group_episodes=1) as out:
+        exact = add_with_environment(out, 0, 4)
+    path = tmp_path / "data/chunk-000/file-000.parquet"
+    table = pq.read_table(path)
+    exact[2, 1] = np.nan
+    place = table.column_names.index("observation.environment_state")
+    broken = pa.FixedSizeListArray.from_arrays(pa.array(exact.ravel()), 3)
+    pq.write_table(table.set_column(place, "observation.environment_state", broken), path)
+    text = "environment state dimension 'block_x' is nan at step 2"
+    [problem] = check_episodes(tmp_path).problems
+    assert problem.kind == "not_finite" and text in problem.reason and problem.fatal
+    with pytest.raises(DataError, match=f"episode 0: {text}"):
+        open_episodes(tmp_path).environment_states(0)
