@@ -156,8 +156,10 @@ class AdaLNPredictor(_Predictor):
     def __init__(self, *, dim: int, grid: Grid, views: int = 1, **settings: Any) -> None:
         super().__init__(dim=dim, grid=grid, views=views, **settings)
         config = self.config
-        self.condition = Mlp(2 * config.width, config.width)
-        self.condition.fc2 = nn.Linear(config.width, config.width)
+        self.condition = nn.Sequential()
+        self.condition.add_module("fc1", nn.Linear(2 * config.width, config.width))
+        self.condition.add_module("act", nn.GELU())
+        self.condition.add_module("fc2", nn.Linear(config.width, config.width))
         self.blocks = nn.ModuleList(
             _ConditionedBlock(config.width, config.heads, config.mlp_ratio)
             for _ in range(config.depth)

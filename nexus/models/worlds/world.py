@@ -287,11 +287,11 @@ class WorldModel(nn.Module):
         hides = self.training and float(torch.rand(())) < self.config.state_dropout
         return replace(batch, states=None) if hides else batch
 
-    def _step_from_seen(self, seen: Latents, batch: EpisodeBatch) -> tuple[Latents, Tensor]:
+    def _step_from_seen(self, seen: Latents, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
         states = None if batch.states is None else batch.states[:, :-1]
         return self._predict(seen[:, :-1], batch.actions, states, batch.robot, None)
 
-    def _rollout(self, seen: Latents, batch: EpisodeBatch) -> tuple[Latents, Tensor | None]:
+    def _rollout(self, seen: Latents, batch: EpisodeBatch) -> tuple[Tensor, Tensor | None]:
         """Predictions of all steps after the context, each from the last, and foretold states."""
         context = self.config.context
         states = None if batch.states is None else batch.states[:, :context]
@@ -305,7 +305,7 @@ class WorldModel(nn.Module):
         return torch.stack(latents, dim=1), known
 
     @torch.no_grad()
-    def _meters(self, seen: Latents, rolled: Latents) -> dict[str, float]:
+    def _meters(self, seen: Latents, rolled: Tensor) -> dict[str, float]:
         batch, time, tokens, _ = seen.shape
         index = torch.arange(tokens).repeat(time).expand(batch, -1)
         found, share = collapse.measure("context", seen.flatten(1, 2), index, tokens)
