@@ -77,7 +77,19 @@ def world_train(
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     recipe: Annotated[
         str | None,
-        typer.Option(help="world, world-joint or a .yaml file.", show_default="world-joint"),
+        typer.Option(
+            help="world, world-joint or a .yaml file.",
+            show_default="world with an encoder, else world-joint",
+        ),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="An encoder that is trained already and stays as it is: a run's folder, published "
+            "weights, or a hub id.",
+            show_default="the encoder is trained along",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -102,6 +114,7 @@ def world_train(
     Examples:
         nexus world train pushes --out runs/world
         nexus world train pushes --out runs/world --steps 8000 --set data.block=5
+        nexus world train pushes --out runs/frozen --encoder runs/first
         nexus world train --out runs/world --resume
     """
     from nexus import jobs
@@ -112,6 +125,7 @@ def world_train(
             data or None,
             out,
             recipe=recipe,
+            encoder=encoder,
             overrides=[*(settings or ()), *length],
             resume=resume,
             seed=seed,

@@ -5,21 +5,27 @@ from functools import partial
 from pathlib import Path
 
 from nexus.atomic import check_writable
-from nexus.config import parse_overrides
+from nexus.checkpoints.weights import tensor_digest
+from nexus.config import merge, parse_overrides
 from nexus.data.episodes.opening import open_episodes
 from nexus.data.episodes.robot import Robot
 from nexus.data.episodes.stretches import Stretches
-from nexus.errors import DataError
+from nexus.errors import ConfigError, DataError
 from nexus.jobs.console import progress, say_notes, starts_over, told_on_interrupt
+from nexus.jobs.opening import open_encoder
 from nexus.jobs.pretraining import RunResult, kept_on_interrupt
+from nexus.models.encoder import EncoderConfig
 from nexus.reports.page import write_report
 from nexus.runs.folder import RunDirectory
+from nexus.runs.schema import InitInfo
 from nexus.training.episode_feed import EpisodeFeed
 from nexus.training.loop import run_training
+from nexus.training.start import Start
 from nexus.training.world_recipe import WorldRecipe, load_world_recipe, trained_on
 
-RECIPE = "world-joint"
+RECIPE, FROZEN_RECIPE = "world-joint", "world"
 GIGABYTE = 1e9
+PART = "encoder.encoder."
 
 
 def train_world(
@@ -27,6 +33,7 @@ def train_world(
     out: str | Path,
     *,
     recipe: str | Path | None = None,
+    encoder: str | Path | None = None,
     overrides: Sequence[str] = (),
     resume: bool = False,
     seed: int | None = None,
@@ -39,7 +46,10 @@ def train_world(
         data: a recording (a LeRobot folder, an HDF5 file of robomimic) or several, one a robot.
             None, with `resume`: what the run was trained on.
         out: the run's folder.
-        recipe: a recipe's name or a .yaml file; None: `world-joint`, that of the run to resume.
+        recipe: a recipe's name or a .yaml file; None: `world` with an encoder, `world-joint`
+            without, that of the run to resume.
+        encoder: weights that are trained already and stay as they are: what `nexus.load` takes.
+            None: the encoder is trained along.
         overrides: changes to the recipe, `["training.steps=2000", ...]`.
         resume: go on with the run in `out`.
         seed: of the run; default: the recipe's.
@@ -59,7 +69,17 @@ def train_world(
         recipe = recipe or run.recipe_file
     else:
         run.check_free()
-    settings = load_world_recipe(recipe or RECIPE, parse_overrides([*overrides, *seeded]))
+    changes = parse_overrides([*overrides, *seeded])
+    start = None
+    if encoder is not None:
+        recipe, start = recipe or FROZEN_RECIPE, frozen_start(encoder)
+        changes = merge({"model": {"encoder": start.config}}, changes)
+    settings = load_world_recipe(recipe or RECIPE, changes)
+    if settings.model.frozen and start is None and not resume:
+        raise ConfigError(
+            f"recipe {settings.name} needs an encoder that is trained already; name its weights: "
+            "--encoder WEIGHTS (a run's folder, a file, or a model's name on the hub)"
+        )
     sources = _sources(data, run, resume=resume)
     with told_on_interrupt(starts_over):
         settings, recordings = opened_recordings(settings, sources)
@@ -69,6 +89,7 @@ def train_world(
             partial(EpisodeFeed, settings, recordings),
             out,
             resume=resume,
+            start=start,
             command=command,
             live_page=report,
         )
@@ -125,6 +146,27 @@ def opened_recordings(
         )
     told = settings.with_changes(model=model.with_changes(robots=tuple(robots)))
     return told, recordings
+
+
+def frozen_start(weights: str | Path) -> Start:
+    """Weights of an encoder as the frozen part of a world model.
+
+    Raises:
+        CheckpointError: there are none, or they are damaged.
+    """
+    opened = open_encoder(weights, device="cpu")
+    told = opened.model.config.to_mapping()
+    settings = {key: each for key, each in told.items() if key in EncoderConfig.model_fields}
+    own = {"img_size", "in_chans"}  # these are the world model's
+    tensors = {f"{PART}{name}": tensor for name, tensor in opened.encoder.state_dict().items()}
+    origin = InitInfo(
+        source=str(weights),
+        place=str(Path(weights).expanduser().absolute()) if Path(weights).exists() else None,
+        sha256=tensor_digest(tensors),
+        notes=opened.notes,
+    )
+    kept = {key: each for key, each in settings.items() if key not in own}
+    return Start({"kind": "frozen", "model": kept}, tensors, origin, part=PART)
 
 
 def _notes(robot: Robot) -> list[str]:

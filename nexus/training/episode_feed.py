@@ -2,22 +2,32 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float16, UInt8
 
+from nexus.checkpoints.weights import tensor_digest
 from nexus.data.catalog.catalog import Problem
+from nexus.data.catalog.index import user_index_dir
 from nexus.data.episodes.batch import EpisodeBatch
+from nexus.data.episodes.latents import KeptLatents
 from nexus.data.episodes.stretches import Stretches
 from nexus.data.loading.order import Order
 from nexus.digest import digest
 from nexus.errors import DataError
+from nexus.models.contract import Module
+from nexus.models.worlds.world import WorldModel
 from nexus.runs.results import save_problems
 from nexus.runs.schema import DataInfo, ProblemRow
 from nexus.training.failures import FailureLedger
 from nexus.training.rng import kept_rng
 from nexus.training.world_recipe import WorldRecipe
+
+FRAMES_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,16 @@ class EpisodeFeed:
             if batch is not None:
                 return TakenStretches(self._pinned(batch), order.epoch(number))
 
+    def attach(self, model: Module) -> None:
+        """Where the encoder is frozen, batches hold what it says of frames, not frames."""
+        if not self._recipe.model.frozen:
+            return
+        assert isinstance(model, WorldModel)
+        weights = tensor_digest(model.encoder.state_dict())
+        for each in self._recordings:
+            kept = KeptLatents(each, partial(encoded, model), weights, user_index_dir())
+            each.latents_of = kept.of
+
     def random_batch(self) -> EpisodeBatch:
         """Noise in the shape of a micro-batch of the first robot."""
         recipe = self._recipe
@@ -97,11 +117,13 @@ class EpisodeFeed:
         size, time = recipe.training.batch_size, model.num_frames
         shape = (size, model.views, time, model.in_chans, *model.image_sides)
         with kept_rng():
-            return EpisodeBatch(
-                torch.randint(256, shape, dtype=torch.uint8),
-                torch.randn(size, time - 1, robot.action_width),
-                torch.randn(size, time, robot.state_width) if robot.state_width else None,
-            )
+            actions = torch.randn(size, time - 1, robot.action_width)
+            states = torch.randn(size, time, robot.state_width) if robot.state_width else None
+            if model.frozen:
+                return EpisodeBatch(
+                    None, actions, states, torch.randn(size, time, *model.latent_shape)
+                )
+            return EpisodeBatch(torch.randint(256, shape, dtype=torch.uint8), actions, states)
 
     def readings(self, taken: TakenStretches) -> Mapping[str, float]:
         """How many frames a window has, and which robot it is of."""
@@ -177,9 +199,19 @@ class EpisodeFeed:
         self.ledger.raise_if_too_many()
 
     def _pinned(self, batch: EpisodeBatch) -> EpisodeBatch:
-        if not self._pin or batch.frames is None:
-            return batch
-        states = None if batch.states is None else batch.states.pin_memory()
-        return EpisodeBatch(
-            batch.frames.pin_memory(), batch.actions.pin_memory(), states, robot=batch.robot
-        )
+        return batch.pinned() if self._pin else batch
+
+
+@torch.no_grad()
+def encoded(
+    model: WorldModel, frames: UInt8[np.ndarray, "cameras frames height width 3"]
+) -> Float16[np.ndarray, "frames tokens dim"]:
+    """Tokens of an episode's frames, a few frames at a time."""
+    device = next(iter(model.parameters())).device
+    pixels = torch.from_numpy(frames).permute(0, 1, 4, 2, 3)[None]
+    parts = []
+    for some in pixels.split(FRAMES_AT_ONCE, dim=2):
+        batch = EpisodeBatch(some, torch.zeros(1, 0, 1)).to(device).normalised()
+        assert batch.frames is not None
+        parts.append(model.encode(batch.frames)[0].half().cpu().numpy())
+    return np.concatenate(parts)

@@ -17,6 +17,7 @@ from nexus.data.loading.batch import Batch
 from nexus.data.loading.clip_source import ClipSource
 from nexus.data.loading.loader import ClipLoader, LoadedBatch
 from nexus.digest import digest
+from nexus.models.contract import Module
 from nexus.runs.results import save_problems
 from nexus.runs.schema import DataInfo, ProblemRow
 from nexus.training.curriculum import clip_of_batch
@@ -93,6 +94,10 @@ class Feed(Protocol):
         Raises:
             DataError: too many files have failed.
         """
+        ...
+
+    def attach(self, model: Module) -> None:
+        """Called before the first batch, with the model and the weights that it starts from."""
         ...
 
     def random_batch(self) -> TrainingBatch:
@@ -226,6 +231,9 @@ class VideoFeed:
     def units(self) -> int:
         """Videos."""
         return len(self.videos.records)
+
+    def attach(self, model: Module) -> None:
+        """Nothing: clips are the same for every model."""
 
     def random_batch(self) -> Batch:
         """Noise in the shape of a first micro-batch; leaves the random generators as they are."""

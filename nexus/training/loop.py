@@ -151,6 +151,7 @@ def run_training(
                     for note in () if resume else notes:
                         screen.say(f"note: {note}")
                     trainer.begin(start)
+                    trainer.feed.attach(trainer.model)
                     if slow := precision_warning(recipe.training.precision, trainer.device):
                         screen.say(slow)
                     settle_threads(trainer, run)

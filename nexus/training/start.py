@@ -47,6 +47,9 @@ class Start:
     config: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     origin: InitInfo
+    part: str = ""
+    """The beginning of all names, where the weights are of a part of the model (a frozen encoder);
+    everything else starts afresh."""
 
 
 def continued_model(weights: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,6 +91,8 @@ def load_start(model: Module, start: Start) -> list[str]:
         CheckpointError: tensors of an encoder are missing or do not fit, or some have no place.
     """
     expected = model.state_dict()
+    if start.part:
+        return _load_part(model, expected, start)
     tensors = {**start.tensors, "ema_step": torch.zeros_like(expected["ema_step"])}
     report = compare(expected, tensors)
     fits = set(report.matched)
@@ -101,6 +106,15 @@ def load_start(model: Module, start: Start) -> list[str]:
         return ["the predictor starts afresh"]
     listed = ", ".join(afresh[:6]) + (f" and {len(afresh) - 6} more" if len(afresh) > 6 else "")
     return [f"nothing in the weights fits {listed}: these start afresh"]
+
+
+def _load_part(model: Module, expected: Mapping[str, Tensor], start: Start) -> list[str]:
+    part = {name: each for name, each in expected.items() if name.startswith(start.part)}
+    report = compare(part, start.tensors)
+    if not report.exact:
+        raise CheckpointError(f"cannot start from these weights: {report.explain()}")
+    model.load_state_dict({**expected, **start.tensors})
+    return []
 
 
 def _comparable(key: str, value: Any) -> Any:

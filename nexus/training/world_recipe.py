@@ -72,10 +72,13 @@ def load_world_recipe(
 def trained_on(episodes: Episodes, split: str = "train") -> tuple[int, ...]:
     """The episodes of a recording that are trained on.
 
+    Where all are of one split (LeRobot says "train" of them unless somebody chose), one in
+    `HELD_OUT_OF` is kept apart.
+
     Raises:
         DataError: the recording has splits, but not this one.
     """
-    if any(one.split for one in episodes.episodes):
+    if len({one.split for one in episodes.episodes}) > 1:
         chosen = episodes.of_split(split)
         if not chosen:
             known = sorted({one.split for one in episodes.episodes if one.split})

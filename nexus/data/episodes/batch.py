@@ -6,6 +6,7 @@ action       0        1             ...   time - 1: action i leads from frame i 
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -43,16 +44,16 @@ class EpisodeBatch:
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """The same on a device; `non_blocking` as in `torch.Tensor.to`."""
 
-        def moved(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=non_blocking)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
-        return dataclasses.replace(
-            self,
-            frames=moved(self.frames),
-            actions=self.actions.to(device, non_blocking=non_blocking),
-            states=moved(self.states),
-            latents=moved(self.latents),
-        )
+    def pinned(self) -> Self:
+        """The same in page-locked memory, for a GPU to fetch."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        kept = {name: getattr(self, name) for name in ("frames", "actions", "states", "latents")}
+        changed = {name: None if it is None else change(it) for name, it in kept.items()}
+        return dataclasses.replace(self, **changed)
 
     def normalised(self) -> Self:
         """The same, pixels as encoders take them; see `nexus.data.loading.batch.normalise`."""

@@ -4,7 +4,7 @@ Frames of a recording are few and small beside videos, and each is in many windo
 once, an episode at a time, and kept in memory as far as `memory` allows; the rest is decoded again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -66,6 +66,8 @@ class Stretches:
             reason = next(iter(self.failures.values()), "there is no episode")
             raise DataError(f"{episodes.source}: nothing to train on: {reason}")
         self._room = memory
+        self.latents_of: Callable[[int], np.ndarray] | None = None
+        """Where set, batches hold an episode's latents in place of its frames."""
         self._numbers_of: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._kept: dict[int, UInt8[np.ndarray, "cameras frames height width 3"]] = {}
 
@@ -76,7 +78,12 @@ class Stretches:
     def fingerprint(self) -> str:
         """Identifies the windows: which episodes, how long, how sampled."""
         told = [f"{index} {len(part)}" for index, part in self._parts.items()]
-        return digest("\n".join([f"{self.length} {self.robot.block} {self.size}", *told]))[:16]
+        return digest("\n".join([f"{self.length} {self.sampling}", *told]))[:16]
+
+    @property
+    def sampling(self) -> str:
+        """How frames are chosen and shown."""
+        return f"{self.robot.block} {self.size}"
 
     @property
     def seconds(self) -> float:
@@ -136,7 +143,11 @@ class Stretches:
             if index in self.failures:
                 continue
             try:
-                frames.append(self.frames(index, start, self.length))
+                if self.latents_of is not None:
+                    kept = self.latents_of(index)[start : start + self.length]
+                    frames.append(kept.astype(np.float32))
+                else:
+                    frames.append(self.frames(index, start, self.length))
             except DataError as error:
                 self.failures[index] = str(error)
                 failed.append(index)
@@ -145,8 +156,11 @@ class Stretches:
             states.append(self._scaled(index)[1][start : start + self.length])
         if not frames:
             return None, failed
-        pixels = torch.from_numpy(np.stack(frames)).permute(0, 1, 2, 5, 3, 4)
         known = _stacked(states) if self.robot.state is not None else None
+        if self.latents_of is not None:
+            latents = _stacked(frames)
+            return EpisodeBatch(None, _stacked(actions), known, latents, robot), failed
+        pixels = _stacked(frames).permute(0, 1, 2, 5, 3, 4)
         return EpisodeBatch(pixels, _stacked(actions), known, robot=robot), failed
 
     def _scaled(self, index: int) -> tuple[np.ndarray, np.ndarray]:

@@ -88,6 +88,15 @@ class WorldConfig(ModelConfig):
         return len(self.robots[0].cameras) if self.robots else 1
 
     @property
+    def latent_shape(self) -> tuple[int, int]:
+        """Tokens of a step, all cameras together, and their width."""
+        with torch.device("meta"):
+            encoder = FRAME_ENCODERS.build(
+                self.encoder, img_size=self.image_sides, in_chans=self.in_chans
+            )
+        return self.views * encoder.grid.places, encoder.dim
+
+    @property
     def frozen(self) -> bool:
         """Whether the encoder is one that was trained before, and stays as it is."""
         return split_choice(self.encoder, FRAME_ENCODERS.what)[0] == "frozen"

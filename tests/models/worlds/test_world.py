@@ -40,9 +40,8 @@ def test_candidates_share_what_is_remembered_of_the_context(kind):
         state = model.step(state, actions.flatten(0, 1)[:, step])
     for row in range(2):
         for candidate in range(5):
-            alone = model.begin(
-                seen[row : row + 1, :3], given.actions[row : row + 1, :2], given.states[row : row + 1, :3]
-            )
+            one = slice(row, row + 1)
+            alone = model.begin(seen[one, :3], given.actions[one, :2], given.states[one, :3])
             for step in range(4):
                 alone = model.step(alone, actions[row : row + 1, candidate, step])
             number = 5 * row + candidate
