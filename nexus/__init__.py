@@ -7,6 +7,7 @@
 `nexus.processor(source)` what turns videos into its input;
 `nexus.load_probe(probe)` a probe that `nexus.train_probe` or someone else trained, and
 `nexus.label(probe, videos)` the labels that it gives.
+`nexus.plan(env=..., out=...)` lets policies act, and counts who reaches the goals.
 `nexus.make_motion(videos, out)` cuts a benchmark of real motion from videos.
 
 Each is imported when it is first used, so that `from nexus.models.ssl import VJEPAModel` needs
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from nexus.jobs.labelling import label, load_probe
     from nexus.jobs.motion import make_motion
     from nexus.jobs.opening import processor
+    from nexus.jobs.planning import plan
     from nexus.jobs.pretraining import demo, pretrain
     from nexus.jobs.probe_place import keep_probe
     from nexus.jobs.probe_training import train_probe
@@ -45,6 +47,7 @@ __all__ = [
     "load",
     "load_probe",
     "make_motion",
+    "plan",
     "plan_run",
     "pretrain",
     "probe",

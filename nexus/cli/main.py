@@ -20,6 +20,7 @@ from nexus.cli import (
     features,
     labels,
     making,
+    planning,
     probing,
     results,
     terminal,
@@ -125,6 +126,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         labels.label,
         features.embed,
     ),
+    "Robots": (planning.plan,),
     "Results": (conversion.convert, results.report, results.version),
 }
 for panel, commands in PANELS.items():

@@ -1,6 +1,6 @@
 """How often a policy reaches goals that were never seen in training, how far off it ends, how fast.
 
-    reset(seed) -> start     goal(seed) -> goal     same starts and goals for every policy
+reset(seed) -> start     goal(seed) -> goal     same starts and goals for every policy
 """
 
 from collections.abc import Callable, Sequence

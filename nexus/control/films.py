@@ -1,8 +1,8 @@
 """The first episodes of a policy as one moving picture.
 
-    now | goal   now | goal   now | goal   now | goal   now | goal
-    ----------   ----------   ----------   ----------   ----------      a bar a cell: blue where the
-    now | goal   now | goal   ...                                       goal is reached at the end
+now | goal   now | goal   now | goal   now | goal   now | goal
+----------   ----------   ----------   ----------   ----------      a bar a cell: blue where the
+now | goal   now | goal   ...                                       goal is reached at the end
 """
 
 from collections.abc import Sequence

@@ -7,6 +7,7 @@ adapt      published weights, continued on one's own videos in a few ways; the b
 probe, embed, report   the later steps again, or on other data
 train_probe, load_probe, keep_probe, label   probes to keep, and the labels that they give
 convert    weights from one layout to another
+plan       policies side by side in an environment: who reaches its goals
 make_motion   a benchmark of real motion from one's own videos
 processor  a path, arrays or PIL pictures to input for an encoder
 
@@ -25,6 +26,7 @@ HOMES = {
     "label": "nexus.jobs.labelling",
     "load_probe": "nexus.jobs.labelling",
     "make_motion": "nexus.jobs.motion",
+    "plan": "nexus.jobs.planning",
     "plan_run": "nexus.jobs.fitting",
     "pretrain": "nexus.jobs.pretraining",
     "probe": "nexus.jobs.probing",
