@@ -7,6 +7,7 @@ searches for nothing: one look at now and at the goal, one answer.
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -31,28 +32,28 @@ class CloningConfig(Config):
 
     camera: str | None = None
     """None: the first one."""
-    size: int = Field(64, ge=16)
+    size: int = Field(default=64, ge=16)
     """Side that pictures are brought to, pixels."""
     proprioception: bool = False
     """Whether the policy is also told where its body is, and where it is in the goal."""
-    block: int = Field(1, ge=1)
+    block: int = Field(default=1, ge=1)
     """Control steps that are answered, and done, at one look."""
-    ahead: int = Field(4, ge=1)
-    """Goals are pictures so many control steps later at most."""
-    places: int = Field(16, ge=2)
+    ahead: float = Field(default=2.0, ge=1)
+    """Goals are pictures so many control steps later in the mean; near ones are the most."""
+    places: int = Field(default=16, ge=2)
     """Places that are looked for in a picture."""
-    width: int = Field(128, ge=8)
-    batch: int = Field(64, ge=1)
-    steps: int = Field(1500, ge=1)
+    width: int = Field(default=128, ge=8)
+    batch: int = Field(default=64, ge=1)
+    steps: int = Field(default=1500, ge=1)
     """At most: training ends where the held-out episodes have not gained for some time."""
-    check_every: int = Field(100, ge=1)
-    patience: int = Field(8, ge=1)
+    check_every: int = Field(default=100, ge=1)
+    patience: int = Field(default=8, ge=1)
     """Checks without a gain until it ends."""
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-3, ge=0)
-    held_out: float = Field(0.1, gt=0, lt=1)
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-3, ge=0)
+    held_out: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training episodes that decide when to stop."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
 
 
 class CloningNetwork(nn.Module):
@@ -65,7 +66,7 @@ class CloningNetwork(nn.Module):
     def __init__(self, config: CloningConfig, own: int, outputs: int) -> None:
         super().__init__()
         self.maps = nn.Sequential(
-            nn.Conv2d(3, 16, 5, 2, 2), nn.GELU(), nn.Conv2d(16, config.places, 3, 1, 1)
+            nn.Conv2d(3, 32, 8, 4, 2), nn.GELU(), nn.Conv2d(32, config.places, 3, 1, 1)
         )
         self.answer = nn.Sequential(
             nn.Linear(2 * (2 * config.places + own), config.width),
@@ -135,12 +136,17 @@ def clone(
     binary = [number for number, one in enumerate(space.binary.tolist()) if one]
     spread = [std or 1.0 for std in statistics.std]
     space = ActionSpace.with_statistics(
-        statistics.mean, spread, space.low, space.high, binary=binary
+        statistics.mean, spread, space.low.numpy(), space.high.numpy(), binary=binary
     )
     camera = config.camera or next(iter(episodes.cameras), "")
-    told = {"camera": camera, "size": config.size, "proprioception": config.proprioception}
-    learned = record(episodes, training, progress=progress, **told)
-    kept_apart = record(episodes, held_out, **told)
+    seen = partial(
+        record,
+        episodes,
+        camera=camera,
+        size=config.size,
+        proprioception=config.proprioception,
+    )
+    learned, kept_apart = seen(training), seen(held_out)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         outputs = config.block * len(space)
@@ -170,15 +176,16 @@ def _fit(
     progress: Callable[[int, int], None] | None,
 ) -> tuple[float, int]:
     """Train; the network is left as it was when the held-out episodes were imitated best."""
-    drawing = {"ahead": config.ahead, "block": config.block}
     rng = np.random.default_rng(config.seed)
-    check = held_out.pairs(np.random.default_rng(config.seed), HELD_OUT_PAIRS, **drawing)
-    settings = {"lr": config.lr, "weight_decay": config.weight_decay}
-    optimizer = torch.optim.AdamW(network.parameters(), **settings)
+    drawing = partial(Recorded.pairs, ahead=config.ahead, block=config.block)
+    check = drawing(held_out, np.random.default_rng(config.seed), HELD_OUT_PAIRS)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=config.lr, weight_decay=config.weight_decay
+    )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
     best, best_step, kept = float("inf"), 0, copy.deepcopy(network.state_dict())
     for step in range(1, config.steps + 1):
-        loss = _error(network, learned.pairs(rng, config.batch, **drawing), space)
+        loss = _error(network, drawing(learned, rng, config.batch), space)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)

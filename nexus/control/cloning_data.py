@@ -1,11 +1,11 @@
 """Recorded episodes as pairs to imitate: what was seen, a picture to reach, what was done.
 
-t        t + 1    ...      t + k, with k from 1 to `ahead`
-now      ----------------> goal                 hindsight: where it came to is where it wanted to
+t        t + 1    ...      t + k, k drawn from 1 on, seldom far
+now      ----------------> goal                 hindsight: it wanted to where it came
 actions of the block from t on
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,11 +40,12 @@ class Recorded:
     actions: Float32[np.ndarray, "steps action"]
     left: Int64[np.ndarray, " steps"]
 
-    def pairs(self, rng: np.random.Generator, count: int, *, ahead: int, block: int) -> Pairs:
+    def pairs(self, rng: np.random.Generator, count: int, *, ahead: float, block: int) -> Pairs:
         """Draw steps, and for each a later one of its episode whose picture is the goal.
 
         Args:
-            ahead: steps that the goal is away at most.
+            ahead: steps that the goal is away in the mean, of a geometric distribution. What leads to
+                a near one is all but certain, and is what arriving takes.
             block: actions that are imitated, all of them recorded.
 
         Raises:
@@ -54,7 +55,8 @@ class Recorded:
         if not len(places):
             raise DataError(f"no episode has more than {block} steps; there is nothing to imitate")
         now = rng.choice(places, count)
-        goal = now + 1 + (rng.random(count) * np.minimum(ahead, self.left[now])).astype(np.int64)
+        # What would lie behind the end of an episode is drawn round to its next steps.
+        goal = now + 1 + (rng.geometric(1 / ahead, count) - 1) % self.left[now]
         actions = self.actions[now[:, None] + np.arange(block)]
         parts = self.frames[now], self.frames[goal], self.own[now], self.own[goal], actions
         return Pairs(*map(torch.from_numpy, parts))
@@ -67,7 +69,6 @@ def record(
     camera: str,
     size: int,
     proprioception: bool,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Recorded:
     """Read episodes whole; pictures are brought to a square of this size.
 
@@ -75,7 +76,7 @@ def record(
         DataError: an episode cannot be read, or proprioception is asked for and none is recorded.
     """
     frames, own, actions, left = [], [], [], []
-    for number, index in enumerate(indices):
+    for index in indices:
         done, states = episodes.actions(index), episodes.states(index)
         if proprioception and states is None:
             raise DataError(f"{episodes.source}: no states are recorded to take proprioception of")
@@ -84,8 +85,6 @@ def record(
         own.append(used.astype(np.float32))
         actions.append(done)
         left.append(np.arange(len(done))[::-1])
-        if progress is not None:
-            progress(number + 1, len(indices))
     return Recorded(*map(np.concatenate, (frames, own, actions, left)))
 
 
