@@ -44,8 +44,8 @@ class Recorded:
         """Draw steps, and for each a later one of its episode whose picture is the goal.
 
         Args:
-            ahead: steps that the goal is away in the mean, of a geometric distribution. What leads to
-                a near one is all but certain, and is what arriving takes.
+            ahead: steps that the goal is away in the mean, of a geometric distribution. What leads
+                to a near one is all but certain, and is what arriving takes.
             block: actions that are imitated, all of them recorded.
 
         Raises:

@@ -55,7 +55,7 @@ def test_success_at_the_end_and_ever_and_the_steps_to_it():
     seeds = seeds_with_room(4)
     # The agent goes .32 to the right in two steps, and half of it back in the third.
     policy = Told([1, 0], [1, 0], [-1, 0])
-    goals = [goal_at(seed, right) for seed, right in zip(seeds, (0.32, 0.16, 0.0, 0.24))]
+    goals = [*map(goal_at, seeds, (0.32, 0.16, 0.0, 0.24))]
     told = evaluate(policy, REACH, seeds, steps=3, goals=goals, timed_steps=0)
     assert told.dropped == (seeds[2],), "its start is its goal"
     first, second, fourth = told.episodes

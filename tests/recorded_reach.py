@@ -36,7 +36,7 @@ def write_reach(folder, episodes, steps=12):
 
 @pytest.fixture(scope="session")
 def reach_folder(tmp_path_factory):
-    return write_reach(tmp_path_factory.mktemp("recordings") / "reach", 24)
+    return write_reach(tmp_path_factory.mktemp("recordings") / "reach", 8)
 
 
 @pytest.fixture(scope="session")
