@@ -9,6 +9,7 @@
 `nexus.label(probe, videos)` the labels that it gives.
 `nexus.train_world(episodes, out)` trains a world model of a robot.
 `nexus.collect_episodes(environment, out, episodes=...)` writes what a policy does in a simulator.
+`nexus.plan(env=..., out=...)` lets policies act, and counts who reaches the goals.
 `nexus.make_motion(videos, out)` cuts a benchmark of real motion from videos.
 
 Each is imported when it is first used, so that `from nexus.models.ssl import VJEPAModel` needs
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from nexus.jobs.labelling import label, load_probe
     from nexus.jobs.motion import make_motion
     from nexus.jobs.opening import processor
+    from nexus.jobs.planning import plan
     from nexus.jobs.pretraining import demo, pretrain
     from nexus.jobs.probe_place import keep_probe
     from nexus.jobs.probe_training import train_probe
@@ -50,6 +52,7 @@ __all__ = [
     "load",
     "load_probe",
     "make_motion",
+    "plan",
     "plan_run",
     "pretrain",
     "probe",

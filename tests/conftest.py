@@ -9,7 +9,7 @@ import torch
 from jaxtyping import install_import_hook
 from markupsafe import Markup
 
-pytest_plugins = ["skips", "tiny_runs", "report_runs"]
+pytest_plugins = ["skips", "tiny_runs", "report_runs", "recorded_reach"]
 torch.set_num_threads(1)
 # Machines are shared: how long an example takes says nothing about the code.
 hypothesis.settings.register_profile("nexus", deadline=None)

@@ -20,6 +20,7 @@ from nexus.cli import (
     features,
     labels,
     making,
+    planning,
     probing,
     results,
     terminal,
@@ -130,6 +131,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         labels.label,
         features.embed,
     ),
+    "Robots": (planning.plan,),
     "Results": (conversion.convert, results.report, results.version),
 }
 for panel, commands in PANELS.items():

@@ -13,7 +13,9 @@ from nexus.control.threads import one_thread
 from nexus.envs import Goal, GoalEnvironment, Simulates
 from nexus.planning import ICEM, ActionSpace, Plan, Planner
 
-ORACLE_PLANNER = ICEM(candidates=96, iterations=4, elites=12, colour=2.0, std=1.5, std_floor=0.3)
+ORACLE_PLANNER = ICEM.from_mapping(
+    {"candidates": 96, "iterations": 4, "elites": 12, "std": 1.5, "std_floor": 0.3}
+)
 """Noise that goes on in one direction, and stays wide, finds the way round a block."""
 OWN_WEIGHT = 0.01
 """Of 100 goals of `push` the oracle reaches 100 with 0.01, 98 with 0.03 and 81 with 0.1."""

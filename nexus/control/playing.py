@@ -38,7 +38,7 @@ class Episode:
 
 
 def begin_episode(make: Make, seed: int, goal: Goal | None = None) -> Episode:
-    """An environment at the start of this seed, its goal drawn from the seed unless one is given."""
+    """An environment at the start of this seed; so is its goal, unless one is given."""
     env = make()
     seen, _ = env.reset(seed=seed)
     goal = env.goal(seed) if goal is None else goal

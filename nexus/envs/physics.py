@@ -89,7 +89,7 @@ class Table:
             nearest = np.clip(place, (left, top), (right, bottom))
             inside = np.all(nearest == place, axis=-1, keepdims=True)
             out = _apart(place, nearest, radius)
-            if not inside.any():  # a centre in a wall is rare: a part of a step is short
+            if not inside.any():
                 place = out
                 continue
             ways = np.stack(

@@ -9,6 +9,7 @@ train_probe, load_probe, keep_probe, label   probes to keep, and the labels that
 convert    weights from one layout to another
 train_world   from robot episodes to a world model
 collect_episodes   episodes of a policy in an environment, to train a world model on
+plan       policies side by side in an environment: who reaches its goals
 make_motion   a benchmark of real motion from one's own videos
 processor  a path, arrays or PIL pictures to input for an encoder
 
@@ -28,6 +29,7 @@ HOMES = {
     "label": "nexus.jobs.labelling",
     "load_probe": "nexus.jobs.labelling",
     "make_motion": "nexus.jobs.motion",
+    "plan": "nexus.jobs.planning",
     "plan_run": "nexus.jobs.fitting",
     "pretrain": "nexus.jobs.pretraining",
     "probe": "nexus.jobs.probing",

@@ -1,0 +1,98 @@
+"""`nexus plan`: who reaches the goals of an environment."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from nexus.cli import terminal
+from nexus.cli.training import given_command
+
+if TYPE_CHECKING:
+    from nexus.runs.control import ControlTable
+
+
+def plan(
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[RUN]",
+            help="The run of a world model; without one, only policies that need none act.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    env: Annotated[
+        str,
+        typer.Option(
+            help="The environment: reach, push, reach-walls, push-walls.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder for the table, the page and the films.", show_default=False)
+    ],
+    episodes: Annotated[int, typer.Option(min=1, help="Starts and goals.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Another number: other starts and goals.")] = 0,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Control steps an episode.", show_default="as the environment has it"
+        ),
+    ] = None,
+    policies: Annotated[
+        str | None,
+        typer.Option(help="Who acts: zero,random,oracle,cloning.", show_default="all there are"),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Robot episodes for behaviour cloning to imitate.")
+    ] = None,
+    shifts: Annotated[
+        bool,
+        typer.Option(
+            "--shifts/--no-shifts",
+            help="Policies that learned act under other colours, sizes and backgrounds, too.",
+        ),
+    ] = True,
+    debug: terminal.Debug = False,
+) -> None:
+    """Let policies act from the same starts to the same goals, and count who reaches them.
+
+    The goals are drawn by the environment, never taken from a recording, and no recording has
+    their seeds. A comparison that was interrupted goes on after what is finished.
+
+    Examples:
+        nexus plan --env reach --out plans/reach
+        nexus plan --env push --out plans/push --data pushes --policies random,oracle,cloning
+    """
+    from nexus import jobs
+
+    table = jobs.plan(
+        run,
+        env=env,
+        out=out,
+        episodes=episodes,
+        seed=seed,
+        steps=steps,
+        shifts=shifts,
+        policies=policies.split(",") if policies else None,
+        data=data,
+        command=given_command(),
+    )
+    _show(table)
+    terminal.output().print(f"Page: {out / 'planning.html'}", markup=False)
+
+
+def _show(table: "ControlTable") -> None:
+    from nexus.reports.control_table import HEADINGS, cells, headline
+
+    shown = Table(box=None, padding=(0, 2), header_style="bold")
+    for number, heading in enumerate(HEADINGS):
+        shown.add_column(heading, justify="right" if number else "left")
+    for row in table.rows:
+        shown.add_row(*map(escape, cells(row)))
+    printer = terminal.output()
+    printer.print(shown)
+    for sentence in headline(table):
+        printer.print(sentence, markup=False)

@@ -1,0 +1,192 @@
+"""`plan`: policies side by side in an environment, from starts and goals that are new to them."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from nexus.atomic import check_writable
+from nexus.control.cloning import Cloned, CloningConfig, CloningPolicy, clone
+from nexus.control.comparison import Comparison, Entrant
+from nexus.control.evaluation import TIMED_STEPS
+from nexus.control.oracle import ORACLE_PLANNER, OWN_WEIGHT, Oracle, true_world
+from nexus.control.playing import Make
+from nexus.control.seeds import evaluation_seeds
+from nexus.control.simple import RandomActions, ZeroAction
+from nexus.data.episodes.episodes import Episodes
+from nexus.data.episodes.opening import open_episodes
+from nexus.envs import SHIFTS, GoalEnvironment, TableEnv, shifted
+from nexus.errors import ConfigError, RunError, did_you_mean
+from nexus.jobs.console import messages, progress, told_on_interrupt
+from nexus.planning import ActionSpace
+from nexus.reports.planning import write_planning_report
+from nexus.runs.control import ControlTable
+from nexus.training.cpu import cpu_name, usable_cores
+
+TABLE, PAGE = "planning.json", "planning.html"
+"""What `plan` writes into its folder, beside what `Comparison` keeps there."""
+TASKS: dict[str, Callable[[], GoalEnvironment]] = {
+    "reach": partial(TableEnv, "reach"),
+    "push": partial(TableEnv, "push"),
+    "reach-walls": partial(TableEnv, "reach", walls=True),
+    "push-walls": partial(TableEnv, "push", walls=True),
+}
+STEPS = 40
+"""Of an episode, where the environment does not cut it itself."""
+
+
+def plan(
+    run: str | Path | None = None,
+    *,
+    env: str,
+    out: str | Path,
+    episodes: int = 100,
+    seed: int = 0,
+    steps: int | None = None,
+    shifts: bool = True,
+    policies: Sequence[str] | None = None,
+    data: str | Path | None = None,
+    cloning: CloningConfig | None = None,
+    timed_steps: int = TIMED_STEPS,
+    command: str | None = None,
+) -> ControlTable:
+    """Let policies act from the same starts to the same goals, and write down who reaches them.
+
+    The folder `out` then holds `planning.json` (the table with a row of each episode),
+    `planning.html` (the page) and, in `policies`, what is finished, a file a policy and world: the
+    same call goes on after what is there.
+
+    Args:
+        run: a world model's run; its policies come after the others (`policies_of`).
+        env: the name of an environment.
+        episodes: starts and goals, drawn by the environment from seeds that no recording has.
+        seed: number of the evaluation; others have other starts and goals.
+        steps: control steps an episode; None: as the environment cuts it, else 40.
+        shifts: also with other colours, another size of the agent, another background, for
+            policies that learned.
+        policies: some of those there are, by their short names; None: all.
+        data: robot episodes to imitate.
+        cloning: how they are imitated.
+        timed_steps: steps that are played one environment at a time, to time an action.
+        command: how this was asked for, for the page.
+
+    Raises:
+        ConfigError: there is no such environment or policy.
+        RunError: `run` is not that of a world model.
+        DataError: the data cannot be read or imitated, or were drawn from the evaluation's seeds.
+        SimulatorError: the environment cannot be evaluated in; see `evaluate`.
+        OutputError: `out` cannot be written.
+    """
+    out = Path(out)
+    check_writable(out)
+    make = _environment(env)
+    world = make()
+    entrants = own_policies(data, make, cloning or CloningConfig())
+    if run is not None:
+        entrants |= policies_of(Path(run), make)
+    chosen = [_of_name(name, entrants) for name in policies or entrants]
+    worlds: dict[str | None, Make] = {None: make}
+    if shifts and isinstance(world, TableEnv):
+        worlds |= {shift: partial(shifted, world, shift) for shift in SHIFTS}
+    comparison = Comparison(
+        environment=env,
+        worlds=worlds,
+        seeds=evaluation_seeds(seed, episodes),
+        steps=steps or getattr(world, "max_steps", None) or STEPS,
+        timed_steps=timed_steps,
+    )
+    kept = f"what is finished is kept in {out}; the same command goes on with it"
+    with told_on_interrupt(lambda: kept), progress("acting") as tick:
+        table = comparison.run(
+            chosen,
+            out,
+            about={"command": command, "machine": _machine(), "date": time.strftime("%Y-%m-%d")},
+            started=lambda who: messages().print(f"acting: {who}", markup=False),
+            progress=tick,
+        )
+    table.save(out / TABLE)
+    write_planning_report(table, out / PAGE)
+    return table
+
+
+def policies_of(run: Path, make: Make) -> dict[str, Entrant]:
+    """The policies that plan with a run's world model, by their short names.
+
+    Raises:
+        RunError: it is none of a world model.
+    """
+    raise RunError(f"{run} is not the run of a world model")
+
+
+def own_policies(data: str | Path | None, make: Make, cloning: CloningConfig) -> dict[str, Entrant]:
+    """The policies that need no world model, by their short names.
+
+    Args:
+        data: episodes to imitate; None: nothing is imitated.
+    """
+    planner = {"planner": ORACLE_PLANNER.to_mapping(), "own_weight": OWN_WEIGHT}
+    entrants = {
+        "zero": Entrant("zero action", "zero", _zero, shifted=False),
+        "random": Entrant("random actions", "random", _random, shifted=False),
+        "oracle": Entrant("planner in the true world", "oracle", _oracle, planner, shifted=False),
+    }
+    if data is not None:
+        learned = cache(partial(_learned, open_episodes(data), make, cloning))
+        entrants["cloning"] = Entrant(
+            "behaviour cloning",
+            "cloning",
+            lambda world: CloningPolicy(learned()),
+            {"data": _identity(Path(data)), **cloning.to_mapping()},
+        )
+    return entrants
+
+
+def _zero(make: Make) -> ZeroAction:
+    return ZeroAction(action_space(make()))
+
+
+def _random(make: Make) -> RandomActions:
+    return RandomActions(action_space(make()))
+
+
+def _oracle(make: Make) -> Oracle:
+    world = make()
+    return Oracle(true_world(world), action_space(world))
+
+
+def _learned(episodes: Episodes, make: Make, config: CloningConfig) -> Cloned:
+    messages().print("imitating the episodes", markup=False)
+    return clone(episodes, action_space(make()), config)
+
+
+def action_space(env: GoalEnvironment) -> ActionSpace:
+    """The bounds of an environment's actions, as planners take them."""
+    return ActionSpace.within(env.action_space.low, env.action_space.high)
+
+
+def _environment(name: str) -> Make:
+    if name not in TASKS:
+        raise ConfigError(f"unknown environment {name!r}; {did_you_mean(name, TASKS)}")
+    return TASKS[name]
+
+
+def _of_name(name: str, entrants: Mapping[str, Entrant]) -> Entrant:
+    if name in entrants:
+        return entrants[name]
+    told = did_you_mean(name, entrants)
+    if name == "cloning":
+        told = "it imitates recorded episodes: name them (--data)"
+    raise ConfigError(f"there is no policy {name!r} here; {told}")
+
+
+def _identity(data: Path) -> dict[str, Any]:
+    """What tells recordings apart without reading them."""
+    info = data / "meta" / "info.json"
+    place = info if info.exists() else data
+    known = place.stat() if place.exists() else None
+    return {"path": str(data.absolute()), "changed": known and known.st_mtime}
+
+
+def _machine() -> str:
+    return f"{cpu_name()}, {usable_cores()} cores"
