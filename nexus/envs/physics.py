@@ -84,7 +84,7 @@ class Table:
 
     def _kept_out(self, place: np.ndarray, radius: float) -> np.ndarray:
         """A disc's centre, moved the shortest way out of walls and onto the table."""
-        place = np.clip(place, radius, 1 - radius)
+        place = np.minimum(np.maximum(place, radius), 1 - radius)
         for left, top, right, bottom in self.walls:
             nearest = np.clip(place, (left, top), (right, bottom))
             inside = np.all(nearest == place, axis=-1, keepdims=True)
@@ -105,13 +105,15 @@ class Table:
             along = np.array([[-1.0, 0.0], [0.0, -1.0], [1.0, 0.0], [0.0, 1.0]])[way]
             pushed = place + along * np.take_along_axis(ways, way[..., None], axis=-1)
             place = np.where(inside, pushed, out)
-        return np.clip(place, radius, 1 - radius)
+        return np.minimum(np.maximum(place, radius), 1 - radius)
 
 
 def _apart(moved: np.ndarray, other: np.ndarray, distance: float) -> np.ndarray:
     """`moved`, brought to this distance of `other` if it is nearer."""
     between = moved - other
-    far = np.linalg.norm(between, axis=-1, keepdims=True)
+    far = np.sqrt(np.add.reduce(between * between, axis=-1, keepdims=True))
+    if not (far < distance).any():
+        return moved
     direction = np.where(far > 1e-9, between / np.maximum(far, 1e-9), (1.0, 0.0))
     return np.where(far < distance, other + distance * direction, moved)
 
