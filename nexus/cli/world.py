@@ -16,8 +16,8 @@ def world_collect(
         str,
         typer.Argument(
             metavar="ENV",
-            help="reach, push, reach-walls, push-walls, pusht, gym:ID, package.module:Class, or one "
-            'with its settings: "{kind: push, size: 96}".',
+            help="reach, push, reach-walls, push-walls, pusht, gym:ID, package.module:Class, or "
+            'one with its settings: "{kind: push, size: 96}".',
             show_default=False,
         ),
     ],

@@ -90,8 +90,8 @@ def collect(
     with _writer(env, first, collection, folder) as out:
         if kept is None and len(out):
             raise DataError(
-                f"{folder} holds {len(out)} episodes, and no {COLLECTION}: they were not collected; "
-                "name another folder"
+                f"{folder} holds {len(out)} episodes, and no {COLLECTION}: they were not "
+                "collected; name another folder"
             )
         collection.write(folder)
         task = f"{_name(collection)}: {collection.policy}"

@@ -99,7 +99,9 @@ class Functions:
         """See `Saving`."""
         state = np.array(self.save(env.unwrapped), np.float64)
         if state.ndim != 1:
-            raise SimulatorError(f"a state of {env} has the shape {state.shape}; expected (numbers,)")
+            raise SimulatorError(
+                f"a state of {env} has the shape {state.shape}; expected (numbers,)"
+            )
         return state
 
     def set(self, env: gymnasium.Env, state: np.ndarray) -> None:
@@ -128,7 +130,7 @@ def saving_of(
         return Functions(save, restore)
     if state is not None:
         return Attributes([state] if isinstance(state, str) else state)
-    own = type(env.unwrapped)
+    own: Any = type(env.unwrapped)
     if callable(getattr(own, "get_state", None)) and callable(getattr(own, "set_state", None)):
         return Functions(own.get_state, own.set_state)
     return None

@@ -61,9 +61,7 @@ class _Player:
 
     def _arrived(self, state: np.ndarray) -> bool:
         place = state[2:] if self.kind == "push" else state[:2]
-        return self.kind in ("push", "roam") and bool(
-            np.linalg.norm(place - self.target) < 0.03
-        )
+        return self.kind in ("push", "roam") and bool(np.linalg.norm(place - self.target) < 0.03)
 
     def _wish(self, state: np.ndarray) -> np.ndarray:
         if self.kind == "push":

@@ -41,7 +41,9 @@ def contents(folder):
 @pytest.mark.parametrize("policy", ["play", "random"])
 def test_what_is_recorded_is_what_happened(tmp_path, policy):
     """Recorded actions, from recorded states, lead to the next recorded states, to the bit."""
-    made = nexus.collect_episodes(SMALL, tmp_path / "a", episodes=6, steps=12, policy=policy, seed=2)
+    made = nexus.collect_episodes(
+        SMALL, tmp_path / "a", episodes=6, steps=12, policy=policy, seed=2
+    )
     assert (made.episodes, made.steps, made.made, made.short, made.solved) == (6, 72, 6, 0, None)
     episodes, env = open_episodes(tmp_path / "a"), make_environment(SMALL)
     seeds = training_seeds(tmp_path / "a")

@@ -74,7 +74,12 @@ def test_goals_and_when_they_are_reached(env):
         goal = env.goal(seed)
         assert np.array_equal(goal.state, env.goal(seed).state)
         assert env.solved(goal.state, goal) and strict.solved(goal.state, goal)
-        for place, change, posed in ((2, 19, True), (2, 21, False), (4, 0.34, True), (4, 0.36, False)):
+        for place, change, posed in (
+            (2, 19, True),
+            (2, 21, False),
+            (4, 0.34, True),
+            (4, 0.36, False),
+        ):
             state = goal.state.copy()
             state[place] += change
             assert env.solved(state, goal) == posed

@@ -173,9 +173,7 @@ class Episodes:
         assert states is not None
         return self._sound(index, "state", self.state, states)
 
-    def environment_states(
-        self, index: int
-    ) -> Float64[np.ndarray, "steps environment"] | None:
+    def environment_states(self, index: int) -> Float64[np.ndarray, "steps environment"] | None:
         """All there was to know of the simulator before each action; None where it was not kept.
 
         A model never sees them: they are what its errors are measured by.
