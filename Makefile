@@ -16,7 +16,7 @@ export NEXUS_CACHE := $(SCRATCH)/nexus
 # process takes tests that stand side by side, which share what they make; the last ones are shared.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal --basetemp=build/pytest
 
-.PHONY: help venv demo test lint unit test-slow test-python bench gpu study clean
+.PHONY: help venv demo test lint unit test-slow test-envs test-python bench gpu study clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo 'make test       what CI runs: lint, types, layers, all tests but the slow ones'
 	@echo 'make lint       ruff, pyright, import-linter'
 	@echo 'make test-slow  the tests that take minutes'
+	@echo 'make test-envs  the tests of environments that the extra `envs` installs'
 	@echo 'make test-python PYTHON=python3.12   the tests of `make test` with another Python'
 	@echo 'make bench      clips/s, memory and loader speed on this machine'
 	@echo 'make gpu        on a machine with a GPU: its tests and benchmarks, about eight minutes (GPU=--quick: tiny; without a GPU: GPU="--quick --device cpu")'
@@ -57,14 +58,19 @@ lint: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	@mkdir -p $(SCRATCH)
-	$(PYTEST) -m "not slow and not cuda"
+	$(PYTEST) -m "not slow and not cuda and not envs"
 
 test: lint
 	@$(MAKE) --no-print-directory unit
 
 test-slow: $(VENV)/.dev
 	@mkdir -p $(SCRATCH)
-	$(PYTEST) -m "slow and not cuda"
+	$(PYTEST) -m "slow and not cuda and not envs"
+
+test-envs: $(VENV)/.dev
+	@mkdir -p $(SCRATCH)
+	$(PIP) install --quiet -c constraints.txt -e '.[envs]'
+	$(PYTEST) -m envs
 
 test-python:
 	@$(MAKE) --no-print-directory unit PYTHON=$(PYTHON) VENV=.venv-$(notdir $(PYTHON))

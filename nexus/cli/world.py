@@ -17,8 +17,8 @@ def world_collect(
         str,
         typer.Argument(
             metavar="ENV",
-            help="reach, push, reach-walls, push-walls, pusht, gym:ID, package.module:Class, or one "
-            'with its settings: "{kind: push, size: 96}".',
+            help="reach, push, reach-walls, push-walls, pusht, gym:ID, package.module:Class, or "
+            'one with its settings: "{kind: push, size: 96}".',
             show_default=False,
         ),
     ],
@@ -34,8 +34,9 @@ def world_collect(
         int, typer.Option(min=0, max=999, help="Two seeds have no start in common.")
     ] = 0,
     codec: Annotated[
-        Literal["h264", "lossless", "av1"], typer.Option(help="Of the videos.")
-    ] = "h264",
+        Literal["lossless", "h264", "av1"],
+        typer.Option(help="Of the videos; lossless keeps every pixel, at half a kilobyte each."),
+    ] = "lossless",
     debug: terminal.Debug = False,
 ) -> None:
     """Collect episodes in a simulator, as a LeRobot v3.0 folder.

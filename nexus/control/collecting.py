@@ -80,7 +80,7 @@ def collect(
     folder = Path(folder)
     policy = policy_of(env, collection.policy)
     first = _observed(env, collection.reset_seeds[0])
-    kept = Collection.of(folder)
+    kept, asked = Collection.of(folder), collection.episodes
     if kept is not None:
         try:
             collection = collection.going_on(kept)
@@ -90,12 +90,12 @@ def collect(
     with _writer(env, first, collection, folder) as out:
         if kept is None and len(out):
             raise DataError(
-                f"{folder} holds {len(out)} episodes, and no {COLLECTION}: they were not collected; "
-                "name another folder"
+                f"{folder} holds {len(out)} episodes, and no {COLLECTION}: they were not "
+                "collected; name another folder"
             )
         collection.write(folder)
         task = f"{_name(collection)}: {collection.policy}"
-        for index in range(len(out), collection.episodes):
+        for index in range(len(out), asked):
             played = play(env, policy, collection.reset_seeds[index], collection.steps)
             out.add_episode(
                 frames={CAMERA: played.pictures},
@@ -108,7 +108,7 @@ def collect(
             short += played.ended
             solved += played.solved
             if progress is not None:
-                progress(index + 1, collection.episodes)
+                progress(index + 1, asked)
         episodes, steps = len(out), out.steps
     tried = collection.policy == EXPERT
     return Collected(folder, episodes, steps, made, short, solved if tried else None)

@@ -27,6 +27,9 @@ FIRST_SEED, MOST_EPISODES, MOST_SEEDS = 10**9, 10**6, 1000
 class Collection(Config):
     """How episodes are made; episode i follows from this and i alone.
 
+    Pictures of simulators are small and plain. Kept to the bit they take 0.5 kB each at 64 x 64,
+    twice what H.264 makes of them, whose halved colours are 10 levels of 255 off where anything is.
+
     `environment`: a name, or a mapping with its settings; `policy`: see `policy_of`; `steps`: of an
     episode, at most; `seed`: of the collection; `episodes`: how many there are to be.
     """
@@ -35,7 +38,7 @@ class Collection(Config):
     policy: str
     steps: int = Field(default=20, ge=1)
     seed: int = Field(default=0, ge=0, lt=MOST_SEEDS)
-    codec: Codec = "h264"
+    codec: Codec = "lossless"
     episodes: int = Field(ge=1, le=MOST_EPISODES)
 
     @property

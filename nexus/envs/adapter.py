@@ -17,6 +17,7 @@ import numpy as np
 from gymnasium import spaces
 
 from nexus.envs.protocol import Goal
+from nexus.envs.replaying import check_exact
 from nexus.envs.saving import Attributes, Saving, saving_of
 from nexus.envs.seeing import Eye
 from nexus.errors import ConfigError, SimulatorError
@@ -105,7 +106,8 @@ class AdaptedEnv(gymnasium.Env):
             }
         )
         if verify and self.has_state:
-            self._verify()
+            check_exact(self, self._name)
+            self.reset(seed=0)
 
     @property
     def has_state(self) -> bool:
@@ -239,40 +241,6 @@ class AdaptedEnv(gymnasium.Env):
 
     def _told(self, info: Mapping[str, Any]) -> dict[str, Any]:
         return {**info, "state": self.get_state()} if self.has_state else dict(info)
-
-    def _verify(self) -> None:
-        """Act from a state twice, and hold what came of it side by side."""
-        self.reset(seed=0)
-        space = (
-            spaces.Box(self.action_space.low, self.action_space.high, seed=0)
-            if (isinstance(self.action_space, spaces.Box))
-            else self.action_space
-        )
-        actions = [space.sample() for _ in range(6)]
-        for action in actions[:3]:
-            self.step(action)
-        kept = self.get_state()
-        first = [self.step(action)[0] for action in actions[3:]] + [{"state": self.get_state()}]
-        self.set_state(kept)
-        if not np.array_equal(kept, self.get_state()):
-            raise SimulatorError(
-                f"{self._name}: a state that was restored is another one; {_LACKS}"
-            )
-        again = [self.step(action)[0] for action in actions[3:]] + [{"state": self.get_state()}]
-        for step, (one, other) in enumerate(zip(first, again, strict=True)):
-            for key, value in one.items():
-                if not np.array_equal(value, other[key]):
-                    raise SimulatorError(
-                        f"{self._name}: from one and the same state, {key} differs after "
-                        f"{min(step + 1, 3)} steps; {_LACKS}"
-                    )
-        self.reset(seed=0)
-
-
-_LACKS = (
-    "what is saved is not all there is to know, or the environment draws at random while it runs; "
-    "`state` or `get_state` has to name more, and verify=False goes on all the same"
-)
 
 
 def _made(name: str, settings: dict[str, Any]) -> tuple[gymnasium.Env, int | None]:

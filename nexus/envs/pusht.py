@@ -76,7 +76,6 @@ def PushT(  # noqa: N802  (it stands for an environment, as a class does)
         solved=lambda _, state, goal: rules[rule](table, state, goal),
         moved=(2, 3),
         max_steps=max_steps,
-        verify=False,  # tests/envs/test_pusht.py does
     )
 
 

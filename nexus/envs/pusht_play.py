@@ -12,7 +12,7 @@ from nexus.envs.streams import streams
 OBJECT_DIRECTED = 0.75
 """The share of stretches that are about the block; in the others the agent roams."""
 AROUND = (90.0, 140.0)
-"""How far from the block a push begins, pixels of 512; the T's longest way from its middle is 90."""
+"""How far from the block a push begins, pixels of 512; the T reaches 90 from its middle."""
 NOISE = 12.0
 """Deviation of each action, pixels."""
 

@@ -110,7 +110,7 @@ class Functions:
 
     def observe(self, env: gymnasium.Env) -> Any | None:
         """See `Saving`."""
-        return _observed(env) if self._seen is None else self._seen
+        return _observed(env) if self._seen is None else _worn(env, self._seen)
 
 
 def saving_of(
@@ -130,7 +130,7 @@ def saving_of(
         return Functions(save, restore)
     if state is not None:
         return Attributes([state] if isinstance(state, str) else state)
-    own = type(env.unwrapped)
+    own: Any = type(env.unwrapped)
     if callable(getattr(own, "get_state", None)) and callable(getattr(own, "set_state", None)):
         return Functions(own.get_state, own.set_state)
     return None
@@ -142,8 +142,20 @@ def _observed(env: gymnasium.Env) -> Any | None:
     for name in ("_get_obs", "get_obs", "_get_observation"):
         method = getattr(own, name, None)
         if callable(method):
-            return method()
+            return _worn(env, method())
     return None
+
+
+def _worn(env: gymnasium.Env, observation: Any) -> Any:
+    """An observation as the wrappers around an environment change it."""
+    layers: list[gymnasium.ObservationWrapper] = []
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, gymnasium.ObservationWrapper):
+            layers.append(env)
+        env = env.env
+    for layer in reversed(layers):
+        observation = layer.observation(observation)
+    return observation
 
 
 def _as(old: Any, part: np.ndarray) -> Any:

@@ -2,6 +2,8 @@
 
 A way leads over corners: points beside what is in the way, from which the next one can be seen.
 
+Margins of walls are square, so a gap that a disc only just fits through is not seen.
+
         start o-----.  corner
                      \\
            (block)    o----> end
@@ -50,7 +52,8 @@ def next_place(
         left = shorter
     if not np.isfinite(left[0]):
         return end  # shut in: straight on, and what is in the way will give
-    return points[np.argmin(np.where(np.arange(count) == 0, np.inf, lengths[0] + left))]
+    elsewhere = lengths[0] > 1e-9  # who stands on a corner goes on
+    return points[np.argmin(np.where(elsewhere, lengths[0] + left, np.inf))]
 
 
 def _corners(boxes: np.ndarray, disc: tuple[np.ndarray, float] | None, radius: float) -> np.ndarray:

@@ -9,7 +9,7 @@ from nexus.data.episodes.video_files import Codec
 from nexus.envs.protocol import GoalEnvironment
 from nexus.envs.registry import make_environment
 from nexus.jobs.console import progress
-from nexus.registry import Choice
+from nexus.registry import Choice, split_choice
 
 
 def collect_episodes(
@@ -20,7 +20,7 @@ def collect_episodes(
     steps: int = 20,
     policy: str = "play",
     seed: int = 0,
-    codec: Codec = "h264",
+    codec: Codec = "lossless",
 ) -> Collected:
     """Let a policy act in an environment, and write what it sees and does as LeRobot v3.0.
 
@@ -37,7 +37,7 @@ def collect_episodes(
         steps: of an episode, at most.
         policy: `random`, or one that the environment has: `play`, `expert`.
         seed: of the collection, below 1000; two collections have no start in common.
-        codec: of the videos: `h264`, `lossless` or `av1`.
+        codec: of the videos: `lossless`, `h264` or `av1`.
 
     Raises:
         ConfigError: there is no such environment, or a setting is not acceptable.
@@ -45,12 +45,16 @@ def collect_episodes(
         SimulatorError: the environment has no such policy.
         OutputError: something else lies in the folder, or it cannot be written.
     """
-    named = isinstance(environment, str | Mapping)
-    env = make_environment(environment) if isinstance(environment, str | Mapping) else environment
-    kind = type(env)
+    if isinstance(environment, str | Mapping):
+        env = make_environment(environment)
+        name, settings = split_choice(environment)
+        told = {"kind": name, **settings} if settings else name
+    else:
+        env = environment
+        told = f"{type(env).__module__}:{type(env).__qualname__}"
     collection = Collection.from_mapping(
         {
-            "environment": environment if named else f"{kind.__module__}:{kind.__qualname__}",
+            "environment": told,
             "policy": policy,
             "steps": steps,
             "seed": seed,

@@ -386,7 +386,7 @@ ENVIRONMENT = Schema.plain(["agent_x", "block_x", "speed"], FPS)
 
 def add_with_environment(out, index, steps):
     exact = np.random.default_rng([7, index]).normal(size=(steps, 3))
-    numbers, actions, states = made_episode(index, steps)
+    _, actions, states = made_episode(index, steps)
     frames = {"top": np.zeros((steps, SIZE, SIZE, 3), np.uint8)}
     out.add_episode(frames=frames, actions=actions, states=states, environment_states=exact)
     return exact
