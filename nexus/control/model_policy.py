@@ -9,10 +9,12 @@ actions are executed one after the other.
 from collections.abc import Sequence
 
 import numpy as np
+import pydantic
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nexus.config import Config
 from nexus.control.goal_cost import CostConfig, GoalCost, WorldGoal
 from nexus.control.oracle import step_seed
 from nexus.control.policy import Observation
@@ -23,12 +25,28 @@ from nexus.data.views import CenterView
 from nexus.envs import Goal
 from nexus.errors import PlanningError
 from nexus.models.worlds.world import WorldModel
-from nexus.planning import ICEM, ActionSpace, Plan, Planner
+from nexus.planning import PLANNERS, ActionSpace, Plan, Planner
+from nexus.registry import Choice
 
-PLANNER = ICEM.from_mapping(
-    {"candidates": 96, "iterations": 4, "elites": 12, "std": 1.5, "std_floor": 0.3}
-)
-HORIZON = 10
+
+class PlanningConfig(Config):
+    """How plans are searched for."""
+
+    planner: Choice = pydantic.Field(
+        default={
+            "kind": "icem",
+            "candidates": 96,
+            "iterations": 4,
+            "elites": 12,
+            "std": 1.5,
+            "std_floor": 0.3,
+        }
+    )
+    """A name of `nexus.planning.planner.PLANNERS`, or one of your own, with its settings."""
+    horizon: pydantic.PositiveInt = 10
+    """Steps of the model that are looked ahead."""
+    deadline: pydantic.PositiveFloat | None = None
+    """Seconds that a plan may take; null: as long as it takes."""
 
 
 class ModelPolicy:
@@ -38,8 +56,7 @@ class ModelPolicy:
         model: in eval mode.
         robot: which of the model's robots acts.
         cost: the weights of the cost's terms.
-        planner, horizon: how plans are searched for; `horizon` in steps of the model.
-        deadline: seconds that a plan may take; None: as long as it takes.
+        planning: how plans are searched for.
     """
 
     def __init__(
@@ -49,14 +66,12 @@ class ModelPolicy:
         name: str,
         cost: CostConfig,
         robot: int = 0,
-        planner: Planner = PLANNER,
-        horizon: int = HORIZON,
-        deadline: float | None = None,
+        planning: PlanningConfig | None = None,
     ) -> None:
         self.name, self.model, self.cost = name, model.eval(), cost
         self.robot: Robot = model.config.robots[robot]
-        self._number, self._planner, self._horizon = robot, planner, horizon
-        self._deadline = deadline
+        self._number, self._planning = robot, planning or PlanningConfig()
+        self._planner: Planner = PLANNERS.build(self._planning.planner)
         self.space = action_space(self.robot)
         mean, std = self.robot.action_scale()
         self._scale = torch.from_numpy(mean).float(), torch.from_numpy(std).float()
@@ -116,10 +131,10 @@ class ModelPolicy:
         return self._planner.plan(
             cost,
             self.space,
-            horizon=self._horizon,
+            horizon=self._planning.horizon,
             seeds=[step_seed(seed, number) for seed in self._seeds],
             start=self._plan and self._plan.after(1),
-            deadline=self._deadline,
+            deadline=self._planning.deadline,
         )
 
     def _encoded(self, pictures: Sequence[np.ndarray]) -> Float[Tensor, "batch tokens dim"]:

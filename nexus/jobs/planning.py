@@ -1,37 +1,38 @@
 """`plan`: policies side by side in an environment, from starts and goals that are new to them."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nexus.atomic import check_writable
 from nexus.control.cloning import Cloned, CloningConfig, CloningPolicy, clone
+from nexus.control.collection import training_seeds
 from nexus.control.comparison import Comparison, Entrant
 from nexus.control.evaluation import TIMED_STEPS
 from nexus.control.oracle import ORACLE_PLANNER, OWN_WEIGHT, Oracle, true_world
 from nexus.control.playing import Make
 from nexus.control.seeds import evaluation_seeds
 from nexus.control.simple import RandomActions, ZeroAction
+from nexus.control.world_policies import load_world, world_entrants
 from nexus.data.episodes.episodes import Episodes
 from nexus.data.episodes.opening import open_episodes
 from nexus.envs import SHIFTS, GoalEnvironment, TableEnv, shifted
-from nexus.errors import ConfigError, RunError, did_you_mean
+from nexus.envs.registry import environment_choice, make_environment
+from nexus.errors import ConfigError, DataError, did_you_mean
 from nexus.jobs.console import messages, progress, told_on_interrupt
 from nexus.planning import ActionSpace
 from nexus.reports.planning import write_planning_report
 from nexus.runs.control import ControlTable
+from nexus.runs.folder import RunDirectory, find_run
 from nexus.training.cpu import cpu_name, usable_cores
 
 TABLE, PAGE = "planning.json", "planning.html"
 """What `plan` writes into its folder, beside what `Comparison` keeps there."""
-TASKS: dict[str, Callable[[], GoalEnvironment]] = {
-    "reach": partial(TableEnv, "reach"),
-    "push": partial(TableEnv, "push"),
-    "reach-walls": partial(TableEnv, "reach", walls=True),
-    "push-walls": partial(TableEnv, "push", walls=True),
-}
 STEPS = 40
 """Of an episode, where the environment does not cut it itself."""
 
@@ -80,11 +81,12 @@ def plan(
     """
     out = Path(out)
     check_writable(out)
-    make = _environment(env)
+    choice = environment_choice(env)
+    make = partial(make_environment, choice)
     world = make()
     entrants = own_policies(data, make, cloning or CloningConfig())
     if run is not None:
-        entrants |= policies_of(Path(run), make)
+        entrants |= policies_of(Path(run), world)
     chosen = [_of_name(name, entrants) for name in policies or entrants]
     worlds: dict[str | None, Make] = {None: make}
     if shifts and isinstance(world, TableEnv):
@@ -110,13 +112,41 @@ def plan(
     return table
 
 
-def policies_of(run: Path, make: Make) -> dict[str, Entrant]:
+def policies_of(run: Path, world: GoalEnvironment) -> dict[str, Entrant]:
     """The policies that plan with a run's world model, by their short names.
 
     Raises:
+        CheckpointError: there is no run, or it is damaged.
         RunError: it is none of a world model.
+        ConfigError: the environment's actions are not those of the model's robot.
     """
-    raise RunError(f"{run} is not the run of a world model")
+    model = load_world(run)
+    low, high = model.config.robots[0].bounds()
+    width = model.config.robots[0].action.width
+    space = action_space(world)
+    if len(space) != width:
+        raise ConfigError(
+            f"{run} was trained with actions of {width} numbers, the environment takes {len(space)}"
+        )
+    reach = torch.from_numpy(low[:width]) < space.low - 1e-6
+    if (reach | (torch.from_numpy(high[:width]) > space.high + 1e-6)).any():
+        raise ConfigError(
+            f"{run} was trained with actions from {low[:width].tolist()} to "
+            f"{high[:width].tolist()}, the environment takes {space.low.tolist()} to "
+            f"{space.high.tolist()}"
+        )
+    return world_entrants(run, training_seeds=_seeds_of(run))
+
+
+def _seeds_of(run: Path) -> range:
+    """The seeds of the episodes that a run was trained on, as far as they are known."""
+    found = find_run(run)
+    sources = RunDirectory(found).read_info().data.sources if found else ()
+    ranges = []
+    for source in sources:
+        with suppress(DataError):
+            ranges.append(training_seeds(source))
+    return range(min(r.start for r in ranges), max(r.stop for r in ranges)) if ranges else range(0)
 
 
 def own_policies(data: str | Path | None, make: Make, cloning: CloningConfig) -> dict[str, Entrant]:
@@ -163,12 +193,6 @@ def _learned(episodes: Episodes, make: Make, config: CloningConfig) -> Cloned:
 def action_space(env: GoalEnvironment) -> ActionSpace:
     """The bounds of an environment's actions, as planners take them."""
     return ActionSpace.within(env.action_space.low, env.action_space.high)
-
-
-def _environment(name: str) -> Make:
-    if name not in TASKS:
-        raise ConfigError(f"unknown environment {name!r}; {did_you_mean(name, TASKS)}")
-    return TASKS[name]
 
 
 def _of_name(name: str, entrants: Mapping[str, Entrant]) -> Entrant:
