@@ -34,7 +34,9 @@ def plan(
         Path, typer.Option(help="Folder for the table, the page and the films.", show_default=False)
     ],
     episodes: Annotated[int, typer.Option(min=1, help="Starts and goals.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Another number: other starts and goals.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=499, help="Another number: other starts and goals.")
+    ] = 0,
     steps: Annotated[
         int | None,
         typer.Option(

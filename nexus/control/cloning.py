@@ -38,7 +38,7 @@ class CloningConfig(Config):
     """Whether the policy is also told where its body is, and where it is in the goal."""
     block: int = Field(default=1, ge=1)
     """Control steps that are answered, and done, at one look."""
-    ahead: float = Field(default=2.0, ge=1)
+    ahead: float = Field(default=1.5, ge=1)
     """Goals are pictures so many control steps later in the mean; near ones are the most."""
     places: int = Field(default=16, ge=2)
     """Places that are looked for in a picture."""

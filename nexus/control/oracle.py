@@ -14,11 +14,12 @@ from nexus.envs import Goal, GoalEnvironment, Simulates
 from nexus.planning import ICEM, ActionSpace, Plan, Planner
 
 ORACLE_PLANNER = ICEM.from_mapping(
-    {"candidates": 96, "iterations": 4, "elites": 12, "std": 1.5, "std_floor": 0.3}
+    {"candidates": 96, "iterations": 5, "shrink": 1.0, "colour": 1.0, "std": 1.5, "std_floor": 0.1}
 )
-"""Noise that goes on in one direction, and stays wide, finds the way round a block."""
+"""Wide noise that goes on in one direction finds the way round a block; as many candidates in the
+last iteration as in the first find the place to stop at."""
 OWN_WEIGHT = 0.01
-"""Of 100 goals of `push` the oracle reaches 100 with 0.01, 98 with 0.03 and 81 with 0.1."""
+"""Of 100 goals of `push` the oracle reaches 98 with 0.01, 96 with 0.03 and 87 with 0.1."""
 
 
 class Oracle:

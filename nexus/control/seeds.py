@@ -1,29 +1,34 @@
 """Which seeds goals are drawn from: those of an evaluation are never those of training episodes."""
 
+import json
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
 from nexus.errors import DataError
 
-FIRST = 1_000_000_000
-"""Seeds of evaluations begin here, far above those that recordings are counted up from."""
-BETWEEN = 1_000_000
-"""So many seeds lie between two evaluations of other numbers."""
+FIRST = 500_000_000
+"""Seeds of evaluations begin here: far above those that people type, and below 10^9, where those
+of collected episodes begin."""
+BETWEEN, NUMBERS = 1_000_000, 500
+"""So many seeds lie between two evaluations, and so many evaluations there are."""
+COLLECTION = "meta/nexus_collection.json"
+"""Where a folder of collected episodes says their seeds."""
 
 
 def evaluation_seeds(number: int, count: int) -> range:
     """The seeds of the starts and goals of an evaluation.
 
     Args:
-        number: the evaluation's own; others share no seed with it.
+        number: the evaluation's own, below 500; others share no seed with it.
         count: episodes.
 
     Raises:
         DataError: there are no such seeds.
     """
-    if number < 0 or not 1 <= count <= BETWEEN:
+    if not 0 <= number < NUMBERS or not 1 <= count <= BETWEEN:
         raise DataError(
-            f"an evaluation has a number from 0 on and 1 to {BETWEEN} episodes; got number "
-            f"{number} and {count} episodes"
+            f"an evaluation has a number (--seed) from 0 to {NUMBERS - 1} and 1 to {BETWEEN} "
+            f"episodes; got number {number} and {count} episodes"
         )
     first = FIRST + number * BETWEEN
     return range(first, first + count)
@@ -45,3 +50,19 @@ def check_unseen(evaluation: Iterable[int], training: Collection[int]) -> None:
             f"{len(shared)} seeds of the evaluation were seen in training ({some}): success on "
             "them says nothing about new goals; evaluate with another --seed"
         )
+
+
+def recorded_seeds(folder: str | Path) -> range:
+    """The seeds that the episodes of a folder were reset with; none where nothing says them.
+
+    Raises:
+        DataError: what says them is damaged.
+    """
+    path = Path(folder) / COLLECTION
+    if not path.exists():
+        return range(0)
+    try:
+        first, after = json.loads(path.read_text(encoding="utf-8"))["reset_seeds"]
+        return range(first, after)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} cannot be read ({error}); expected `reset_seeds`") from error

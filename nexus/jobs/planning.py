@@ -16,7 +16,7 @@ from nexus.control.comparison import Comparison, Entrant
 from nexus.control.evaluation import TIMED_STEPS
 from nexus.control.oracle import ORACLE_PLANNER, OWN_WEIGHT, Oracle, true_world
 from nexus.control.playing import Make
-from nexus.control.seeds import evaluation_seeds
+from nexus.control.seeds import evaluation_seeds, recorded_seeds
 from nexus.control.simple import RandomActions, ZeroAction
 from nexus.control.world_policies import load_world, world_entrants
 from nexus.data.episodes.episodes import Episodes
@@ -168,6 +168,7 @@ def own_policies(data: str | Path | None, make: Make, cloning: CloningConfig) ->
             "cloning",
             lambda world: CloningPolicy(learned()),
             {"data": _identity(Path(data)), **cloning.to_mapping()},
+            training_seeds=recorded_seeds(data),
         )
     return entrants
 

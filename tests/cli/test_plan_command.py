@@ -18,7 +18,7 @@ TINY = CloningConfig.from_mapping(
 
 def test_the_command_prints_the_table_and_goes_on_after_what_is_finished(tmp_path, capsys):
     words = ["plan", "--env", "reach", "--out", str(tmp_path / "plans"), "--episodes", "3"]
-    words += ["--steps", "6", "--policies", "oracle,random", "--seed", "4"]
+    words += ["--steps", "12", "--policies", "oracle,random", "--seed", "4"]
     assert run(words) == 0
     printed = capsys.readouterr()
     assert "planner in the true world" in printed.out and "random actions" in printed.out
