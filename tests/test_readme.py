@@ -253,7 +253,10 @@ def test_named_commands_and_options_exist(document):
     for name in re.findall(r"`nexus ([\w-]+)", text):
         assert name in commands, name
     options = {"--resume", "--help", "--debug"}
-    for command in commands.values():
+    members = [
+        one for group in commands.values() for one in getattr(group, "commands", {}).values()
+    ]
+    for command in [*commands.values(), *members]:
         for parameter in command.params:
             options.update(parameter.opts)
     for option in re.findall(r"`(--[\w-]+)", text):

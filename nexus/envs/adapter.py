@@ -9,6 +9,7 @@ goal             another start, drawn apart, unless a function of yours makes go
 solved           a distance of states, or a function of yours
 """
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ class AdaptedEnv(gymnasium.Env):
     """An environment of somebody else, with what nexus needs beside Gymnasium's interface.
 
     Args:
-        environment: an id that Gymnasium knows (`CartPole-v1`, `package:Name-v0`), or an
+        environment: an id that Gymnasium knows (`CartPole-v1`, `module:Name-v0`), or an
             environment. Of an id the time limit is kept as `max_steps`; an environment's own limit
             counts on through `goal` and `set_state`.
         make: settings for `gymnasium.make`, of an id.
@@ -246,13 +247,16 @@ class AdaptedEnv(gymnasium.Env):
 def _made(name: str, settings: dict[str, Any]) -> tuple[gymnasium.Env, int | None]:
     """An environment by its id, without a limit of its own, and the limit."""
     settings = {"render_mode": "rgb_array", "disable_env_checker": True} | settings
+    module, _, own = name.rpartition(":")
     try:
-        spec = gymnasium.spec(name)
-        return gymnasium.make(name, max_episode_steps=-1, **settings), spec.max_episode_steps
+        if module:  # it registers its environments when it is imported
+            importlib.import_module(module)
+        limit = gymnasium.spec(own).max_episode_steps
+        return gymnasium.make(own, max_episode_steps=-1, **settings), limit
     except (gymnasium.error.Error, ModuleNotFoundError, TypeError) as error:
         raise SimulatorError(
-            f"Gymnasium does not make {name!r} ({error}); a package that registers it is named "
-            "before a colon: gym:package:Name-v0"
+            f"Gymnasium does not make {name!r} ({error}); a module that registers it is named "
+            "before a colon: gym:MODULE:Name-v0"
         ) from error
 
 

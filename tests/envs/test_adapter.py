@@ -69,6 +69,8 @@ def adapted(**settings):
 def test_a_registered_environment_is_used_by_its_id():
     choice = {"kind": "gym:NexusSlider-v0", **SEES, "state": STATE, "moved": [0, 1]}
     env = make_environment({**choice, "tolerance": 0.1})
+    again = make_environment({**choice, "kind": f"gym:{__name__}:NexusSlider-v0"})
+    assert again.env.unwrapped.spec.id == "NexusSlider-v0"
     seen, info = env.reset(seed=3)
     assert seen["pixels"].shape == (6, 8, 3) and seen["proprioception"].dtype == np.float32
     assert np.array_equal(seen["proprioception"], info["state"][:2].astype(np.float32))
@@ -218,8 +220,9 @@ def test_what_cannot_be_is_said():
         AdaptedEnv(Slider())
     with pytest.raises(SimulatorError, match=r"picture of .* is float64 \(2,\); expected uint8"):
         adapted(picture="body/arm")
-    with pytest.raises(SimulatorError, match="Gymnasium does not make 'Nexus-v9'"):
-        make_environment("gym:Nexus-v9")
+    for name in ("Nexus-v9", "nexus_is_not_there:Nexus-v9"):
+        with pytest.raises(SimulatorError, match=f"Gymnasium does not make '{name}'"):
+            make_environment(f"gym:{name}")
     blind = adapted(state=None)
     assert not blind.has_state
     for act in (blind.get_state, lambda: blind.set_state(np.zeros(2)), lambda: blind.goal(1)):

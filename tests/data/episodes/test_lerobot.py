@@ -5,6 +5,7 @@ import pickle
 import warnings
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from made_episodes import (
@@ -217,3 +218,26 @@ def test_tasks_are_found_by_their_numbers_where_a_row_has_none(own):
         ("task 1",),
         ("task 0",),
     ]
+
+
+def test_somebodys_environment_state_is_read_if_it_is_a_list_of_numbers(tmp_path):
+    write_by_hand(tmp_path)
+    told = json.loads((tmp_path / "meta/info.json").read_text())
+    for shape, names in (([1], ("environment_state_0",)), ([2, 3], None)):
+        feature = {"dtype": "float32", "shape": shape, "names": None}
+        told["features"]["observation.environment_state"] = feature
+        (tmp_path / "meta/info.json").write_text(json.dumps(told))
+        for path in tmp_path.glob("data/*/*.parquet"):
+            table = pq.read_table(path)
+            if "observation.environment_state" not in table.column_names:
+                values = pa.array(np.arange(len(table), dtype=np.float32) / 3)
+                pq.write_table(table.append_column("observation.environment_state", values), path)
+        episodes = open_episodes(tmp_path)
+        if names is None:
+            assert episodes.environment is None and episodes.environment_states(0) is None
+        else:
+            assert episodes.environment.names == names
+            states = episodes.environment_states(0)
+            assert states.dtype == np.float64
+            expected = (np.arange(HAND_LENGTHS[0], dtype=np.float32) / 3).astype(np.float64)
+            assert np.array_equal(states[:, 0], expected)
