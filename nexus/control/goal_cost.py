@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nexus.config import Config
+from nexus.errors import PlanningError
 from nexus.models.worlds.world import WorldModel, WorldState
 
 TERMS = ("picture", "things", "proprioception")
@@ -23,8 +24,8 @@ TERMS = ("picture", "things", "proprioception")
 class CostConfig(Config):
     """Weights of the terms, each in units of how much it spreads over training frames.
 
-    `picture`: the latents as they are. `things`: the latents less what the robot's own state lets
-    expect of them. `proprioception`: the robot's state, as the model foretells it.
+    `picture`: the latents as they are. `things`: those of their dimensions that change slowly (see
+    `WorldConfig.slow_dim`): the things, not the robot. `proprioception`: the robot's state, as the model foretells it.
     """
 
     picture: float = 1.0
@@ -63,10 +64,12 @@ class GoalCost:
     ) -> None:
         self.model, self.here, self.goal, self.config = model, here, goal, config
         self._mean, self._std = scale
-        self._body = model.body_of(here.robot) if config.things else None
-        self._goal_things = None
-        if self._body is not None:
-            self._goal_things = self._body.without(goal.latents, goal.states)
+        self._slow = model.config.slow_dim
+        if config.things and not self._slow:
+            raise PlanningError(
+                "the cost weighs things, and this model does not tell them from the robot; train "
+                "one with model.slow_dim, or weigh the picture"
+            )
 
     def __call__(
         self, actions: Float[Tensor, "batch candidates horizon action"]
@@ -99,9 +102,9 @@ class GoalCost:
         rows = (batch, candidates)
         if config.picture:
             picture = self._far(state.latent.unflatten(0, rows), goal.latents[:, None], 2)
-        if self._goal_things is not None and self._body is not None:
-            seen = self._body.without(state.latent, state.state).unflatten(0, rows)
-            things = self._far(seen, self._goal_things[:, None], 2)
+        if config.things:
+            slow = state.latent[..., : self._slow].unflatten(0, rows)
+            things = self._far(slow, goal.latents[:, None, :, : self._slow], 2)
         if config.proprioception and state.state is not None and goal.states is not None:
             where = state.state.unflatten(0, rows)
             proprioception = self._far(where, goal.states[:, None], 1)

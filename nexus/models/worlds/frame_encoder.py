@@ -29,6 +29,8 @@ FRAME_ENCODERS = Registry(
     },
 )
 
+NORM_EPS = 1e-12
+
 Frames = Float[Tensor, "batch channels height width"]
 Positive = pydantic.PositiveInt
 
@@ -83,7 +85,8 @@ class PatchEncoder(nn.Module):
         self.patch = nn.Linear(config.patch_dim, config.patch_dim)
         self.join = nn.Linear(self._grid.places * config.patch_dim, config.hidden)
         self.out = nn.Linear(config.hidden, config.dim)
-        self.norm = nn.BatchNorm1d(config.dim, affine=False)
+        # So small that shrinking what comes in shrinks nothing of what goes out.
+        self.norm = nn.BatchNorm1d(config.dim, eps=NORM_EPS, affine=False)
 
     @property
     def grid(self) -> Grid:

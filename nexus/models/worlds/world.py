@@ -27,7 +27,6 @@ from nexus.models.contract import EncoderRole, ModelConfig, checked, checked_rol
 from nexus.models.objectives.anti_collapse import Regularizer, sigreg, variance_covariance
 from nexus.models.objectives.losses import Loss
 from nexus.models.ssl import collapse
-from nexus.models.worlds.body import Body
 from nexus.models.worlds.embodiment import Embodiment
 from nexus.models.worlds.frame_encoder import FRAME_ENCODERS, FrameEncoder
 from nexus.models.worlds.predictors import PREDICTORS, StepPredictor
@@ -65,7 +64,11 @@ class WorldConfig(ModelConfig):
     """Weight of the squared error of the foretold states, in spreads of training."""
     regularizer: Regularizer = "variance_covariance"
     """What keeps latents that are trained along from collapsing; nothing where they are frozen."""
-    regularizer_weight: pydantic.NonNegativeFloat = 0.1
+    regularizer_weight: pydantic.NonNegativeFloat = 1.0
+    slow_dim: pydantic.NonNegativeInt = 0
+    """So many dimensions of a token are to change little from step to step. A robot moves all the
+    time, things only when it moves them: these come to say where the things are."""
+    slow_weight: pydantic.NonNegativeFloat = 0.0
     inverse_weight: pydantic.NonNegativeFloat = 0.0
     """Weight of reading the action from two neighbouring latents."""
     state_dropout: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
@@ -152,10 +155,6 @@ class WorldModel(nn.Module):
         self.robots = nn.ModuleList(
             Embodiment(robot, width, config.frequencies) for robot in config.robots
         )
-        self.bodies = nn.ModuleList(
-            Body(robot, grid.places * config.views, dim) if robot.state_width else nn.Identity()
-            for robot in config.robots
-        )
         self.inverse = None
         if config.inverse_weight:
             joined = 2 * dim * grid.places * config.views
@@ -211,11 +210,10 @@ class WorldModel(nn.Module):
         if not config.frozen and config.regularizer != "none":
             parts["regularizer_loss"] = _regularized(seen, config.regularizer)
             loss = loss + config.regularizer_weight * parts["regularizer_loss"]
-        if (body := self.body_of(batch.robot)) is not None and states is not None:
-            # Learned beside, from latents as they are: no gradient reaches them.
-            still = seen.detach().flatten(0, 1)
-            parts["body_loss"], parts["read_loss"] = body.losses(still, states.flatten(0, 1))
-            loss = loss + parts["body_loss"] + parts["read_loss"]
+        if config.slow_weight and config.slow_dim:
+            slow = seen[..., : config.slow_dim]
+            parts["slow_loss"] = (slow[:, 1:] - slow[:, :-1]).square().mean()
+            loss = loss + config.slow_weight * parts["slow_loss"]
         if self.inverse is not None:
             pairs = torch.cat([seen[:, :-1].flatten(2), seen[:, 1:].flatten(2)], dim=-1)
             parts["inverse_loss"] = F.mse_loss(self.inverse[batch.robot](pairs), batch.actions)
@@ -259,11 +257,6 @@ class WorldModel(nn.Module):
         foretold = self.robots[state.robot].foretold(given, summary)  # pyright: ignore
         after = None if foretold is None else foretold[:, 0]
         return replace(state, latent=latents[:, 0], state=after)
-
-    def body_of(self, robot: int) -> Body | None:
-        """What tells a robot from the things in its pictures; None: its state was never known."""
-        body = self.bodies[robot]
-        return body if isinstance(body, Body) else None
 
     def update_target(self, step: int) -> float | None:
         """There is no second encoder that follows."""
@@ -337,6 +330,6 @@ def _errors(predicted: Tensor, target: Tensor, loss: Loss) -> Tensor:
 
 
 def _regularized(seen: Latents, kind: Regularizer) -> Tensor:
-    """The anti-collapse term on the tokens of one frame a stretch: frames of one are too alike."""
+    """The anti-collapse term, on the tokens of all frames."""
     term = sigreg if kind == "sigreg" else variance_covariance
-    return term(seen[:, 0].flatten(0, 1))
+    return term(seen.flatten(0, 2))
