@@ -25,7 +25,8 @@ class CostConfig(Config):
     """Weights of the terms, each in units of how much it spreads over training frames.
 
     `picture`: the latents as they are. `things`: those of their dimensions that change slowly (see
-    `WorldConfig.slow_dim`): the things, not the robot. `proprioception`: the robot's state, as the model foretells it.
+    `WorldConfig.slow_dim`): the things, not the robot. `proprioception`: the robot's state, as the
+    model foretells it.
     """
 
     picture: float = 1.0
