@@ -45,11 +45,23 @@ def plan(
     ] = None,
     policies: Annotated[
         str | None,
-        typer.Option(help="Who acts: zero,random,oracle,cloning.", show_default="all there are"),
+        typer.Option(
+            help="Who acts: zero,random,oracle,cloning, and with a RUN "
+            "picture,proprioception,both,untrained.",
+            show_default="all there are",
+        ),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Robot episodes for behaviour cloning to imitate.")
     ] = None,
+    validation: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Goals, apart from the others, on which the weights of a world model's cost are "
+            "chosen; 0: none are tried.",
+        ),
+    ] = 16,
     shifts: Annotated[
         bool,
         typer.Option(
@@ -66,6 +78,7 @@ def plan(
 
     Examples:
         nexus plan --env reach --out plans/reach
+        nexus plan runs/world --env push --out plans/world
         nexus plan --env push --out plans/push --data pushes --policies random,oracle,cloning
     """
     from nexus import jobs
@@ -80,6 +93,7 @@ def plan(
         shifts=shifts,
         policies=policies.split(",") if policies else None,
         data=data,
+        validation=validation,
         command=given_command(),
     )
     _show(table)

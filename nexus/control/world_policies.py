@@ -6,7 +6,7 @@ both                     what most published numbers are: see which of the two d
 untrained                the same planner and cost, with a model that has learned nothing
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pydantic
@@ -14,6 +14,7 @@ import torch
 
 from nexus.checkpoints.files import load_checkpoint_model, read_card
 from nexus.config import Config
+from nexus.control.choosing import FROM_A_PICTURE, OWN_WEIGHTS, choose, told
 from nexus.control.comparison import Entrant
 from nexus.control.goal_cost import CostConfig
 from nexus.control.model_policy import ModelPolicy, PlanningConfig
@@ -24,10 +25,7 @@ from nexus.runs.control import PolicyRole
 
 
 class WorldPolicies(Config):
-    """Weights of the cost's terms in each row, and how plans are searched for.
-
-    In spreads of training: see `CostConfig`.
-    """
+    """Weights of the cost's terms in each row, and how plans are searched for."""
 
     picture: CostConfig = CostConfig(picture=1.0)
     both: CostConfig = CostConfig(picture=1.0, proprioception=0.1)
@@ -77,9 +75,9 @@ def world_entrants(
             acting = model if trained else untrained(model, settings.untrained_seed)
             return ModelPolicy(acting, name=name, cost=cost, planning=settings.planning)
 
-        told = {**identity, "cost": cost.to_mapping(), "planning": settings.planning.to_mapping()}
+        known = {**identity, "cost": cost.to_mapping(), "planning": settings.planning.to_mapping()}
         seeds = training_seeds if trained else ()
-        return Entrant(name, role, make, told, shifted=trained, training_seeds=seeds)
+        return Entrant(name, role, make, known, shifted=trained, training_seeds=seeds)
 
     entrants = {"picture": entrant("planner, picture alone", settings.picture, "picture")}
     if model.config.robots[0].state_width:
@@ -91,6 +89,43 @@ def world_entrants(
         "planner, untrained model", settings.picture, "untrained", trained=False
     )
     return entrants
+
+
+def chosen_on_validation(
+    model: WorldModel,
+    make: Make,
+    seeds: Sequence[int],
+    *,
+    steps: int,
+    record: Path,
+    environment: str,
+    planning: PlanningConfig | None = None,
+    started: Callable[[str], None] | None = None,
+) -> WorldPolicies:
+    """The weights that reach most validation goals, of those that `nexus.control.choosing` names.
+
+    Args: see `nexus.control.choosing.choose`.
+    """
+    planning = planning or PlanningConfig()
+
+    def best(candidates: Sequence[CostConfig]) -> CostConfig:
+        return choose(
+            lambda cost: ModelPolicy(model, name=told(cost), cost=cost, planning=planning),
+            candidates,
+            make,
+            seeds,
+            steps=steps,
+            record=record,
+            environment=environment,
+            started=started,
+        )
+
+    tells_things = model.config.slow_dim > 0
+    picture = best([one for one in FROM_A_PICTURE if tells_things or not one.things])
+    both = picture
+    if model.config.robots[0].state_width:
+        both = best([picture.with_changes(proprioception=weight) for weight in OWN_WEIGHTS])
+    return WorldPolicies(picture=picture, both=both, planning=planning)
 
 
 def untrained(model: WorldModel, seed: int) -> WorldModel:

@@ -18,7 +18,7 @@ from nexus.control.oracle import ORACLE_PLANNER, OWN_WEIGHT, Oracle, true_world
 from nexus.control.playing import Make
 from nexus.control.seeds import evaluation_seeds, recorded_seeds
 from nexus.control.simple import RandomActions, ZeroAction
-from nexus.control.world_policies import load_world, world_entrants
+from nexus.control.world_policies import chosen_on_validation, load_world, world_entrants
 from nexus.data.episodes.episodes import Episodes
 from nexus.data.episodes.opening import open_episodes
 from nexus.envs import SHIFTS, GoalEnvironment, TableEnv, shifted
@@ -33,6 +33,12 @@ from nexus.training.cpu import cpu_name, usable_cores
 
 TABLE, PAGE = "planning.json", "planning.html"
 """What `plan` writes into its folder, beside what `Comparison` keeps there."""
+WEIGHTS = "weights.json"
+"""What was tried on validation goals."""
+WORLD = ("picture", "proprioception", "both", "untrained")
+"""The policies of a world model."""
+VALIDATION = 499
+"""The number of the evaluation whose goals are for validation; no other has it by default."""
 STEPS = 40
 """Of an episode, where the environment does not cut it itself."""
 
@@ -49,6 +55,7 @@ def plan(
     policies: Sequence[str] | None = None,
     data: str | Path | None = None,
     cloning: CloningConfig | None = None,
+    validation: int = 16,
     timed_steps: int = TIMED_STEPS,
     command: str | None = None,
 ) -> ControlTable:
@@ -59,7 +66,7 @@ def plan(
     same call goes on after what is there.
 
     Args:
-        run: a world model's run; its policies come after the others (`policies_of`).
+        run: a world model's run; its policies come after the others.
         env: the name of an environment.
         episodes: starts and goals, drawn by the environment from seeds that no recording has.
         seed: number of the evaluation; others have other starts and goals.
@@ -69,6 +76,8 @@ def plan(
         policies: some of those there are, by their short names; None: all.
         data: robot episodes to imitate.
         cloning: how they are imitated.
+        validation: goals, apart from the others, on which the weights of a world model's cost are
+            chosen; 0 takes the picture as a whole, and a tenth of the proprioception beside it.
         timed_steps: steps that are played one environment at a time, to time an action.
         command: how this was asked for, for the page.
 
@@ -84,9 +93,22 @@ def plan(
     choice = environment_choice(env)
     make = partial(make_environment, choice)
     world = make()
+    limit = steps or getattr(world, "max_steps", None) or STEPS
     entrants = own_policies(data, make, cloning or CloningConfig())
     if run is not None:
-        entrants |= policies_of(Path(run), world)
+        check_fits(Path(run), world)
+        weights = None
+        if validation and not {"picture", "both", "untrained"}.isdisjoint(policies or WORLD):
+            weights = chosen_on_validation(
+                load_world(run),
+                make,
+                evaluation_seeds(VALIDATION, validation),
+                steps=limit,
+                record=out / WEIGHTS,
+                environment=env,
+                started=lambda who: messages().print(f"acting: {who}", markup=False),
+            )
+        entrants |= world_entrants(run, weights, training_seeds=_seeds_of(Path(run)))
     chosen = [_of_name(name, entrants) for name in policies or entrants]
     worlds: dict[str | None, Make] = {None: make}
     if shifts and isinstance(world, TableEnv):
@@ -95,7 +117,7 @@ def plan(
         environment=env,
         worlds=worlds,
         seeds=evaluation_seeds(seed, episodes),
-        steps=steps or getattr(world, "max_steps", None) or STEPS,
+        steps=limit,
         timed_steps=timed_steps,
     )
     kept = f"what is finished is kept in {out}; the same command goes on with it"
@@ -112,8 +134,8 @@ def plan(
     return table
 
 
-def policies_of(run: Path, world: GoalEnvironment) -> dict[str, Entrant]:
-    """The policies that plan with a run's world model, by their short names.
+def check_fits(run: Path, world: GoalEnvironment) -> None:
+    """See to it that a run's world model can act in a world.
 
     Raises:
         CheckpointError: there is no run, or it is damaged.
@@ -135,7 +157,6 @@ def policies_of(run: Path, world: GoalEnvironment) -> dict[str, Entrant]:
             f"{high[:width].tolist()}, the environment takes {space.low.tolist()} to "
             f"{space.high.tolist()}"
         )
-    return world_entrants(run, training_seeds=_seeds_of(run))
 
 
 def _seeds_of(run: Path) -> range:
