@@ -3,12 +3,17 @@
 import json
 
 import pytest
+from oracles.world import robot, world
 
 import nexus
+from nexus.checkpoints.files import ModelCard, save_checkpoint
 from nexus.cli.main import run
 from nexus.control.cloning import CloningConfig
 from nexus.control.seeds import evaluation_seeds
-from nexus.errors import ConfigError, DataError, RunError
+from nexus.envs import TableEnv
+from nexus.errors import CheckpointError, ConfigError, DataError, RunError
+from nexus.jobs.planning import check_fits
+from nexus.models.ssl import VJEPAModel
 from nexus.runs.control import ControlTable
 
 TINY = CloningConfig.from_mapping(
@@ -74,6 +79,45 @@ def test_what_there_is_not_is_said_before_anything_acts(tmp_path):
         nexus.plan(env="push", out=tmp_path, policies=["cloning"])
     with pytest.raises(DataError, match="no such file or folder"):
         nexus.plan(env="push", out=tmp_path, data=tmp_path / "nowhere")
-    with pytest.raises(RunError, match="is not the run of a world model"):
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
         nexus.plan(tmp_path, env="push", out=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_world_model_plans_from_what_it_was_trained_on(tmp_path, capsys):
+    folder, made, plans = tmp_path / "push", tmp_path / "run", tmp_path / "plans"
+    words = ["world", "collect", "push", "--out", str(folder), "--episodes", "11", "--steps", "8"]
+    assert run(words) == 0
+    small = "{kind: adaln, width: 24, depth: 1, heads: 2, window: 1}"
+    words = ["world", "train", str(folder), "--out", str(made), "--steps", "2", "--no-report"]
+    words += ["--set", "training.batch_size=4", "--set", f"model.predictor={small}"]
+    assert run(words) == 0
+    capsys.readouterr()
+    words = ["plan", str(made), "--env", "push", "--out", str(plans), "--episodes", "1"]
+    words += ["--steps", "2", "--validation", "1", "--no-shifts"]
+    assert run([*words, "--policies", "picture,proprioception,both,untrained"]) == 0
+    printed = capsys.readouterr()
+    assert "acting: validation, things 1" in printed.err
+    table = ControlTable.read(plans / "planning.json")
+    roles = ["picture", "proprioception", "both", "untrained"]
+    assert [row.role for row in table.rows] == roles
+    tried = ControlTable.read(plans / "weights.json")
+    assert len(tried.rows) == 4 + 2
+    picture, alone, both, untrained = (row.settings["cost"] for row in table.rows)
+    assert picture["proprioception"] == 0 and untrained == picture
+    assert alone["picture"] == alone["things"] == 0 and alone["proprioception"] == 1
+    assert {**both, "proprioception": 0} == {**picture, "proprioception": 0}
+
+
+def test_a_model_that_does_not_fit_the_world_is_refused(tmp_path):
+    model = world(robots=(robot(3, 2),))
+    card = ModelCard("world", model.config.to_mapping(), 0, {})
+    save_checkpoint(tmp_path / "world", model, card, {}, keep=1)
+    with pytest.raises(ConfigError, match="actions of 3 numbers, the environment takes 2"):
+        check_fits(tmp_path / "world", TableEnv("push"))
+    sizes = {"encoder_dim": 24, "num_heads": 2, "num_spatial_layers": 1, "num_temporal_layers": 0}
+    other = VJEPAModel({"img_size": 16, "num_frames": 4, "patch_size": 8, **sizes})
+    card = ModelCard("vjepa", other.config.to_mapping(), 0, {})
+    save_checkpoint(tmp_path / "video", other, card, {}, keep=1)
+    with pytest.raises(RunError, match="a model of kind 'vjepa', which knows no actions"):
+        check_fits(tmp_path / "video", TableEnv("push"))
