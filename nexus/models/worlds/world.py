@@ -34,6 +34,8 @@ from nexus.nn.causal import Memory
 from nexus.registry import Choice, split_choice
 
 Latents = Float[Tensor, "batch time tokens dim"]
+LEAST_CHANGE = 1e-3
+"""Where a dimension changes less in a step, its errors count no more than if it changed so much."""
 
 
 class WorldConfig(ModelConfig):
@@ -56,6 +58,9 @@ class WorldConfig(ModelConfig):
     context: pydantic.PositiveInt = 1
     """Frames that a rollout starts from."""
     loss: Loss = "mse"
+    in_changes: bool = False
+    """Errors of a dimension count in units of how much it changes in a step. What moves seldom, and
+    only when it is moved, then counts as much as what moves all the time."""
     teacher_weight: pydantic.NonNegativeFloat = 0.0
     """Weight of the error of single steps from what was seen."""
     rollout_weight: pydantic.NonNegativeFloat = 1.0
@@ -198,11 +203,12 @@ class WorldModel(nn.Module):
         parts: dict[str, Tensor] = {}
         rolled, foretold = self._rollout(seen, batch)
         targets = seen[:, config.context :]
-        parts["rollout_loss"] = _errors(rolled, targets, config.loss).mean()
+        units = self._units(seen)
+        parts["rollout_loss"] = (_errors(rolled, targets, config.loss) / units).mean()
         loss = config.rollout_weight * parts["rollout_loss"]
         if config.teacher_weight:
             forced, _ = self._step_from_seen(seen, batch)
-            parts["teacher_loss"] = _errors(forced, seen[:, 1:], config.loss).mean()
+            parts["teacher_loss"] = (_errors(forced, seen[:, 1:], config.loss) / units).mean()
             loss = loss + config.teacher_weight * parts["teacher_loss"]
         if foretold is not None and states is not None and config.state_weight:
             parts["state_loss"] = F.mse_loss(foretold, states[:, config.context :])
@@ -305,6 +311,14 @@ class WorldModel(nn.Module):
             foretold.append(state.state)
         known = None if batch.states is None else torch.stack(foretold, dim=1)
         return torch.stack(latents, dim=1), known
+
+    @torch.no_grad()
+    def _units(self, seen: Latents) -> Tensor:
+        """What errors of each dimension are divided by."""
+        if not self.config.in_changes:
+            return seen.new_ones(())
+        changes = _errors(seen[:, 1:], seen[:, :-1], self.config.loss).mean(dim=(0, 1, 2))
+        return changes.clamp(min=LEAST_CHANGE)
 
     @torch.no_grad()
     def _meters(self, seen: Latents, rolled: Tensor) -> dict[str, float]:

@@ -77,7 +77,17 @@ def test_steps_outside_of_the_window_are_not_seen():
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"teacher_weight": 0.5, "loss": "l1", "context": 2, "slow_dim": 4, "slow_weight": 0.7}],
+    [
+        {},
+        {
+            "teacher_weight": 0.5,
+            "loss": "l1",
+            "context": 2,
+            "slow_dim": 4,
+            "slow_weight": 0.7,
+            "in_changes": True,
+        },
+    ],
 )
 def test_the_loss_is_what_it_says(settings):
     model = world(**settings).eval()
@@ -86,11 +96,14 @@ def test_the_loss_is_what_it_says(settings):
     seen = model.encode(given.frames)
     rolled, states = slow_rollout(model, seen, given.actions, given.states, config.context)
     error = torch.abs if config.loss == "l1" else torch.square
-    expected = error(rolled - seen[:, config.context :]).mean()
+    units = torch.ones(())
+    if config.in_changes:
+        units = error(seen[:, 1:] - seen[:, :-1]).mean(dim=(0, 1, 2))
+    expected = (error(rolled - seen[:, config.context :]) / units).mean()
     expected += config.state_weight * (states - given.states[:, config.context :]).square().mean()
     if config.teacher_weight:
         forced, _ = model._predict(seen[:, :-1], given.actions, given.states[:, :-1], 0, None)
-        expected += config.teacher_weight * error(forced - seen[:, 1:]).mean()
+        expected += config.teacher_weight * (error(forced - seen[:, 1:]) / units).mean()
     first = seen.flatten(0, 1).flatten(1)
     centred = first - first.mean(0)
     covariance = centred.T @ centred / (len(first) - 1)
