@@ -32,6 +32,7 @@ from nexus.models.ssl.collapse import DoctorConfig
 from nexus.models.worlds.action_predictor import ActionPredictor, ActionPredictorConfig
 from nexus.toy.world import ToyConfig, write_toy_world
 from nexus.training.recipe import Recipe, load_recipe
+from nexus.training.world_recipe import WorldRecipe
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 ROOT = Path(__file__).resolve().parents[1]
@@ -297,6 +298,7 @@ def keys_of(config):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_named_keys_of_the_recipe_exist(document):
     known = keys_of(Recipe) | {f"model.{key}" for key in keys_of(VJEPAConfig) | {"size"}}
+    known |= keys_of(WorldRecipe)
     text = document.read_text(encoding="utf-8")
     for block in blocks_of(document):
         if block.language == "python":

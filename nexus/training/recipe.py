@@ -145,9 +145,9 @@ def _clip_of(model: ModelConfig) -> dict[str, Any]:
     return {key: getattr(model, name) for key, name in _FOLLOWS.items()}
 
 
-def recipe_names() -> list[str]:
-    """The recipes that come with nexus."""
-    folder = resources.files("nexus") / "recipes"
+def recipe_names(room: str = "") -> list[str]:
+    """The recipes that come with nexus: those for videos, or of a room within (`worlds`)."""
+    folder = resources.files("nexus") / "recipes" / room
     names = (entry.name for entry in folder.iterdir())
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
@@ -211,8 +211,11 @@ def _layer(layer: Mapping[str, Any]) -> dict[str, Any]:
     return {**layer, "model": expand_size(model)} if isinstance(model, Mapping) else layer
 
 
-def read_recipe(name_or_path: str | Path) -> dict[str, Any]:
+def read_recipe(name_or_path: str | Path, room: str = "") -> dict[str, Any]:
     """What a recipe says, as it stands; its name is the file's unless it has one.
+
+    Args:
+        room: where names are looked up, see `recipe_names`.
 
     Raises:
         ConfigError: no such recipe, or no YAML mapping.
@@ -220,10 +223,10 @@ def read_recipe(name_or_path: str | Path) -> dict[str, Any]:
     text = str(name_or_path)
     if text.endswith((".yaml", ".yml")) or len(Path(text).parts) > 1:
         return {"name": Path(text).stem, **read_yaml(text)}
-    file: Traversable = resources.files("nexus") / "recipes" / f"{text}.yaml"
+    file: Traversable = resources.files("nexus") / "recipes" / room / f"{text}.yaml"
     if not file.is_file():
         raise ConfigError(
-            f"no recipe is called {text!r}; {did_you_mean(text, recipe_names())}; a path to a "
+            f"no recipe is called {text!r}; {did_you_mean(text, recipe_names(room))}; a path to a "
             ".yaml file works too"
         )
     return {"name": text, **yaml.safe_load(file.read_text(encoding="utf-8"))}

@@ -14,6 +14,8 @@ from nexus.registry import Choice
 from nexus.training.recipe import read_recipe
 from nexus.training.run_recipe import RunRecipe
 
+WORLDS = "worlds"
+"""The room of recipes for world models."""
 HELD_OUT_OF = 10
 """Where a recording has no splits, one episode of so many is kept from training."""
 
@@ -66,7 +68,7 @@ def load_world_recipe(
         ConfigError: no such recipe, or a key or value that does not fit.
     """
     changes = overrides if isinstance(overrides, Mapping) else parse_overrides(overrides)
-    return WorldRecipe.from_mapping(merge(read_recipe(name_or_path), changes))
+    return WorldRecipe.from_mapping(merge(read_recipe(name_or_path, WORLDS), changes))
 
 
 def trained_on(episodes: Episodes, split: str = "train") -> tuple[int, ...]:

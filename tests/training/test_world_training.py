@@ -1,13 +1,15 @@
 """World models in nexus' own loop: learning, exact resume, bad episodes, frozen encoders."""
 
+import inspect
 import json
 
 import numpy as np
 import pytest
 import torch
-from data.episodes.made_episodes import write_made
+from made_episodes import write_made
 from rich.console import Console
 
+import nexus.cli.world
 from nexus.checkpoints.files import ModelCard, save_checkpoint
 from nexus.checkpoints.weights import read_weights
 from nexus.data.episodes.lerobot_writer import LeRobotWriter
@@ -18,8 +20,9 @@ from nexus.data.episodes.stretches import Stretches
 from nexus.errors import ConfigError, DataError, TrainingError
 from nexus.jobs.world_training import train_world
 from nexus.models.ssl import VJEPAModel
+from nexus.training.recipe import recipe_names
 from nexus.training.step import TrainStep
-from nexus.training.world_recipe import held_out, trained_on
+from nexus.training.world_recipe import held_out, load_world_recipe, trained_on
 
 SMALL = (
     "model.img_size=16",
@@ -131,6 +134,15 @@ def test_windows_hold_what_was_recorded(recording):
     np.testing.assert_allclose(batch.actions[0], actions, rtol=1e-5)
     mean, std = robot.state_scale()
     np.testing.assert_allclose(batch.states[0], (episodes.states(3)[2:5] - mean) / std, rtol=1e-4)
+
+
+def test_recipes_that_come_with_nexus_are_world_models(tmp_path, recording):
+    assert recipe_names("worlds") == ["world", "world-joint"]
+    for name in recipe_names("worlds"):
+        assert load_world_recipe(name).model.kind == "world"
+        assert name in inspect.getsource(nexus.cli.world)
+    with pytest.raises(ConfigError, match="'wrld'; did you mean 'world'"):
+        train_world(recording, tmp_path / "run", recipe="wrld")
 
 
 def test_a_mis_scaled_recording_is_refused(tmp_path, recording):
