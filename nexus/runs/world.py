@@ -80,9 +80,9 @@ class WorldActionRow(Row):
     """A dimension of the action.
 
     `inverse_r2`: how well it is read from two neighbouring real latents. `effect`: the correlation
-    of what the model says that it does with what is missing without it; 1 is right, 0 nothing, below
-    0 the opposite. `reversed`: the error with this dimension turned round, in parts of the error as
-    it is. `flipped`: the model takes it for its opposite.
+    of what the model says that it does with what is missing without it; 1 is right, 0 nothing,
+    below 0 the opposite. `reversed`: the error with this dimension turned round, in parts of the
+    error as it is. `flipped`: the model takes it for its opposite.
     """
 
     name: str

@@ -73,9 +73,7 @@ def error_rows(
 
         state = None
         if errors.state is not None and errors.state_copy is not None:
-            state = ratio(
-                errors.state[:, step], errors.state_copy[:, step], excerpts.episode, seed
-            )
+            state = ratio(errors.state[:, step], errors.state_copy[:, step], excerpts.episode, seed)
         rows.append(
             WorldErrorRow(
                 steps=step + 1,

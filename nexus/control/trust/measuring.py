@@ -33,11 +33,13 @@ class TrustConfig(Config):
     """Model steps that are foretold, where episodes are as long."""
     excerpts: int = pydantic.Field(256, ge=2)
     """Stretches of episodes that errors are measured on, at most."""
-    ranked: pydantic.PositiveInt = 64
+    ranked: pydantic.PositiveInt = 48
     """Of these, so many for ranks."""
     candidates: pydantic.PositiveInt = 64
     """Random actions beside the true ones."""
-    fitted_episodes: pydantic.PositiveInt = 150
+    judged_episodes: pydantic.PositiveInt = 100
+    """Evenly of those there are, at most."""
+    fitted_episodes: pydantic.PositiveInt = 100
     """That probes are fitted on, at most."""
     pictured: pydantic.NonNegativeInt = 3
     """Excerpts that films and landscapes are drawn of."""
@@ -85,7 +87,8 @@ def measured(
     config = config or TrustConfig()
     robot, seed = model.config.robots[robot_number], config.seed
     pair = _dimensions(robot.action.names, config.dimensions)
-    judged = seen_episodes(model, trial.judged, trial.judged_indices)
+    looked_at = _spread(trial.judged_indices, config.judged_episodes)
+    judged = seen_episodes(model, trial.judged, looked_at)
     judged, short, steps = _long_enough(judged, model.config.context, config.steps, trial)
     chosen = _spread(trial.fitted_indices, _affordable(judged, config.fitted_episodes))
     fitted = seen_episodes(model, trial.fitted, chosen)
@@ -105,9 +108,7 @@ def measured(
         some = Excerpts.cut(judged, model.config.context, steps, config.ranked, seed)
     like = Excerpts.cut(_long(fitted, steps) or judged, 1, steps, 1000, seed).actions
     horizons = sorted({1, (steps + 1) // 2, steps})
-    ranks = rank_rows(
-        model, some, robot_number, horizons, like, config.candidates, space, seed
-    )
+    ranks = rank_rows(model, some, robot_number, horizons, like, config.candidates, space, seed)
     places = ()
     schema = truth_schema(trial.judged.episodes)
     if schema is not None and _same(schema, truth_schema(trial.fitted.episodes)):
@@ -117,8 +118,12 @@ def measured(
     films = None
     if shown:
         films = world_films(excerpts, foretold, shown, fitted, trial.fitted, trial.judged)
-    drawn = () if pair is None else tuple(
-        landscape(model, excerpts, row, robot, robot_number, pair, space) for row in shown
+    drawn = (
+        ()
+        if pair is None
+        else tuple(
+            landscape(model, excerpts, row, robot, robot_number, pair, space) for row in shown
+        )
     )
     calibration = None
     if in_training is not None:
@@ -170,7 +175,7 @@ def _long_enough(
 
 
 def _training_errors(model, fitted, steps, count, robot, seed):
-    long = _long([one for one in fitted], model.config.context + steps - 1)
+    long = _long(list(fitted), model.config.context + steps - 1)
     if not long:
         return None
     excerpts = Excerpts.cut(long, model.config.context, steps, count, seed)

@@ -52,7 +52,7 @@ def pair_reader(before: Rows, after: Rows, numbers: Numbers, seed: int) -> Calla
 
     scale, rows = StandardScaler().fit(numbers), features(before, after)
     inputs = StandardScaler().fit(rows)
-    model = MLPRegressor((HIDDEN,), early_stopping=True, max_iter=300, random_state=seed)
+    model = MLPRegressor(hidden_layer_sizes=(HIDDEN,), early_stopping=True, max_iter=300, random_state=seed)
     targets = scale.transform(numbers)
     model.fit(inputs.transform(rows), targets[:, 0] if targets.shape[1] == 1 else targets)
 

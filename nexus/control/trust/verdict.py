@@ -2,7 +2,7 @@
 
 data         there is too little of it, or what was done does not show in what was seen
 perception   the encoder does not say where things are
-dynamics     the predictor is no better than a copy, ignores actions, or has one of them turned round
+dynamics     the predictor is no better than a copy, ignores actions, or takes one for its opposite
 """
 
 from collections.abc import Sequence
@@ -74,7 +74,9 @@ def world_verdict(
             f"it takes {names} for the opposite; with the sign turned round its error is "
             f"{turned:.2f} of what it is",
         )
-    blurred = [row.name for row in places if row.unit not in ANGLES and row.r2 < thresholds.READABLE]
+    blurred = [
+        row.name for row in places if row.unit not in ANGLES and row.r2 < thresholds.READABLE
+    ]
     unseen = f"the encoder does not tell {' and '.join(blurred)}"
     if not acts:
         if blurred:
