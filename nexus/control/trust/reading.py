@@ -1,6 +1,7 @@
-"""Reads numbers from latents: a ridge regression, its strength chosen by leaving one out."""
+"""Reads numbers from latents: ridge regressions, their strength chosen by leaving one out."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -10,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 STRENGTHS = np.logspace(-2, 6, 9)
-SMOOTH = 1e-9
+SMOOTH, FAINT = 1e-9, 1e-4
 HIDDEN, MOST_FEATURES = 128, 64
 """Of the small network: its width, and the principal components that it is given of a latent."""
 
@@ -26,39 +27,50 @@ def ridge_reader(features: Rows, numbers: Numbers) -> Reader:
     model.fit(features, scale.transform(numbers))
 
     def read(rows: Rows) -> Numbers:
-        told = np.asarray(model.predict(rows)).reshape(len(rows), numbers.shape[1])
-        return scale.inverse_transform(told)
+        said = np.asarray(model.predict(rows)).reshape(len(rows), numbers.shape[1])
+        return scale.inverse_transform(said)
 
     return read
 
 
 def pair_reader(before: Rows, after: Rows, numbers: Numbers, seed: int) -> Callable:
-    """A small network's reading of numbers from pairs of latents, fitted.
+    """A reading of numbers from pairs of latents, fitted: a ridge, or a small network if better.
 
-    What an action does to a latent depends on where one is, which no linear reading can say. It is
-    given the principal components of both latents, and of their difference.
+    What an action does to a latent may depend on where one is, which no linear reading can say; of
+    few pairs a network learns nothing. The last fifth of the pairs decides.
     """
     mean = before.mean(axis=0)
-    count = min(MOST_FEATURES, *before.shape)
-    # Few of them carry all there is, and a network on thousands of inputs learns them by heart.
+    # Few components carry all there is, and a network on thousands of inputs learns by heart.
     _, sizes, axes = np.linalg.svd(before - mean, full_matrices=False)
-    widths = np.maximum(sizes[:count] / np.sqrt(len(before)), SMOOTH)
-    kept = sizes[:count] > sizes[0] * 1e-4
-    axes, widths = axes[:count][kept], widths[kept]
+    kept = np.flatnonzero(sizes > sizes[0] * FAINT)[:MOST_FEATURES]
+    turn = axes[kept].T / np.maximum(sizes[kept] / np.sqrt(len(before)), SMOOTH)
 
     def features(first: Rows, second: Rows) -> Rows:
-        one, two = ((each - mean) @ axes.T / widths for each in (first, second))
+        one, two = (first - mean) @ turn, (second - mean) @ turn
         return np.concatenate([one, two, two - one], axis=1)
 
-    scale, rows = StandardScaler().fit(numbers), features(before, after)
-    inputs = StandardScaler().fit(rows)
-    model = MLPRegressor(hidden_layer_sizes=(HIDDEN,), early_stopping=True, max_iter=300, random_state=seed)
-    targets = scale.transform(numbers)
-    model.fit(inputs.transform(rows), targets[:, 0] if targets.shape[1] == 1 else targets)
+    rows, fitted = features(before, after), len(before) - len(before) // 5
+    readers = [
+        fit(rows[:fitted], numbers[:fitted])
+        for fit in (ridge_reader, partial(network_reader, seed=seed))
+    ]
+    scores = [explained(read(rows[fitted:]), numbers[fitted:]).mean() for read in readers]
+    best = readers[int(np.argmax(scores))]
+    return lambda first, second: best(features(first, second))
 
-    def read(first: Rows, second: Rows) -> Numbers:
-        told = np.asarray(model.predict(inputs.transform(features(first, second))))
-        return scale.inverse_transform(told.reshape(len(first), -1))
+
+def network_reader(features: Rows, numbers: Numbers, seed: int) -> Reader:
+    """A small network's reading, fitted."""
+    scale, inputs = StandardScaler().fit(numbers), StandardScaler().fit(features)
+    model = MLPRegressor(
+        hidden_layer_sizes=(HIDDEN,), early_stopping=True, max_iter=300, random_state=seed
+    )
+    targets = scale.transform(numbers)
+    model.fit(inputs.transform(features), targets[:, 0] if targets.shape[1] == 1 else targets)
+
+    def read(rows: Rows) -> Numbers:
+        said = np.asarray(model.predict(inputs.transform(rows)))
+        return scale.inverse_transform(said.reshape(len(rows), -1))
 
     return read
 
