@@ -38,7 +38,7 @@ HOMES = {
     "report": "nexus.reports.page:write_report",
     "train_probe": "nexus.jobs.probe_training",
     "train_world": "nexus.jobs.world_training",
-    "world_report": "nexus.jobs.world_report",
+    "world_report": "nexus.jobs.world_trust",
 }
 """Where each job stands, and its name there if that is another."""
 
