@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from nexus.jobs.probe_place import keep_probe
     from nexus.jobs.probe_training import train_probe
     from nexus.jobs.probing import probe
-    from nexus.jobs.world_trust import world_report
     from nexus.jobs.world_training import train_world
+    from nexus.jobs.world_trust import world_report
     from nexus.reports.page import write_report as report
 
     __version__: str

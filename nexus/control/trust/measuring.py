@@ -31,7 +31,7 @@ class TrustConfig(Config):
 
     steps: pydantic.PositiveInt = 8
     """Model steps that are foretold, where episodes are as long."""
-    excerpts: int = pydantic.Field(256, ge=2)
+    excerpts: int = pydantic.Field(default=256, ge=2)
     """Stretches of episodes that errors are measured on, at most."""
     ranked: pydantic.PositiveInt = 48
     """Of these, so many for ranks."""

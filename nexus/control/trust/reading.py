@@ -65,7 +65,7 @@ def network_reader(features: Rows, numbers: Numbers, seed: int) -> Reader:
     model = MLPRegressor(
         hidden_layer_sizes=(HIDDEN,), early_stopping=True, max_iter=300, random_state=seed
     )
-    targets = scale.transform(numbers)
+    targets = np.asarray(scale.transform(numbers))
     model.fit(inputs.transform(features), targets[:, 0] if targets.shape[1] == 1 else targets)
 
     def read(rows: Rows) -> Numbers:
