@@ -87,7 +87,7 @@ def test_actions_that_do_not_belong_to_their_frames(folders, robot, tmp_path):
     trial = trial_of(tmp_path / "wrong", tmp_path / "wrong", robot)
     verdict = report_of(trial, Dots(robot, gain=(0.02, 0.02))).verdict
     assert (verdict.plan, verdict.fault) == ("no", "data")
-    assert "are actions and frames in step?" in verdict.sentence
+    assert "actions and frames do not match" in verdict.sentence
 
 
 def test_a_model_no_better_than_a_copy_has_to_be_trained_for_longer(trial, robot):

@@ -10,9 +10,11 @@ import nexus
 from nexus.checkpoints.files import ModelCard, save_checkpoint
 from nexus.cli.main import run as run_command
 from nexus.control.trust.measuring import TrustConfig
+from nexus.control.trust.verdict import headline_rank
 from nexus.errors import DataError, RunError
 from nexus.jobs.world_training import train_world
 from nexus.models.ssl import VJEPAModel
+from nexus.runs.folder import RunDirectory
 from nexus.runs.read import read_run
 from nexus.runs.world import WORLD, WorldReport
 
@@ -76,8 +78,9 @@ def test_the_page_says_what_was_measured(run, undrawn):
     text = result.page.read_text()
     verdict = result.report.verdict
     assert f"<strong>{verdict.sentence}</strong>" in text
-    assert "episodes 9, 19, 29, 39, 12 excerpts" not in text
-    assert f"episodes 9, 19, 29, 39, {result.report.excerpts} excerpts" in text
+    assert "4 episodes: held out from training of" in text
+    assert f"; {result.report.excerpts} excerpts of 4 of them." in text
+    assert "<p>9, 19, 29, 39</p>" in text
     for name in ("Rank of the true actions", "Where things are", "Imagined and real"):
         assert name in text
     assert 'aria-label="Goal energy of episode 9' in text
@@ -168,14 +171,21 @@ def test_four_models_that_are_known_to_differ(tmp_path, undrawn):
     for name, each in told.items():
         write_dots(tmp_path / name, episodes=150, steps=12, told=each)
     write_dots(tmp_path / "new", episodes=30, steps=12, seed=5)
-    steps = {"true": 600, "shuffled": 600, "flipped": 600}
-    runs = {name: train(tmp_path / name, tmp_path / f"run-{name}", n) for name, n in steps.items()}
-    runs["young"] = train(tmp_path / "true", tmp_path / "run-young", 15)
+    runs = {name: train(tmp_path / name, tmp_path / f"run-{name}", 600) for name in told}
+    runs["young"] = train(tmp_path / "true", tmp_path / "run-young", 80)
     settings = TrustConfig(excerpts=200, ranked=40, candidates=50, steps=3)
-    reports = {
-        name: nexus.world_report(run, tmp_path / "new", settings=settings, page=False).report
-        for name, run in runs.items()
-    }
+
+    def report_of(run):
+        return nexus.world_report(run, tmp_path / "new", settings=settings, page=False).report
+
+    of_its_own = report_of(runs["shuffled"]).verdict
+    assert (of_its_own.plan, of_its_own.fault) == ("no", "data")  # its recording is the wrong one
+    for name in ("shuffled", "flipped"):  # the recording is right, and the model's fault is its own
+        folder = RunDirectory(runs[name])
+        info = folder.read_info()
+        source = str(tmp_path / "true")
+        folder.write(info.with_changes(data=info.data.with_changes(source=source)))
+    reports = {name: report_of(run) for name, run in runs.items()}
     for name, report in reports.items():
         print(name, report.verdict, [(r.steps, r.term, r.rank.value) for r in report.ranks])
     verdicts = {name: report.verdict for name, report in reports.items()}
@@ -185,10 +195,7 @@ def test_four_models_that_are_known_to_differ(tmp_path, undrawn):
         assert verdicts[name].flipped == ()
     assert (verdicts["shuffled"].plan, verdicts["shuffled"].fault) == ("no", "dynamics")
     assert "it ignores actions" in verdicts["shuffled"].sentence
-    assert verdicts["young"].plan in ("no", "doubtful")
-    ranks = {
-        name: min(row.rank.value for row in report.ranks if row.term == "picture")
-        for name, report in reports.items()
-    }
-    assert ranks["true"] < ranks["young"] < ranks["shuffled"]
-    assert ranks["true"] < 0.1 < ranks["flipped"]
+    assert verdicts["young"].plan in ("no", "doubtful") and verdicts["young"].fault == "dynamics"
+    assert "train for longer" in verdicts["young"].sentence
+    ranks = {name: headline_rank(report.ranks).value for name, report in reports.items()}
+    assert ranks["true"] < 0.05 < ranks["young"] < min(ranks["shuffled"], ranks["flipped"])

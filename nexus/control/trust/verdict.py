@@ -83,16 +83,21 @@ def world_verdict(
             return said("no", "perception", unseen)
         readable = [row.inverse_r2 for row in actions if row.inverse_r2 is not None]
         if readable and max(readable) < thresholds.READABLE:
-            why = (
-                "no dimension of the action can be read from two frames in a row, though "
-                "the encoder tells where things are; are actions and frames in step?"
-                if places
-                else "no dimension of the action can be read from two frames in a row"
-            )
+            why = "no dimension of the action can be read from two frames in a row"
+            if places:
+                why += (
+                    ", though the encoder tells where things are: actions and frames do not match"
+                )
             return said("no", "data", why)
+        if copy.ci95[0] > 1:
+            why = (
+                f"it has not learned enough, its error is {copy.value:.2f} of a copy's, and actions "
+                "make no difference; train for longer"
+            )
+            return said("no", "dynamics", why)
         why = "it ignores actions: with those of other episodes its error is the same"
         if not better:
-            why += f", and no better than a copy of the last frame ({copy.value:.2f} of its error)"
+            why += f", and no better than a copy's ({copy.value:.2f} of it)"
         return said("no", "dynamics", why)
     learned = calibration is not None and calibration > thresholds.OVERFIT
     by_heart = f"its error on new episodes is {calibration or 0:.1f} times that in training"
