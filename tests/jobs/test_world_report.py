@@ -186,8 +186,6 @@ def test_four_models_that_are_known_to_differ(tmp_path, undrawn):
         source = str(tmp_path / "true")
         folder.write(info.with_changes(data=info.data.with_changes(source=source)))
     reports = {name: report_of(run) for name, run in runs.items()}
-    for name, report in reports.items():
-        print(name, report.verdict, [(r.steps, r.term, r.rank.value) for r in report.ranks])
     verdicts = {name: report.verdict for name, report in reports.items()}
     assert verdicts["true"].plan == "yes"
     assert verdicts["flipped"].flipped == ("dy",) and verdicts["flipped"].plan == "no"

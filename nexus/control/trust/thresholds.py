@@ -15,10 +15,10 @@ trained with shuffled actions had 0.96: where a robot is says a little of what i
 so the other way round. What actions do to a picture can be a small share of all that changes in
 it, so that much less cannot be asked for."""
 
-GOOD_RANK, FAIR_RANK = 0.15, 0.35
+GOOD_RANK, FAIR_RANK = 0.1, 0.35
 """The share of random actions that the model takes for better than the true ones; chance is 0.5. A
-planner finds the best of hundreds: where a seventh of them look better than the truth it is led by
-the model's errors as often as by the goal; beyond a third hardly by the goal at all. The true ones
+planner takes the best of hundreds: where a tenth of them look better than the truth it is led by
+the model's errors as much as by the goal; beyond a third hardly by the goal at all. The true ones
 never rank at 0 for long: some random ones lead nearly to the same place."""
 
 READABLE = 0.5
