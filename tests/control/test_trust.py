@@ -157,6 +157,14 @@ def test_proprioception_alone_earns_no_trust():
     assert headline_rank(rows[:1]) is None
 
 
+def test_no_more_latents_are_kept_than_there_is_room_for(trial, robot, monkeypatch):
+    """A latent of the encoder that is named has 64 numbers, an episode 10 frames."""
+    monkeypatch.setattr("nexus.control.trust.measuring.MOST_NUMBERS", 4 * 640)
+    report = report_of(trial, Dots(robot))
+    assert report.episodes == (0, 2, 5, 7) and report.fitted == (0, 6, 13, 19)
+    assert report.excerpts == 4 * 640 // (3 * 4 * 64)
+
+
 def test_the_report_and_its_films_come_back_from_the_disk(trial, robot, tmp_path):
     report, films = measured(Dots(robot), trial, config=QUICK)
     report.save(tmp_path / "world.json")

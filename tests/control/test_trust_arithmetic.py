@@ -15,7 +15,7 @@ from nexus.control.trust.excerpts import Excerpts
 from nexus.control.trust.films import nearest, world_films
 from nexus.control.trust.landscapes import landscape
 from nexus.control.trust.places import place_rows
-from nexus.control.trust.ranks import random_actions, true_ranks
+from nexus.control.trust.ranks import action_sequences, random_actions, true_ranks
 from nexus.control.trust.reading import explained, pair_reader, ridge_reader
 from nexus.control.trust.rollouts import rolled_out
 from nexus.control.trust.seen import seen_episodes, truth_schema
@@ -146,6 +146,15 @@ def test_random_actions_spread_as_the_others_do_within_bounds(robot):
     torch.testing.assert_close(drawn[:, :, 0], drawn[:, :, 2], atol=1e-3, rtol=0)
     scaled = (drawn[..., 0, 0] - space.mean[0]) / space.std[0]
     assert float(scaled.std()) == pytest.approx(float(steady[:, 0, 0].std()), rel=0.08)
+
+
+def test_action_sequences_are_those_of_the_episodes(trial, robot):
+    seen, _ = excerpts_of(trial, Dots(robot))
+    rows = action_sequences(seen, 3)
+    assert rows.shape == (12 * 7, 3, 2)  # 9 actions lead from one of 10 frames to another
+    for row, (one, start) in zip(rows, itertools.product(seen, range(7)), strict=True):
+        torch.testing.assert_close(row, one.actions[start : start + 3])
+    torch.testing.assert_close(action_sequences(seen, 3, most=2), rows[[0, -1]])
 
 
 def test_intervals_are_over_episodes_not_over_excerpts():

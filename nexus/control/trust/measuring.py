@@ -14,7 +14,7 @@ from nexus.control.trust.excerpts import Excerpts
 from nexus.control.trust.films import world_films
 from nexus.control.trust.landscapes import landscape
 from nexus.control.trust.places import place_rows
-from nexus.control.trust.ranks import rank_rows
+from nexus.control.trust.ranks import action_sequences, rank_rows
 from nexus.control.trust.rollouts import rolled_out
 from nexus.control.trust.seen import SeenEpisode, seen_episodes, truth_schema
 from nexus.control.trust.verdict import world_verdict
@@ -87,14 +87,15 @@ def measured(
     config = config or TrustConfig()
     robot, seed = model.config.robots[robot_number], config.seed
     pair = _dimensions(robot.action.names, config.dimensions)
-    looked_at = _spread(trial.judged_indices, config.judged_episodes)
+    numbers = int(np.prod(model.config.latent_shape))
+    looked_at = _affordable(trial.judged, trial.judged_indices, config.judged_episodes, numbers)
     judged = seen_episodes(model, trial.judged, looked_at)
     judged, short, steps = _long_enough(judged, model.config.context, config.steps, trial)
-    chosen = _spread(trial.fitted_indices, _affordable(judged, config.fitted_episodes))
+    chosen = _affordable(trial.fitted, trial.fitted_indices, config.fitted_episodes, numbers)
     fitted = seen_episodes(model, trial.fitted, chosen)
     if not fitted:
         raise DataError(f"{trial.fitted.episodes.source}: no episode could be read to fit probes")
-    count = min(config.excerpts, max(2, MOST_NUMBERS // (3 * steps * judged[0].latents[0].numel())))
+    count = min(config.excerpts, max(2, MOST_NUMBERS // (3 * steps * numbers)))
     excerpts = Excerpts.cut(judged, model.config.context, steps, count, seed)
     foretold, _ = rolled_out(model, excerpts, robot_number)
     errors = step_errors(model, excerpts, robot_number, seed)
@@ -103,10 +104,8 @@ def measured(
         in_training = _training_errors(model, fitted, steps, count, robot_number, seed)
     rows = error_rows(errors, excerpts, robot.rate, seed, in_training)
     space = action_space(robot)
-    some = excerpts.part(0, len(excerpts))
-    if len(excerpts) > config.ranked:
-        some = Excerpts.cut(judged, model.config.context, steps, config.ranked, seed)
-    like = Excerpts.cut(_long(fitted, steps) or judged, 1, steps, 1000, seed).actions
+    some = Excerpts.cut(judged, model.config.context, steps, min(config.ranked, count), seed)
+    like = action_sequences(_long(fitted, steps) or judged, steps)
     horizons = sorted({1, (steps + 1) // 2, steps})
     ranks = rank_rows(model, some, robot_number, horizons, like, config.candidates, space, seed)
     places = ()
@@ -186,9 +185,13 @@ def _long(episodes: list[SeenEpisode], steps: int) -> list[SeenEpisode]:
     return [one for one in episodes if len(one) > steps]
 
 
-def _affordable(judged: list[SeenEpisode], most: int) -> int:
-    """Episodes whose latents may be kept beside one another."""
-    return max(1, min(most, MOST_NUMBERS // judged[0].latents.numel()))
+def _affordable(
+    stretches: Stretches, indices: tuple[int, ...], most: int, numbers: int
+) -> tuple[int, ...]:
+    """Evenly as many episodes as may be kept beside one another, with so many numbers a frame."""
+    usable = tuple(index for index in indices if index not in stretches.failures)
+    longest = max((len(stretches.numbers(index)) for index in usable), default=1)
+    return _spread(usable, max(1, min(most, MOST_NUMBERS // (longest * numbers))))
 
 
 def _spread(items: tuple[int, ...], count: int) -> tuple[int, ...]:

@@ -16,7 +16,8 @@ from nexus.control.dynamics import Dynamics
 from nexus.control.goal_cost import TERMS, CostConfig, GoalCost, WorldGoal
 from nexus.control.trust.bootstrap import ratio
 from nexus.control.trust.excerpts import Excerpts
-from nexus.control.trust.rollouts import ROWS, start_of
+from nexus.control.trust.rollouts import rows_at_once, start_of
+from nexus.control.trust.seen import SeenEpisode
 from nexus.planning import ActionSpace
 from nexus.runs.world import WorldRankRow
 
@@ -70,7 +71,8 @@ def true_ranks(
     known = (True, bool(slow), excerpts.states is not None)
     weights = dict(zip(TERMS, map(float, known), strict=True))
     cost = CostConfig(over="end", **weights)  # pyright: ignore
-    at_once, place = max(1, ROWS // actions.shape[1]), excerpts.context - 1 + here
+    place = excerpts.context - 1 + here
+    at_once = max(1, rows_at_once(excerpts.latents.shape[2]) // actions.shape[1])
     parts = []
     for first in range(0, len(excerpts), at_once):
         part = excerpts.part(first, first + at_once)
@@ -84,6 +86,16 @@ def true_ranks(
         parts.append((others < true).float().mean(dim=1) + (others == true).float().mean(dim=1) / 2)
     ranks = torch.cat(parts)
     return torch.where(torch.tensor(known), ranks, torch.nan)
+
+
+def action_sequences(
+    episodes: Sequence[SeenEpisode], steps: int, most: int = 1000
+) -> Float[Tensor, "sequences steps action"]:
+    """Scaled actions of so many steps in a row, of all places where there are as many, or evenly
+    of these; at least one episode is that long."""
+    parts = [one.actions.unfold(0, steps, 1) for one in episodes if len(one.actions) >= steps]
+    rows = torch.cat(parts).transpose(1, 2)
+    return rows[torch.linspace(0, len(rows) - 1, min(most, len(rows))).round().long()]
 
 
 def random_actions(

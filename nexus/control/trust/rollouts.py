@@ -8,8 +8,13 @@ from nexus.control.dynamics import Dynamics
 from nexus.control.trust.excerpts import Excerpts
 from nexus.models.worlds.world import WorldState
 
-ROWS = 512
-"""Excerpts that are rolled out at once."""
+TOKENS = 16_384
+"""That are rolled out at once."""
+
+
+def rows_at_once(tokens: int) -> int:
+    """Excerpts, or candidates, that are rolled out at once if each has so many tokens."""
+    return max(1, TOKENS // tokens)
 
 
 def start_of(model: Dynamics, excerpts: Excerpts, robot: int) -> WorldState:
@@ -41,8 +46,9 @@ def rolled_out(
         actions = excerpts.actions[:, excerpts.context - 1 :]
     count = excerpts.steps if steps is None else steps
     latents, states = [], []
-    for first in range(0, len(excerpts), ROWS):
-        last = first + ROWS
+    rows = rows_at_once(excerpts.latents.shape[2])
+    for first in range(0, len(excerpts), rows):
+        last = first + rows
         state = start_of(model, excerpts.part(first, last), robot)
         told, where = [], []
         for step in range(count):

@@ -91,8 +91,8 @@ def world_verdict(
             return said("no", "data", why)
         if copy.ci95[0] > 1:
             why = (
-                f"it has not learned enough, its error is {copy.value:.2f} of a copy's, and actions "
-                "make no difference; train for longer"
+                f"it has not learned enough, its error is {copy.value:.2f} of a copy's, and "
+                "actions make no difference; train for longer"
             )
             return said("no", "dynamics", why)
         why = "it ignores actions: with those of other episodes its error is the same"
