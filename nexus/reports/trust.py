@@ -90,7 +90,8 @@ TABLES = (
         "Rank of the true actions",
         "The goal is the frame so many steps later. The share of random actions that the model "
         "takes for nearer to it than the true ones, by each term of the cost: 0 % is always best, "
-        "50 % chance.",
+        "50 % chance. Things that nothing touches stay where they are whatever is done, and rank "
+        "by chance then.",
         _ranks,
     ),
     TrustTable(
