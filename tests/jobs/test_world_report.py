@@ -14,6 +14,7 @@ from nexus.control.trust.verdict import headline_rank
 from nexus.errors import DataError, RunError
 from nexus.jobs.world_training import train_world
 from nexus.models.ssl import VJEPAModel
+from nexus.reports.next_steps import next_steps
 from nexus.runs.folder import RunDirectory
 from nexus.runs.read import read_run
 from nexus.runs.world import WORLD, WorldReport
@@ -89,6 +90,20 @@ def test_the_page_says_what_was_measured(run, undrawn):
     assert "What the features are worth" not in text
     shown = {each.short for each in _answers(run)}
     assert any(word in shown for word in ("No: dynamics", "No: data", "No: perception"))
+
+
+def test_what_to_do_next_follows_from_the_verdict(run, undrawn):
+    def commands():
+        files = read_run(run)
+        return [each.command for each in next_steps(files)]
+
+    assert commands() == [f"nexus world report {run}", f"nexus plan {run} --env ENV --out plans"]
+    report = nexus.world_report(run, settings=QUICK, page=False).report
+    said = report.verdict.with_changes(plan="no", fault="dynamics")
+    report.with_changes(verdict=said).save(run / WORLD)
+    assert commands() == [f"nexus world train --resume --out {run} --steps 6"]
+    report.with_changes(verdict=said.with_changes(flipped=("dy",))).save(run / WORLD)
+    assert commands() == []
 
 
 def _answers(run):
