@@ -7,7 +7,8 @@
 `nexus.processor(source)` what turns videos into its input;
 `nexus.load_probe(probe)` a probe that `nexus.train_probe` or someone else trained, and
 `nexus.label(probe, videos)` the labels that it gives.
-`nexus.train_world(episodes, out)` trains a world model of a robot.
+`nexus.train_world(episodes, out)` trains a world model of a robot, and
+`nexus.world_report(run)` measures whether to plan with it.
 `nexus.collect_episodes(environment, out, episodes=...)` writes what a policy does in a simulator.
 `nexus.plan(env=..., out=...)` lets policies act, and counts who reaches the goals.
 `nexus.make_motion(videos, out)` cuts a benchmark of real motion from videos.
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from nexus.jobs.probe_training import train_probe
     from nexus.jobs.probing import probe
     from nexus.jobs.world_training import train_world
+    from nexus.jobs.world_trust import world_report
     from nexus.reports.page import write_report as report
 
     __version__: str
@@ -60,6 +62,7 @@ __all__ = [
     "report",
     "train_probe",
     "train_world",
+    "world_report",
 ]
 
 

@@ -108,8 +108,12 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
         {"motion": making.data_motion},
     ),
     "world": (
-        "Collect robot episodes, and train world models on them.",
-        {"collect": world.world_collect, "train": world.world_train},
+        "Collect robot episodes, train world models on them, and see whether to trust these.",
+        {
+            "collect": world.world_collect,
+            "train": world.world_train,
+            "report": world.world_report,
+        },
     ),
     "study": ("Measure the README's tables again.", {"toy": results.study_toy}),
 }

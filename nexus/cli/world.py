@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
 from nexus.cli import terminal
 from nexus.cli.training import finish, given_command
 
 if TYPE_CHECKING:
     from nexus.control.collecting import Collected
+    from nexus.runs.world import WorldReport
 
 
 def world_collect(
@@ -134,6 +137,94 @@ def world_train(
             command=given_command(),
         )
     )
+
+
+def world_report(
+    run: Annotated[Path, typer.Argument(help="The folder of a world model's run.")],
+    episodes: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="EPISODES",
+            help="Another recording of the same robot, all of it.",
+            show_default="what was held out of the run's own",
+        ),
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Judge by this split of the recording.")] = None,
+    robot: Annotated[int, typer.Option(min=0, help="Which of the model's robots.")] = 0,
+    steps: Annotated[
+        int, typer.Option(min=1, help="Steps of the model to look ahead, where episodes allow it.")
+    ] = 8,
+    excerpts: Annotated[
+        int, typer.Option(min=2, help="Stretches that errors are measured on.")
+    ] = 256,
+    candidates: Annotated[
+        int, typer.Option(min=1, help="Random actions beside the true ones.")
+    ] = 64,
+    dims: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Two dimensions of the action to draw the energy over.",
+            show_default="the first two",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
+    debug: terminal.Debug = False,
+) -> None:
+    """See whether to plan with a world model before it moves anything.
+
+    Measured on episodes that it was not trained on: errors beside those of a copy, and of the same
+    model with the actions of others; where the true actions rank among random ones; what the
+    encoder tells of where things are; what each dimension of the action does. The result is a
+    section of the run's page.
+
+    Examples:
+        nexus world report runs/world
+        nexus world report runs/world other-pushes --dims dx,dy
+    """
+    from nexus import jobs
+    from nexus.control.trust.measuring import TrustConfig
+
+    settings = TrustConfig.from_mapping(
+        {
+            "steps": steps,
+            "excerpts": excerpts,
+            "candidates": candidates,
+            "dimensions": _pair(dims),
+            "seed": seed,
+        }
+    )
+    result = jobs.world_report(
+        run, episodes, split=split, robot=robot, settings=settings, command=given_command()
+    )
+    _show_report(result.report)
+    terminal.output().print(f"Page: {result.page}", markup=False, soft_wrap=True)
+
+
+def _pair(dims: str | None) -> tuple[str, ...] | None:
+    names = None if dims is None else tuple(name.strip() for name in dims.split(","))
+    if names is not None and len(names) != 2:
+        raise typer.BadParameter(f"--dims takes two names with a comma between them, got {dims!r}")
+    return names
+
+
+def _show_report(report: "WorldReport") -> None:
+    from nexus.reports.trust import TABLES
+
+    printer = terminal.output()
+    printer.print(report.verdict.sentence, markup=False, soft_wrap=True, style="bold")
+    printer.print(report.choice, markup=False, soft_wrap=True)
+    for lines in (each.lines(report) for each in TABLES):
+        if not lines:
+            continue
+        shown = Table(box=None, padding=(0, 2), header_style="bold")
+        for number, heading in enumerate(lines[0]):
+            shown.add_column(escape(heading), justify="right" if number else "left")
+        for line in lines[1:]:
+            shown.add_row(*map(escape, line))
+        printer.print(shown)
+    for note in report.notes:
+        printer.print(f"Note: {note}", markup=False, soft_wrap=True)
 
 
 def _show(collected: "Collected") -> None:

@@ -15,8 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nexus.config import Config
+from nexus.control.dynamics import Dynamics
 from nexus.errors import PlanningError
-from nexus.models.worlds.world import WorldModel, WorldState
+from nexus.models.worlds.world import WorldState
 
 TERMS = ("picture", "things", "proprioception")
 
@@ -57,7 +58,7 @@ class GoalCost:
 
     def __init__(
         self,
-        model: WorldModel,
+        model: Dynamics,
         here: WorldState,
         goal: WorldGoal,
         config: CostConfig,

@@ -8,6 +8,7 @@ probe, embed, report   the later steps again, or on other data
 train_probe, load_probe, keep_probe, label   probes to keep, and the labels that they give
 convert    weights from one layout to another
 train_world   from robot episodes to a world model
+world_report   whether to plan with it: measured on episodes that are new to it
 collect_episodes   episodes of a policy in an environment, to train a world model on
 plan       policies side by side in an environment: who reaches its goals
 make_motion   a benchmark of real motion from one's own videos
@@ -37,6 +38,7 @@ HOMES = {
     "report": "nexus.reports.page:write_report",
     "train_probe": "nexus.jobs.probe_training",
     "train_world": "nexus.jobs.world_training",
+    "world_report": "nexus.jobs.world_trust",
 }
 """Where each job stands, and its name there if that is another."""
 

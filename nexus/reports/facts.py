@@ -31,6 +31,11 @@ def probe_command(run: RunFiles) -> str:
     return command if run.info.data.labels else f"{command} LABELLED.csv --label COLUMN"
 
 
+def trust_command(run: RunFiles) -> str:
+    """How to see whether a world model can be trusted."""
+    return f"nexus world report {shlex.quote(str(run.folder))}"
+
+
 def title(run: RunFiles) -> str:
     """The run's folder with the one that it lies in, and what it was trained on."""
     folder = run.folder.resolve()

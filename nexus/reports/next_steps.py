@@ -26,6 +26,8 @@ def next_steps(run: RunFiles) -> list[NextStep]:
     """What to do with a finished run, the most useful first; any other has to go on first."""
     if run.info.status != "finished":
         return []
+    if run.is_world:
+        return list(_of_a_world(run))
     health, worth = diagnosis(run.journal)[0], verdict(run)[2]
     steps = list(_of_health(run, health))
     if worth.short == "Not measured":
@@ -35,6 +37,19 @@ def next_steps(run: RunFiles) -> list[NextStep]:
         why = "Start from published weights instead of from nothing: few videos teach little."
         steps.append(NextStep(why, _adapt(run)))
     return steps + list(_use(run))
+
+
+def _of_a_world(run: RunFiles) -> Iterator[NextStep]:
+    folder = shlex.quote(str(run.folder))
+    if run.world is None:
+        yield NextStep("See whether to plan with it.", facts.trust_command(run))
+    elif run.world.verdict.fault == "dynamics" and not run.world.verdict.flipped:
+        steps = 2 * steps_done(run)
+        yield NextStep(
+            "Train for longer.", f"nexus world train --resume --out {folder} --steps {steps}"
+        )
+    if run.world is None or run.world.verdict.plan in ("yes", "doubtful"):
+        yield NextStep("Plan with it.", f"nexus plan {folder} --env ENV --out plans")
 
 
 def _of_health(run: RunFiles, health: str) -> Iterator[NextStep]:

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 
 from nexus.atomic import check_writable, write_text
-from nexus.reports import adaptation, facts, health, tables
+from nexus.reports import adaptation, facts, health, tables, trust
 from nexus.reports.criteria import criteria
 from nexus.reports.intervals import probe_pictures
 from nexus.reports.mistakes import mistakes, within
@@ -44,6 +44,7 @@ _ENVIRONMENT.filters.update(
     interval=tables.interval,
     problem_kind=lambda kind: _KINDS.get(kind, kind.replace("_", " ")),
     metric_title=tables.metric_title,
+    numbers=tables.numbers,
     run_state=adaptation.state,
     shown=tables.shown,
     significant=tables.significant,
@@ -69,6 +70,7 @@ def write_report(run: str | Path, out: str | Path | None = None, *, live: bool =
     live = live and files.info.status in ("running", "finished")  # else nothing more comes
     if live:  # what there is of results is of an earlier state of the run
         results = ("probes", "predictions", "neighbours", "horizon", "adaptation", "colours")
+        results += ("world", "world_films")
         files = replace(files, **dict.fromkeys(results))
     contents = _contents(files, live)
     write_text(out, render("report.html.j2", **contents, **_probe_parts(files.probes)))
@@ -132,6 +134,9 @@ def _contents(run: RunFiles, live: bool) -> dict[str, Any]:
         "mistakes": wrong,
         "pictured": within(run, wrong),
         "neighbours": run.neighbours,
+        "trust_tables": trust.tables(run.world) if run.world else [],
+        "trust_pictures": trust.pictures(run.world) if run.world else [],
+        "imagined": trust.imagined(run.world_films) if run.world else [],
         "next_steps": [] if live else next_steps(run),
         "adaptation": run.adaptation,
         "adaptation_words": adaptation.words(run.adaptation) if run.adaptation else "",

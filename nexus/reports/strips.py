@@ -5,6 +5,7 @@ PCA colour are PNG; both ride in the page as data URIs.
 """
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -48,6 +49,30 @@ class Film:
             _row("overlaid", self.overlay, "JPEG", "Feature colours laid over these frames"),
             _row("features", self.colours, "PNG", "Feature colours of each patch of these frames"),
         )
+
+
+@dataclass(frozen=True)
+class FilmStrip:
+    """Rows of pictures under one another, and the numbers of their columns."""
+
+    name: str
+    rows: tuple[StripRow, ...]
+    columns: tuple[int, ...]
+
+
+def film_strip(name: str, images: Mapping[str, np.ndarray], columns: tuple[int, ...]) -> FilmStrip:
+    """A strip of pictures as they are.
+
+    Args:
+        images: uint8 (columns, height, width, 3) by the label of their row.
+    """
+    rows = []
+    for label, row in images.items():
+        size = (max(1, round(HEIGHT * row.shape[2] / row.shape[1])), HEIGHT)
+        how = Image.Resampling.NEAREST if row.shape[1] < HEIGHT else Image.Resampling.BICUBIC
+        shown = np.stack([_resize(image, size, how) for image in row])
+        rows.append(_row(label, shown, "JPEG", f"{label} frames of {name}"))
+    return FilmStrip(name, tuple(rows), columns)
 
 
 def films(colours: PatchColours, clips: int = 3, columns: int = 8) -> list[Film]:

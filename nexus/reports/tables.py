@@ -61,6 +61,19 @@ def count(value: float | None) -> str:
     return "–" if value is None else f"{round(value):,}".replace(",", "\u202f")
 
 
+def numbers(values: Sequence[int]) -> str:
+    """Sorted whole numbers, those in a row as one: `0 to 4, 9`."""
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    return ", ".join(
+        f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs
+    )
+
+
 def significant(value: float | None, digits: int = 3) -> str:
     """A quantity with so many significant digits and no needless exponent; a dash for none."""
     if value is None:

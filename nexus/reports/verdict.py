@@ -47,7 +47,7 @@ class Span:
 
 def verdict(run: RunFiles) -> list[Answer]:
     """The three answers, in the order in which they are asked."""
-    return [_finished(run), _healthy(run), _worth(run)]
+    return [_finished(run), _healthy(run), _trusted(run) if run.is_world else _worth(run)]
 
 
 def live_verdict(run: RunFiles, renewed: float) -> list[Answer]:
@@ -154,6 +154,21 @@ def _where(spans: Sequence[Span]) -> str:
         count(s.first) if s.first == s.last else f"{count(s.first)}–{count(s.last)}" for s in spans
     ]
     return ", ".join(parts[:3]) + (f" and {len(parts) - 3} more" if len(parts) > 3 else "")
+
+
+def _trusted(run: RunFiles) -> Answer:
+    question = "Can it be planned with?"
+    if run.world is None:
+        return Answer(question, "open", "Not measured", "Nobody has looked at it on new episodes.")
+    said = run.world.verdict
+    level, short = {
+        "yes": ("good", "Yes"),
+        "doubtful": ("warn", "With care"),
+        "no": ("bad", "No"),
+        "unknown": ("open", "Cannot be told"),
+    }[said.plan]
+    at_fault = f": {said.fault}" if said.fault else ""
+    return Answer(question, level, short + at_fault, said.sentence)
 
 
 def _worth(run: RunFiles) -> Answer:

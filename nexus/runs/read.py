@@ -16,6 +16,7 @@ from nexus.runs.journal import Journal
 from nexus.runs.predictions import Neighbours, Predictions
 from nexus.runs.results import read_problems
 from nexus.runs.schema import Adaptation, Horizon, ProbeTable, ProblemRow, RunInfo, reason_of
+from nexus.runs.world import WORLD, WORLD_FILMS, WorldFilms, WorldReport
 
 T = TypeVar("T")
 
@@ -35,7 +36,14 @@ class RunFiles:
     colours: PatchColours | None = None
     predictions: Predictions | None = None
     neighbours: Neighbours | None = None
+    world: WorldReport | None = None
+    world_films: WorldFilms | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_world(self) -> bool:
+        """Whether it is a run of a world model, which is trusted or not, and never probed."""
+        return self.info.model.kind == "world"
 
 
 def read_run(folder: str | Path) -> RunFiles:
@@ -78,5 +86,7 @@ def read_run(folder: str | Path) -> RunFiles:
         colours=part("results/pca.npz", PatchColours.read),
         predictions=part("results/predictions.json", Predictions.read),
         neighbours=part("results/neighbours.json", Neighbours.read),
+        world=part(WORLD, WorldReport.read),
+        world_films=part(WORLD_FILMS, WorldFilms.read),
         notes=(*journal.notes, *damage),
     )
