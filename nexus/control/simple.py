@@ -7,9 +7,8 @@ from jaxtyping import Float
 
 from nexus.control.policy import Observation
 from nexus.envs import Goal
+from nexus.envs.streams import streams
 from nexus.planning import ActionSpace
-
-_DRAWS = (2,)  # the stream of a seed that actions are drawn from, apart from starts and goals
 
 
 class ZeroAction:
@@ -46,8 +45,7 @@ class RandomActions:
         self, observations: Sequence[Observation], goals: Sequence[Goal], seeds: Sequence[int]
     ) -> None:
         """See `Policy.begin`."""
-        sequences = [np.random.SeedSequence(seed, spawn_key=_DRAWS) for seed in seeds]
-        self._streams = [np.random.default_rng(sequence) for sequence in sequences]
+        self._streams = streams(seeds)
 
     def act(
         self, observations: Sequence[Observation], states: Sequence[np.ndarray]
