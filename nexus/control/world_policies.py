@@ -54,6 +54,7 @@ def load_world(run: str | Path) -> WorldModel:
 
 def world_entrants(
     run: str | Path,
+    model: WorldModel,
     settings: WorldPolicies | None = None,
     *,
     training_seeds: Sequence[int] = (),
@@ -61,13 +62,10 @@ def world_entrants(
     """What takes part for a run, by short names.
 
     Args:
+        model: that of the run, see `load_world`.
         training_seeds: of the episodes that it was trained on.
-
-    Raises:
-        CheckpointError, RunError: see `load_world`.
     """
     settings = settings or WorldPolicies()
-    model = load_world(run)
     identity = {"run": str(Path(run).absolute()), "step": read_card(run).step}
 
     def entrant(name: str, cost: CostConfig, role: PolicyRole, trained: bool = True) -> Entrant:

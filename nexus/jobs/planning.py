@@ -25,6 +25,7 @@ from nexus.envs import SHIFTS, GoalEnvironment, TableEnv, shifted
 from nexus.envs.registry import environment_choice, make_environment
 from nexus.errors import ConfigError, DataError, did_you_mean
 from nexus.jobs.console import messages, progress, told_on_interrupt
+from nexus.models.worlds.world import WorldModel
 from nexus.planning import ActionSpace
 from nexus.reports.planning import write_planning_report
 from nexus.runs.control import ControlTable
@@ -96,11 +97,11 @@ def plan(
     limit = steps or getattr(world, "max_steps", None) or STEPS
     entrants = own_policies(data, make, cloning or CloningConfig())
     if run is not None:
-        check_fits(Path(run), world)
+        model = check_fits(Path(run), world)
         weights = None
         if validation and not {"picture", "both", "untrained"}.isdisjoint(policies or WORLD):
             weights = chosen_on_validation(
-                load_world(run),
+                model,
                 make,
                 evaluation_seeds(VALIDATION, validation),
                 steps=limit,
@@ -108,7 +109,7 @@ def plan(
                 environment=env,
                 started=lambda who: messages().print(f"acting: {who}", markup=False),
             )
-        entrants |= world_entrants(run, weights, training_seeds=_seeds_of(Path(run)))
+        entrants |= world_entrants(run, model, weights, training_seeds=_seeds_of(Path(run)))
     chosen = [_of_name(name, entrants) for name in policies or entrants]
     worlds: dict[str | None, Make] = {None: make}
     if shifts and isinstance(world, TableEnv):
@@ -134,8 +135,8 @@ def plan(
     return table
 
 
-def check_fits(run: Path, world: GoalEnvironment) -> None:
-    """See to it that a run's world model can act in a world.
+def check_fits(run: Path, world: GoalEnvironment) -> WorldModel:
+    """A run's world model, once it is known to be able to act in a world.
 
     Raises:
         CheckpointError: there is no run, or it is damaged.
@@ -157,6 +158,7 @@ def check_fits(run: Path, world: GoalEnvironment) -> None:
             f"{high[:width].tolist()}, the environment takes {space.low.tolist()} to "
             f"{space.high.tolist()}"
         )
+    return model
 
 
 def _seeds_of(run: Path) -> range:
