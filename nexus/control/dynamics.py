@@ -5,7 +5,9 @@ from typing import Protocol
 from jaxtyping import Float
 from torch import Tensor
 
-from nexus.models.worlds.world import Latents, WorldConfig, WorldState
+from nexus.models.worlds.config import WorldConfig
+from nexus.models.worlds.objective import Latents
+from nexus.models.worlds.world import WorldState
 
 
 class Dynamics(Protocol):

@@ -9,7 +9,7 @@ import pydantic
 from nexus.config import Config, merge, parse_overrides
 from nexus.data.episodes.episodes import Episodes
 from nexus.errors import DataError
-from nexus.models.worlds.world import WorldConfig
+from nexus.models.worlds.config import WorldConfig
 from nexus.registry import Choice
 from nexus.training.recipe import read_recipe
 from nexus.training.run_recipe import RunRecipe

@@ -9,7 +9,8 @@ from nexus.data.episodes.opening import open_episodes
 from nexus.data.episodes.robot import Robot
 from nexus.data.episodes.schema import Schema
 from nexus.data.episodes.stretches import Stretches
-from nexus.models.worlds.world import WorldConfig, WorldState
+from nexus.models.worlds.config import WorldConfig
+from nexus.models.worlds.world import WorldState
 from nexus.nn.causal import Memory
 
 SIDE = 16

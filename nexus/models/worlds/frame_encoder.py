@@ -1,6 +1,7 @@
 """Encoders of single frames: what a world model knows of one moment, as tokens of a width.
 
 patches    a patch's pixels -> features -> all patches together -> one token       from scratch
+keypoints  places of learned features, two numbers each (`nexus.models.worlds.keypoints`)
 vit        a small vision transformer, a token a patch                             from scratch
 frozen     an encoder that was trained before, shown each frame as a still clip    not trained
 """
@@ -24,12 +25,14 @@ FRAME_ENCODERS = Registry(
     "encoder of frames",
     {
         "patches": "nexus.models.worlds.frame_encoder:PatchEncoder",
+        "keypoints": "nexus.models.worlds.keypoints:KeypointEncoder",
         "vit": "nexus.models.worlds.frame_encoder:VitEncoder",
         "frozen": "nexus.models.worlds.frame_encoder:FrozenEncoder",
     },
 )
 
 NORM_EPS = 1e-12
+"""So small that shrinking what comes in shrinks nothing of what goes out."""
 
 Frames = Float[Tensor, "batch channels height width"]
 Positive = pydantic.PositiveInt
@@ -79,13 +82,12 @@ class PatchEncoder(nn.Module):
     def __init__(self, *, img_size: tuple[int, int], in_chans: int, **settings: Any) -> None:
         super().__init__()
         self.config = config = PatchEncoderConfig.from_mapping(settings)
-        self._grid = _grid_of(img_size, config.patch_size)
+        self._grid = frame_grid(img_size, config.patch_size)
         self.embed = nn.Linear(in_chans * config.patch_size**2, config.patch_dim)
         self.place = nn.Parameter(torch.randn(self._grid.places, config.patch_dim) * 0.02)
         self.patch = nn.Linear(config.patch_dim, config.patch_dim)
         self.join = nn.Linear(self._grid.places * config.patch_dim, config.hidden)
         self.out = nn.Linear(config.hidden, config.dim)
-        # So small that shrinking what comes in shrinks nothing of what goes out.
         self.norm = nn.BatchNorm1d(config.dim, eps=NORM_EPS, affine=False)
 
     @property
@@ -123,7 +125,7 @@ class VitEncoder(nn.Module):
     def __init__(self, *, img_size: tuple[int, int], in_chans: int, **settings: Any) -> None:
         super().__init__()
         self.config = config = VitEncoderConfig.from_mapping(settings)
-        self._grid = _grid_of(img_size, config.patch_size)
+        self._grid = frame_grid(img_size, config.patch_size)
         self.encoder = VideoEncoder(
             EncoderConfig.from_mapping(
                 {
@@ -201,7 +203,12 @@ class FrozenEncoder(nn.Module):
         return F.layer_norm(tokens, tokens.shape[-1:])
 
 
-def _grid_of(img_size: tuple[int, int], patch: int) -> Grid:
+def frame_grid(img_size: tuple[int, int], patch: int) -> Grid:
+    """The grid of a frame's patches.
+
+    Raises:
+        ValueError: the frame does not divide into them.
+    """
     height, width = img_size
     if height % patch or width % patch:
         raise ValueError(

@@ -12,102 +12,22 @@ encoder, a term on the latents keeps them from collapsing (arXiv 2603.19312; see
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any
 
-import pydantic
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nexus.data.episodes.batch import EpisodeBatch
-from nexus.data.episodes.robot import Robot
 from nexus.errors import VideoShapeError
-from nexus.models.contract import EncoderRole, ModelConfig, checked, checked_role
-from nexus.models.objectives.anti_collapse import Regularizer, sigreg, variance_covariance
-from nexus.models.objectives.losses import Loss
-from nexus.models.ssl import collapse
+from nexus.models.contract import EncoderRole, checked, checked_role
+from nexus.models.worlds.config import WorldConfig
 from nexus.models.worlds.embodiment import Embodiment
 from nexus.models.worlds.frame_encoder import FRAME_ENCODERS, FrameEncoder
+from nexus.models.worlds.objective import Latents, changes, errors, measured_health, regularized
 from nexus.models.worlds.predictors import PREDICTORS, StepPredictor
 from nexus.nn.causal import Memory
-from nexus.registry import Choice, split_choice
-
-Latents = Float[Tensor, "batch time tokens dim"]
-LEAST_CHANGE = 1e-3
-"""Where a dimension changes less in a step, its errors count no more than if it changed so much."""
-
-
-class WorldConfig(ModelConfig):
-    """All settings of a `WorldModel`."""
-
-    kind: Literal["world"] = "world"
-    img_size: pydantic.PositiveInt | tuple[pydantic.PositiveInt, pydantic.PositiveInt] = 64
-    num_frames: int = pydantic.Field(5, ge=2)
-    """Frames of a training stretch, a model step apart."""
-    robots: tuple[Robot, ...] = ()
-    """What is known of each robot that it was trained with; filled in when training begins."""
-    encoder: Choice = "patches"
-    """`patches`, `vit` or `frozen`, or your own (`package.module:Class`), with its settings."""
-    predictor: Choice = "adaln"
-    """`adaln` or `interleaved`, or your own, with its settings."""
-    frequencies: pydantic.NonNegativeInt = 4
-    """Octaves of waves by which numbers of a state are told from one another; 0: plain numbers."""
-    latent_norm: Literal["none", "layer"] = "none"
-    """`layer`: predictions are normalised to mean 0 and spread 1 a token, as frozen tokens are."""
-    context: pydantic.PositiveInt = 1
-    """Frames that a rollout starts from."""
-    loss: Loss = "mse"
-    in_changes: bool = False
-    """Errors of a dimension count in units of how much it changes in a step. What moves seldom, and
-    only when it is moved, then counts as much as what moves all the time."""
-    teacher_weight: pydantic.NonNegativeFloat = 0.0
-    """Weight of the error of single steps from what was seen."""
-    rollout_weight: pydantic.NonNegativeFloat = 1.0
-    """Weight of the error of steps from the last prediction."""
-    state_weight: pydantic.NonNegativeFloat = 2.0
-    """Weight of the squared error of the foretold states, in spreads of training."""
-    regularizer: Regularizer = "variance_covariance"
-    """What keeps latents that are trained along from collapsing; nothing where they are frozen."""
-    regularizer_weight: pydantic.NonNegativeFloat = 1.0
-    slow_dim: pydantic.NonNegativeInt = 0
-    """So many dimensions of a token are to change little from step to step. A robot moves all the
-    time, things only when it moves them: these come to say where the things are."""
-    slow_weight: pydantic.NonNegativeFloat = 0.0
-    inverse_weight: pydantic.NonNegativeFloat = 0.0
-    """Weight of reading the action from two neighbouring latents."""
-    state_dropout: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
-    """Share of batches whose states are hidden: the model then plans without them as well."""
-
-    @pydantic.model_validator(mode="after")
-    def _leaves_a_step(self) -> Self:
-        if self.context >= self.num_frames:
-            raise ValueError(
-                f"context {self.context} of num_frames {self.num_frames} leaves nothing to predict"
-            )
-        cameras = {len(robot.cameras) for robot in self.robots}
-        if len(cameras) > 1:
-            raise ValueError(f"robots have different numbers of cameras: {sorted(cameras)}")
-        return self
-
-    @property
-    def views(self) -> int:
-        """Cameras of a robot."""
-        return len(self.robots[0].cameras) if self.robots else 1
-
-    @property
-    def latent_shape(self) -> tuple[int, int]:
-        """Tokens of a step, all cameras together, and their width."""
-        with torch.device("meta"):
-            encoder = FRAME_ENCODERS.build(
-                self.encoder, img_size=self.image_sides, in_chans=self.in_chans
-            )
-        return self.views * encoder.grid.places, encoder.dim
-
-    @property
-    def frozen(self) -> bool:
-        """Whether the encoder is one that was trained before, and stays as it is."""
-        return split_choice(self.encoder, FRAME_ENCODERS.what)[0] == "frozen"
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +60,7 @@ class WorldModel(nn.Module):
     """
 
     Config = WorldConfig
+    encoder_finished: Bool[Tensor, ""]
 
     def __init__(self, config: Mapping[str, Any] | WorldConfig) -> None:
         super().__init__()
@@ -150,6 +71,8 @@ class WorldModel(nn.Module):
             config.encoder, img_size=config.image_sides, in_chans=config.in_chans
         )
         self.encoder: FrameEncoder = checked(built, FrameEncoder, "encoder of frames")
+        if config.encoder_steps:  # kept with the weights: a run that goes on knows where it is
+            self.register_buffer("encoder_finished", torch.zeros((), dtype=torch.bool))
         grid, dim = self.encoder.grid, self.encoder.dim
         self.predictor: StepPredictor = checked(
             PREDICTORS.build(config.predictor, dim=dim, grid=grid, views=config.views),
@@ -184,7 +107,11 @@ class WorldModel(nn.Module):
                 f"got frames of (cameras, channels, height, width) {(cameras, *frames.shape[3:])}; "
                 f"the model takes {expected}"
             )
-        tokens = self.encoder(frames.flatten(0, 2)).unflatten(0, (batch, cameras, time))
+        fixed = self.encoder_fixed
+        if fixed:
+            self.encoder.eval()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not fixed):
+            tokens = self.encoder(frames.flatten(0, 2)).unflatten(0, (batch, cameras, time))
         return tokens.transpose(1, 2).flatten(2, 3)
 
     def forward(
@@ -202,21 +129,22 @@ class WorldModel(nn.Module):
         states = batch.states
         parts: dict[str, Tensor] = {}
         rolled, foretold = self._rollout(seen, batch)
+        units = changes(seen, config.loss) if config.in_changes else seen.new_ones(())
         targets = seen[:, config.context :]
-        units = self._units(seen)
-        parts["rollout_loss"] = (_errors(rolled, targets, config.loss) / units).mean()
+        parts["rollout_loss"] = (errors(rolled, targets, config.loss) / units).mean()
         loss = config.rollout_weight * parts["rollout_loss"]
         if config.teacher_weight:
             forced, _ = self._step_from_seen(seen, batch)
-            parts["teacher_loss"] = (_errors(forced, seen[:, 1:], config.loss) / units).mean()
+            parts["teacher_loss"] = (errors(forced, seen[:, 1:], config.loss) / units).mean()
             loss = loss + config.teacher_weight * parts["teacher_loss"]
         if foretold is not None and states is not None and config.state_weight:
             parts["state_loss"] = F.mse_loss(foretold, states[:, config.context :])
             loss = loss + config.state_weight * parts["state_loss"]
-        if not config.frozen and config.regularizer != "none":
-            parts["regularizer_loss"] = _regularized(seen, config.regularizer)
+        learns = not self.encoder_fixed
+        if learns and config.regularizer != "none":
+            parts["regularizer_loss"] = regularized(seen, config.regularizer)
             loss = loss + config.regularizer_weight * parts["regularizer_loss"]
-        if config.slow_weight and config.slow_dim:
+        if learns and config.slow_weight and config.slow_dim:
             slow = seen[..., : config.slow_dim]
             parts["slow_loss"] = (slow[:, 1:] - slow[:, :-1]).square().mean()
             loss = loss + config.slow_weight * parts["slow_loss"]
@@ -226,7 +154,8 @@ class WorldModel(nn.Module):
             loss = loss + config.inverse_weight * parts["inverse_loss"]
         metrics = {n: float(v.detach()) for n, v in {"loss": loss, **parts}.items()}
         if meters:
-            metrics.update(self._meters(seen.detach(), rolled.detach()))
+            health = measured_health(seen.detach(), rolled.detach(), config.context, config.loss)
+            metrics.update(health)
         return loss, metrics
 
     def begin(
@@ -264,8 +193,20 @@ class WorldModel(nn.Module):
         after = None if foretold is None else foretold[:, 0]
         return replace(state, latent=latents[:, 0], state=after)
 
+    @property
+    def encoder_fixed(self) -> bool:
+        """Whether the encoder stays as it is: trained before, or for all of its steps."""
+        config = self.config
+        return config.frozen or (config.encoder_steps is not None and bool(self.encoder_finished))
+
     def update_target(self, step: int) -> float | None:
-        """There is no second encoder that follows."""
+        """There is no second encoder that follows; after its steps the only one is done.
+
+        Args:
+            step: steps before this one.
+        """
+        if self.config.encoder_steps is not None and step + 1 == self.config.encoder_steps:
+            self.encoder_finished.fill_(True)
         return None
 
     def evaluation_encoder(self, role: EncoderRole = "target") -> Any:
@@ -311,39 +252,3 @@ class WorldModel(nn.Module):
             foretold.append(state.state)
         known = None if batch.states is None else torch.stack(foretold, dim=1)
         return torch.stack(latents, dim=1), known
-
-    @torch.no_grad()
-    def _units(self, seen: Latents) -> Tensor:
-        """What errors of each dimension are divided by."""
-        if not self.config.in_changes:
-            return seen.new_ones(())
-        changes = _errors(seen[:, 1:], seen[:, :-1], self.config.loss).mean(dim=(0, 1, 2))
-        return changes.clamp(min=LEAST_CHANGE)
-
-    @torch.no_grad()
-    def _meters(self, seen: Latents, rolled: Tensor) -> dict[str, float]:
-        batch, time, tokens, _ = seen.shape
-        index = torch.arange(tokens).repeat(time).expand(batch, -1)
-        found, share = collapse.measure("context", seen.flatten(1, 2), index, tokens)
-        twins = {name.replace("context", "target"): found[name] for name in found}
-        targets, loss = seen[:, self.config.context :], self.config.loss
-        copied = seen[:, self.config.context - 1, None].expand_as(targets)
-        mean = seen.mean(dim=(0, 1)).expand_as(targets)
-        error = _errors(rolled, targets, loss).mean()
-        return {
-            **found,
-            **twins,
-            **({"rank_share": share} if found else {}),
-            "error_vs_copy": float(error / _errors(copied, targets, loss).mean().clamp(min=1e-12)),
-            "error_vs_mean": float(error / _errors(mean, targets, loss).mean().clamp(min=1e-12)),
-        }
-
-
-def _errors(predicted: Tensor, target: Tensor, loss: Loss) -> Tensor:
-    return (predicted - target).abs() if loss == "l1" else (predicted - target).square()
-
-
-def _regularized(seen: Latents, kind: Regularizer) -> Tensor:
-    """The anti-collapse term, on the tokens of all frames."""
-    term = sigreg if kind == "sigreg" else variance_covariance
-    return term(seen.flatten(0, 2))

@@ -7,6 +7,7 @@ from nexus.errors import ConfigError, VideoShapeError
 ENCODERS = {
     "patches": {"kind": "patches", "patch_size": 8, "dim": 12, "hidden": 16, "patch_dim": 8},
     "vit": {"kind": "vit", "patch_size": 8, "dim": 12, "depth": 1, "heads": 2},
+    "keypoints": {"kind": "keypoints", "points": 3, "patch_size": 8, "width": 8},
 }
 PREDICTORS = ("adaln", "interleaved")
 
