@@ -10,7 +10,9 @@
 `nexus.train_world(episodes, out)` trains a world model of a robot, and
 `nexus.world_report(run)` measures whether to plan with it.
 `nexus.collect_episodes(environment, out, episodes=...)` writes what a policy does in a simulator.
-`nexus.plan(env=..., out=...)` lets policies act, and counts who reaches the goals.
+`nexus.plan(env=..., out=...)` lets policies act, and counts who reaches the goals;
+`nexus.plan_demo(out)` the same for models that come along, and `nexus.pack_world(run, out)` writes
+a model to pass on.
 `nexus.make_motion(videos, out)` cuts a benchmark of real motion from videos.
 
 Each is imported when it is first used, so that `from nexus.models.ssl import VJEPAModel` needs
@@ -32,10 +34,12 @@ if TYPE_CHECKING:
     from nexus.jobs.motion import make_motion
     from nexus.jobs.opening import processor
     from nexus.jobs.planning import plan
+    from nexus.jobs.planning_demo import plan_demo
     from nexus.jobs.pretraining import demo, pretrain
     from nexus.jobs.probe_place import keep_probe
     from nexus.jobs.probe_training import train_probe
     from nexus.jobs.probing import probe
+    from nexus.jobs.world_packing import pack_world
     from nexus.jobs.world_training import train_world
     from nexus.jobs.world_trust import world_report
     from nexus.reports.page import write_report as report
@@ -54,7 +58,9 @@ __all__ = [
     "load",
     "load_probe",
     "make_motion",
+    "pack_world",
     "plan",
+    "plan_demo",
     "plan_run",
     "pretrain",
     "probe",

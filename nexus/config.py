@@ -112,8 +112,15 @@ def write_yaml(path: str | Path, mapping: Mapping[str, Any]) -> None:
     write_text(path, yaml.safe_dump(dict(mapping), sort_keys=False, allow_unicode=True))
 
 
+class Whole(dict[str, Any]):
+    """A mapping that `merge` puts in the place of another, not on top of it."""
+
+
 def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
     """Turn `["optim.lr=3e-4", "model.factorized=false"]` into a nested mapping; values are YAML.
+
+    A choice with its settings, `model.encoder={kind: vit, depth: 2}`, is meant as it stands: the
+    settings of what was chosen before belong to something else.
 
     Raises:
         ConfigError: an item is not of the form `key=value`.
@@ -127,6 +134,8 @@ def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ConfigError(f"override {item!r}: the value is not YAML: {error}") from error
+        if isinstance(value, dict) and "kind" in value:
+            value = Whole(value)
         *groups, name = key.strip().split(".")
         layer: dict[str, Any] = {name: value}
         for group in reversed(groups):
@@ -137,10 +146,11 @@ def parse_overrides(items: Sequence[str]) -> dict[str, Any]:
 
 def merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with `layer` on top; nested mappings are merged, everything else is replaced."""
-    merged = dict(base)
+    merged = Whole(base) if isinstance(base, Whole) else dict(base)
     for key, value in layer.items():
         old = merged.get(key)
-        if isinstance(old, Mapping) and isinstance(value, Mapping):
+        changes = isinstance(value, Mapping) and not isinstance(value, Whole)
+        if isinstance(old, Mapping) and changes:
             value = merge(old, value)
         merged[key] = value
     return merged

@@ -163,3 +163,15 @@ def test_near_names_alone_are_offered_and_long_lists_are_not_shown(name, cut, ot
 def test_nothing_is_offered_where_nothing_is_near():
     assert did_you_mean("qqqq", WORDS) == f"known: {', '.join(WORDS)}"
     assert did_you_mean("qqqq", []) == "known: none"
+
+
+def test_a_choice_with_its_settings_takes_the_place_of_another():
+    base = {"model": {"encoder": {"kind": "keypoints", "points": 4}, "size": 64}}
+    given = ["model.encoder={kind: vit, depth: 2}", "model.encoder.heads=3"]
+    assert merge(base, parse_overrides(given)) == {
+        "model": {"encoder": {"kind": "vit", "depth": 2, "heads": 3}, "size": 64}
+    }
+    # A key of it, and a mapping that is no choice, change what is there.
+    assert merge(base, parse_overrides(["model.encoder.points=8", "model={size: 32}"])) == {
+        "model": {"encoder": {"kind": "keypoints", "points": 8}, "size": 32}
+    }

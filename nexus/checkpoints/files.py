@@ -77,7 +77,7 @@ def save_checkpoint(
     # A run that was killed before `latest.json` moved comes to the same step twice.
     with atomic_folder(folder) as temporary:
         save_weights(temporary / MODEL_FILE, model)
-        (temporary / CONFIG_FILE).write_text(json.dumps(card.to_mapping(), indent=2) + "\n")
+        write_card(temporary, card)
         torch.save(dict(state), temporary / STATE_FILE)
     write_json(root / LATEST_FILE, {"step": card.step, "folder": folder.name})
     older = [step for step in _steps(root) if step <= card.step]
@@ -129,6 +129,11 @@ def resolve_checkpoint(path: str | Path) -> Path:
         f"{path} holds no checkpoint; expected {CONFIG_FILE} and {MODEL_FILE} in it, or a run with "
         "checkpoints/step_*"
     )
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write what a checkpoint is beside its weights."""
+    (folder / CONFIG_FILE).write_text(json.dumps(card.to_mapping(), indent=2) + "\n")
 
 
 def read_card(path: str | Path) -> ModelCard:

@@ -113,6 +113,7 @@ GROUPS: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
             "collect": world.world_collect,
             "train": world.world_train,
             "report": world.world_report,
+            "pack": world.world_pack,
         },
     ),
     "study": ("Measure the README's tables again.", {"toy": results.study_toy}),

@@ -10,6 +10,8 @@ from rich.table import Table
 from nexus.cli import terminal
 from nexus.cli.training import given_command
 
+DEMO_OUT = "plans/demo"
+
 if TYPE_CHECKING:
     from nexus.runs.control import ControlTable
 
@@ -25,14 +27,23 @@ def plan(
     ] = None,
     *,
     env: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="The environment: reach, push, reach-walls, push-walls.", show_default=False
         ),
-    ],
+    ] = None,
     out: Annotated[
-        Path, typer.Option(help="Folder for the table, the page and the films.", show_default=False)
-    ],
+        Path | None,
+        typer.Option(help="Folder for the table, the page and the films.", show_default=False),
+    ] = None,
+    demo: Annotated[
+        bool,
+        typer.Option(
+            "--demo",
+            help="Models that come with nexus act, in reach and push or in --env, beside random "
+            f"actions; --out is {DEMO_OUT} unless given.",
+        ),
+    ] = False,
     episodes: Annotated[int, typer.Option(min=1, help="Starts and goals.")] = 100,
     seed: Annotated[
         int, typer.Option(min=0, max=499, help="Another number: other starts and goals.")
@@ -63,12 +74,13 @@ def plan(
         ),
     ] = 16,
     shifts: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--shifts/--no-shifts",
             help="Policies that learned act under other colours, sizes and backgrounds, too.",
+            show_default="shifts, without --demo",
         ),
-    ] = True,
+    ] = None,
     debug: terminal.Debug = False,
 ) -> None:
     """Let policies act from the same starts to the same goals, and count who reaches them.
@@ -77,12 +89,34 @@ def plan(
     their seeds. A comparison that was interrupted goes on after what is finished.
 
     Examples:
+        nexus plan --demo
         nexus plan --env reach --out plans/reach
         nexus plan runs/world --env push --out plans/world
         nexus plan --env push --out plans/push --data pushes --policies random,oracle,cloning
     """
     from nexus import jobs
 
+    chosen = policies.split(",") if policies else None
+    if demo:
+        if run is not None:
+            raise typer.BadParameter(f"--demo has models of its own; leave out {run}, or --demo")
+        home = out or Path(DEMO_OUT)
+        tables = jobs.plan_demo(
+            home,
+            env=env,
+            episodes=episodes,
+            seed=seed,
+            steps=steps,
+            shifts=bool(shifts),
+            policies=chosen,
+            data=data,
+            command=given_command(),
+        )
+        for name, table in tables.items():
+            _show(table, home / name)
+        return
+    if env is None or out is None:
+        raise typer.BadParameter("give --env and --out, or --demo")
     table = jobs.plan(
         run,
         env=env,
@@ -90,17 +124,16 @@ def plan(
         episodes=episodes,
         seed=seed,
         steps=steps,
-        shifts=shifts,
-        policies=policies.split(",") if policies else None,
+        shifts=shifts is not False,
+        policies=chosen,
         data=data,
         validation=validation,
         command=given_command(),
     )
-    _show(table)
-    terminal.output().print(f"Page: {out / 'planning.html'}", markup=False)
+    _show(table, out)
 
 
-def _show(table: "ControlTable") -> None:
+def _show(table: "ControlTable", folder: Path) -> None:
     from nexus.reports.control_table import HEADINGS, cells, headline
 
     shown = Table(box=None, padding=(0, 2), header_style="bold")
@@ -112,3 +145,4 @@ def _show(table: "ControlTable") -> None:
     printer.print(shown)
     for sentence in headline(table):
         printer.print(sentence, markup=False)
+    printer.print(f"Page: {folder / 'planning.html'}", markup=False, soft_wrap=True)

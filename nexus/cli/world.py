@@ -201,6 +201,34 @@ def world_report(
     terminal.output().print(f"Page: {result.page}", markup=False, soft_wrap=True)
 
 
+def world_pack(
+    run: Annotated[Path, typer.Argument(help="The folder of a world model's run.")],
+    out: Annotated[Path, typer.Option(help="A new folder.", show_default=False)],
+    planned: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--planned",
+            help="A folder of `nexus plan` with this run, for the card; again for another. The "
+            "first one's weights of the cost go along.",
+        ),
+    ] = None,
+    note: Annotated[str, typer.Option(help="A paragraph for the card.")] = "",
+    debug: terminal.Debug = False,
+) -> None:
+    """Write a world model into a small folder with a card: to keep, to pass on, to plan with.
+
+    Examples:
+        nexus world pack runs/world --out model --planned plans/world
+        nexus plan model --env push --out plans/packed
+    """
+    from nexus import jobs
+
+    folder = jobs.pack_world(run, out, planned=planned or (), note=note)
+    size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+    printed = f"Written: {folder}, {size:.1f} MB; its card is README.md"
+    terminal.output().print(printed, markup=False, soft_wrap=True)
+
+
 def _pair(dims: str | None) -> tuple[str, ...] | None:
     names = None if dims is None else tuple(name.strip() for name in dims.split(","))
     if names is not None and len(names) != 2:

@@ -9,8 +9,10 @@ train_probe, load_probe, keep_probe, label   probes to keep, and the labels that
 convert    weights from one layout to another
 train_world   from robot episodes to a world model
 world_report   whether to plan with it: measured on episodes that are new to it
+pack_world   a world model as a small folder with its card
 collect_episodes   episodes of a policy in an environment, to train a world model on
 plan       policies side by side in an environment: who reaches its goals
+plan_demo  the same for the models that come with nexus
 make_motion   a benchmark of real motion from one's own videos
 processor  a path, arrays or PIL pictures to input for an encoder
 
@@ -30,7 +32,9 @@ HOMES = {
     "label": "nexus.jobs.labelling",
     "load_probe": "nexus.jobs.labelling",
     "make_motion": "nexus.jobs.motion",
+    "pack_world": "nexus.jobs.world_packing",
     "plan": "nexus.jobs.planning",
+    "plan_demo": "nexus.jobs.planning_demo",
     "plan_run": "nexus.jobs.fitting",
     "pretrain": "nexus.jobs.pretraining",
     "probe": "nexus.jobs.probing",

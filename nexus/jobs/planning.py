@@ -1,5 +1,6 @@
 """`plan`: policies side by side in an environment, from starts and goals that are new to them."""
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 
-from nexus.atomic import check_writable
+from nexus.atomic import atomic_path, check_writable
 from nexus.control.cloning import Cloned, CloningConfig, CloningPolicy, clone
 from nexus.control.collection import training_seeds
 from nexus.control.comparison import Comparison, Entrant
@@ -99,6 +100,7 @@ def plan(
     if run is not None:
         model = check_fits(Path(run), world)
         weights = None
+        _take_weights(Path(run), env, out)
         if validation and not {"picture", "both", "untrained"}.isdisjoint(policies or WORLD):
             weights = chosen_on_validation(
                 model,
@@ -159,6 +161,15 @@ def check_fits(run: Path, world: GoalEnvironment) -> WorldModel:
             f"{space.high.tolist()}"
         )
     return model
+
+
+def _take_weights(run: Path, env: str, out: Path) -> None:
+    """What was tried on validation goals when a model was packed, so that it is not tried again."""
+    packed, record = run / WEIGHTS, out / WEIGHTS
+    if packed.exists() and not record.exists() and ControlTable.read(packed).environment == env:
+        out.mkdir(parents=True, exist_ok=True)
+        with atomic_path(record) as temporary:
+            shutil.copyfile(packed, temporary)
 
 
 def _seeds_of(run: Path) -> range:

@@ -59,8 +59,18 @@ def rows(run):
     return [{k: v for k, v in json.loads(line).items() if k not in timed} for line in lines]
 
 
-def test_a_run_that_was_interrupted_ends_with_the_same_bits(tmp_path, recording, monkeypatch):
-    train(recording, tmp_path / "whole", "training.steps=8")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (),
+        ("model.encoder={kind: keypoints, patch_size: 8, width: 8}", "model.encoder_steps=4"),
+    ],
+)
+def test_a_run_that_was_interrupted_ends_with_the_same_bits(
+    tmp_path, recording, monkeypatch, changes
+):
+    changes = ("training.steps=8", *changes)
+    train(recording, tmp_path / "whole", *changes)
     # The seventh step fails: the checkpoint of step 6 is what is left.
     taken = []
     step = TrainStep.__call__
@@ -73,7 +83,7 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(tmp_path, recording,
 
     monkeypatch.setattr(TrainStep, "__call__", failing)
     with pytest.raises(RuntimeError, match="power"):
-        train(recording, tmp_path / "broken", "training.steps=8")
+        train(recording, tmp_path / "broken", *changes)
     monkeypatch.undo()
     train_world(None, tmp_path / "broken", resume=True, report=False)
     before, after = weights(tmp_path / "whole"), weights(tmp_path / "broken")

@@ -177,3 +177,27 @@ def test_a_model_comes_back_from_its_settings():
     given = batch(model)
     model.eval(), again.eval()
     assert float(model(given)[0]) == float(again(given)[0])
+
+
+def test_an_encoder_stays_as_it_is_after_its_steps():
+    keypoints = ENCODERS["keypoints"]
+    model = world(encoder=keypoints, encoder_steps=3, slow_dim=2, slow_weight=1.0).train()
+    given = batch(model)
+    model.update_target(0)
+    model.update_target(1)
+    loss, metrics = model(given)
+    loss.backward()
+    assert {"regularizer_loss", "slow_loss"} <= set(metrics)
+    assert all(one.grad is not None for one in model.encoder.parameters())
+    model.zero_grad()
+    model.update_target(2)
+    again = type(model)(model.config)  # as a run that goes on
+    again.load_state_dict(model.state_dict())
+    again.train()
+    kept = {name: each.clone() for name, each in again.encoder.state_dict().items()}
+    loss, metrics = again(given)
+    loss.backward()
+    assert all(one.grad is None for one in again.encoder.parameters())
+    assert all(one.grad is not None for one in again.predictor.parameters())
+    assert all(torch.equal(each, kept[name]) for name, each in again.encoder.state_dict().items())
+    assert set(metrics).isdisjoint({"regularizer_loss", "slow_loss"})
