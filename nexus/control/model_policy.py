@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nexus.config import Config
 from nexus.control.goal_cost import CostConfig, GoalCost, WorldGoal
-from nexus.control.oracle import step_seed
+from nexus.control.oracle import ORACLE_PLANNER, step_seed
 from nexus.control.policy import Observation
 from nexus.control.threads import one_thread
 from nexus.data.episodes.batch import EpisodeBatch
@@ -33,14 +33,7 @@ class PlanningConfig(Config):
     """How plans are searched for."""
 
     planner: Choice = pydantic.Field(
-        default={
-            "kind": "icem",
-            "candidates": 96,
-            "iterations": 4,
-            "elites": 12,
-            "std": 1.5,
-            "std_floor": 0.3,
-        }
+        default={"kind": "icem", **ORACLE_PLANNER.to_mapping(), "std_floor": 0.05}
     )
     """A name of `nexus.planning.planner.PLANNERS`, or one of your own, with its settings."""
     horizon: pydantic.PositiveInt = 10
