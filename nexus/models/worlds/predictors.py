@@ -38,6 +38,8 @@ Tokens = Float[Tensor, "batch time tokens dim"]
 Frames = Float[Tensor, "distinct time tokens dim"]
 """Of the rows alike of a batch, the first."""
 Vectors = Float[Tensor, "batch time width"]
+MOST_KEPT = 64
+"""Stretches of steps whose masks and rotations are kept."""
 
 
 class PredictorConfig(Config):
@@ -95,6 +97,7 @@ class _Predictor(nn.Module):
         self.view = nn.Parameter(torch.zeros(views, 1, config.width))
         self.norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
         self.proj = nn.Linear(config.width, dim)
+        self._kept: dict[Any, tuple[Any, Rotation]] = {}
 
     @property
     def tokens(self) -> int:
@@ -110,8 +113,21 @@ class _Predictor(nn.Module):
         return (tokens + self.view).flatten(2, 3)
 
     def _seen(self, steps: int, memory: Memory | None, like: Tensor) -> tuple[Any, Rotation]:
-        """What the new tokens may look at, and where they stand."""
+        """What the new tokens may look at, and where they stand; a search asks over and over."""
         first = 0 if memory is None else memory.steps
+        if torch.compiler.is_compiling():
+            return self._looked_up(first, steps, like)
+        key = (first, steps, like.dtype, like.device)
+        seen = self._kept.get(key)
+        if seen is None:
+            with torch.inference_mode(False):  # training may be next to ask
+                seen = self._looked_up(first, steps, like)
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
+            self._kept[key] = seen
+        return seen
+
+    def _looked_up(self, first: int, steps: int, like: Tensor) -> tuple[Any, Rotation]:
         window = self.config.window
         before = min(first, window - 1)
         allowed = banded(steps, before, window, self.tokens, like.device)
