@@ -15,10 +15,11 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from nexus.models.worlds.predictors import AdaLNPredictor, InterleavedPredictor
 from nexus.models.worlds.world import WorldModel
+from nexus.nn.attention import SelfAttention
 from nexus.nn.blocks import LAYER_NORM_EPS
 
 Predict = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -56,7 +57,7 @@ class PlainCost:
         given = (actions[0] - self._mean) / self._std
         candidates, horizon = given.shape[:2]
         frames = self.latents.repeat(candidates, 1, 1).unsqueeze(1)
-        states = self.state.repeat(candidates, 1).unsqueeze(1)
+        states = self.state.repeat(candidates, 1).unsqueeze(1)  # of width 0 where none is known
         goal = self.goal.repeat(candidates, 1, 1)
         body = self.model.robots[0]
         first = 0
@@ -65,11 +66,12 @@ class PlainCost:
                 first = max(0, step - self._window)
             seen, known = frames[:, first:], states[:, first:]
             done = body.action_vectors(given[:, first:step])  # pyright: ignore
-            vectors = body.state_vectors(known, done)  # pyright: ignore
+            vectors = body.state_vectors(known if known.shape[-1] else None, done)  # pyright: ignore
             after, summary = self._predict(self.model, seen, done, vectors, first)
             frames = torch.cat([frames, after[:, -1:]], dim=1)
-            told = body.foretold(known[:, -1:], summary[:, -1:])  # pyright: ignore
-            states = torch.cat([states, told], dim=1)
+            if body.next_state is not None:  # pyright: ignore
+                moved = body.next_state(summary[:, -1:])  # pyright: ignore
+                states = torch.cat([states, known[:, -1:] + moved], dim=1)
         return (frames[:, -1].flatten(1) - goal.flatten(1)).abs().mean(dim=-1).unsqueeze(0)
 
 
@@ -83,7 +85,7 @@ def _published(
     height, width = predictor.grid.height, predictor.grid.width
     x = predictor.embed(frames)
     x = torch.cat([actions.unsqueeze(2), states.unsqueeze(2), x], dim=2).flatten(1, 2)
-    mask = _block_causal(time, 2 + height * width, predictor.config.window)
+    mask = _block_causal(time, 2 + height * width, predictor.config.window).to(x.device)
     for block in predictor.blocks:
         y = block.norm1(x)  # pyright: ignore
         x = x + _published_attention(block.attn, y, mask, time, height, width)  # pyright: ignore
@@ -96,7 +98,7 @@ def _published(
 
 
 def _published_attention(
-    attn: nn.Module, x: Tensor, mask: Tensor, time: int, height: int, width: int
+    attn: SelfAttention, x: Tensor, mask: Tensor, time: int, height: int, width: int
 ) -> Tensor:
     """Conditions apart from patches, each of a patch's three coordinates turned by itself."""
     batch, length, dim = x.shape
@@ -116,8 +118,8 @@ def _published_attention(
     q, k, v = _split(attn, x[:, :, 2:].flatten(1, 2))
     turned = []
     for t in (q, k):
-        coordinates = enumerate((frame, row, column))
-        parts = [_turned(t[..., n * part : (n + 1) * part], place) for n, place in coordinates]
+        split = t[..., : 3 * part].split(part, dim=-1)
+        parts = [_turned(*one) for one in zip(split, (frame, row, column), strict=True)]
         turned.append(torch.cat([*parts, t[..., 3 * part :]], dim=-1))
     merged = []
     for number, patches in enumerate((*turned, v)):
@@ -126,12 +128,12 @@ def _published_attention(
         merged.append(torch.cat([own, patches], dim=3).flatten(2, 3))
     q, k, v = merged
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    return attn.proj(mixed.transpose(1, 2).reshape(batch, length, dim))  # pyright: ignore
+    return attn.proj(mixed.transpose(1, 2).reshape(batch, length, dim))
 
 
-def _split(attn: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
+def _split(attn: SelfAttention, x: Tensor) -> tuple[Tensor, ...]:
     """Queries, keys and values, each (batch, heads, tokens, head_dim)."""
-    qkv = attn.qkv(x).unflatten(-1, (3, attn.num_heads, -1))  # pyright: ignore
+    qkv = attn.qkv(x).unflatten(-1, (3, attn.num_heads, -1))
     return qkv.permute(2, 0, 3, 1, 4).unbind(0)
 
 
@@ -161,11 +163,11 @@ def _conditioned(
     """AdaLN over a whole sequence of frames of one token each."""
     predictor = model.predictor
     assert isinstance(predictor, AdaLNPredictor) and frames.shape[2] == 1
-    batch, time, _, dim = frames.shape
+    batch, time = frames.shape[:2]
     condition = predictor.condition(torch.cat([actions, states], dim=-1))
     x = predictor.embed(frames[:, :, 0]) + predictor.view[0, 0] + condition
-    mask = _block_causal(time, 1, predictor.config.window)
-    steps = first + torch.arange(time)
+    mask = _block_causal(time, 1, predictor.config.window).to(x.device)
+    steps = first + torch.arange(time, device=x.device)
     for block in predictor.blocks:
         parts = block.modulation(F.gelu(condition)).chunk(6, dim=-1)  # pyright: ignore
         shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = parts

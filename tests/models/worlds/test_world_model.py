@@ -194,8 +194,10 @@ def test_what_a_search_has_kept_is_of_use_in_training_and_in_double_precision(ki
     latents = model.encode(given.frames).double()
     told, _ = model.double()._predict(latents[:, :-1], given.actions.double(), None, 0, None)
     assert told.dtype == torch.float64
-    again, _ = world(predictor=predictor(kind)).double()._predict(
-        latents[:, :-1], given.actions.double(), None, 0, None
+    again, _ = (
+        world(predictor=predictor(kind))
+        .double()
+        ._predict(latents[:, :-1], given.actions.double(), None, 0, None)
     )
     assert torch.equal(told, again)
 
