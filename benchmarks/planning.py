@@ -17,7 +17,9 @@ take turns, round after round, so that whatever else the machine does meets all 
 one iteration of the search; an action is as many rounds as the search has iterations. FLOPs are
 counted while an arm runs, not by formula. `of matrix rate` is what they make a second, as a share
 of what one large product reaches in the same run: where it is high, only fewer FLOPs can help.
-`plain_planning.py` says what the plain readings do.
+`by processor time` holds where something else takes the cores away, with `--threads 1`: threads
+that wait for one another inside a product count as work. `plain_planning.py` says what the plain
+readings do.
 """
 
 import argparse
@@ -80,13 +82,18 @@ def main() -> None:
             for horizon in search.horizons if search.name in options.parts else ():
                 progress(f"{search.name}, {horizon} ahead")
                 result["rows"] += rows(search, horizon, options)
+                write(result, options)
         if "deadline" in options.parts:
             progress("deadline")
             result["deadline"] = deadline_row(options)
-    text = report(result)
-    print(text)
+    write(result, options)
+    print(report(result))
+
+
+def write(result: dict[str, Any], options: argparse.Namespace) -> None:
+    """What there is so far: a run takes long."""
     if options.markdown:
-        Path(options.markdown).write_text(text + "\n")
+        Path(options.markdown).write_text(report(result) + "\n")
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=2) + "\n")
 
@@ -147,7 +154,7 @@ def rows(search: Search, horizon: int, options: argparse.Namespace) -> list[Row]
     shape = (1, search.candidates, horizon, search.action)
     actions = 2 * torch.rand(shape, generator=draw).to(options.device) - 1
     costs = {name: arm(actions) for name, arm in arms.items()}
-    seconds = in_turns(arms, actions, options)
+    seconds, processor = in_turns(arms, actions, options)
     # A counter sees its own thread's operations alone.
     arms["nexus"] = InPieces(cost, at_once)
     base = costs["nexus"]
@@ -159,6 +166,7 @@ def rows(search: Search, horizon: int, options: argparse.Namespace) -> list[Row]
             "candidates": search.candidates,
             "iterations": search.iterations,
             "seconds": [search.iterations * one for one in seconds[name]],
+            "processor": [search.iterations * one for one in processor[name]],
             "flops": search.iterations * flops_of(arm, actions),
             "apart": compared(name, costs[name], base),
             "spread": float(base.std() / base.mean()),
@@ -183,14 +191,15 @@ def compared(name: str, costs: Tensor, base: Tensor) -> float | None:
 
 def in_turns(
     arms: dict[str, Cost], actions: Tensor, options: argparse.Namespace
-) -> dict[str, list[float]]:
-    """Seconds of an iteration of every arm in every round."""
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds of an iteration of every arm in every round, and those of the processor."""
     seconds: dict[str, list[float]] = {name: [] for name in arms}
+    processor: dict[str, list[float]] = {name: [] for name in arms}
     for number in range(options.rounds):
         for name in list(arms) if number % 2 == 0 else reversed(arms):
             progress(f"{name}, round {number + 1} of {options.rounds}")
             wait(options.device)
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             if name == "nexus":
                 with one_thread():  # as a policy plans: threads have pieces, not products
                     arms[name](actions)
@@ -198,7 +207,8 @@ def in_turns(
                 arms[name](actions)
             wait(options.device)
             seconds[name].append(time.perf_counter() - start)
-    return seconds
+            processor[name].append(time.process_time() - used)
+    return seconds, processor
 
 
 def flops_of(cost: Cost, actions: Tensor) -> int:

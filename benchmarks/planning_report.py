@@ -24,9 +24,9 @@ def report(result: dict[str, Any]) -> str:
 def searches(rows: list[Row], rate: float) -> str:
     """One line an arm; those of the plain readings say how far nexus is ahead."""
     lines = [
-        "| search | arm | s an action (lowest-highest) | nexus is faster | GFLOP an action "
-        "| nexus' are fewer | of matrix rate | costs differ by |",
-        "|---|---|---|---|---|---|---|---|",
+        "| search | arm | s an action (lowest-highest) | nexus is faster | by processor time "
+        "| GFLOP an action | nexus' are fewer | of matrix rate | costs differ by |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         [own] = [one for one in rows if one["arm"] == "nexus" and _same(one, row)]
@@ -38,6 +38,7 @@ def searches(rows: list[Row], rate: float) -> str:
             f"{row['horizon']} ahead | {row['arm']} | {statistics.median(seconds):.3g} "
             f"({min(seconds):.3g}-{max(seconds):.3g}) | "
             f"{ratios(seconds, own['seconds']) if plain else ''} | "
+            f"{ratios(row['processor'], own['processor']) if plain else ''} | "
             f"{row['flops'] / 1e9:,.0f} | {_times(row, own) if plain else ''} | {share:.0%} | "
             f"{apart if plain else ''} |"
         )

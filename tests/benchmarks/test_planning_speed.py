@@ -120,15 +120,18 @@ def test_arms_take_turns():
     asked = []
     arms = {name: (lambda actions, name=name: asked.append(name)) for name in ("plain", "nexus")}
     options = argparse.Namespace(rounds=2, device="cpu")
-    seconds = planning.in_turns(arms, torch.zeros(1), options)
+    seconds, processor = planning.in_turns(arms, torch.zeros(1), options)
     assert asked == ["plain", "nexus", "nexus", "plain"]
     assert [len(one) for one in seconds.values()] == [2, 2]
+    assert [len(one) for one in processor.values()] == [2, 2]
 
 
 def test_the_tables_hold_the_figures():
     shape = {"search": "S", "horizon": 2, "candidates": 8, "iterations": 3, "spread": 0.02}
     plain = {**shape, "arm": "plain", "seconds": [6.0, 8.0], "flops": 4e12, "apart": 2e-7}
+    plain["processor"] = [5.0, 5.0]
     own = {**shape, "arm": "nexus", "seconds": [2.0, 2.0], "flops": 2e12, "apart": 0.0}
+    own["processor"] = [1.0, 2.0]
     late = {
         "calls": 3,
         "valid": 3,
@@ -139,8 +142,12 @@ def test_the_tables_hold_the_figures():
     machine = {"gpu": None, "cpu": "C", "threads": 1, "torch": "2", "date": "d", "load_before": 0}
     result = {"machine": machine, "gemm": 4e12, "rows": [plain, own], "deadline": late}
     text = planning_report.report(result)
-    assert "| S, 8 x 3, 2 ahead | plain | 7 (6-8) | 3.50 (3.00-4.00) | 4,000 | 2.00 | 14% |" in text
-    assert "| S, 8 x 3, 2 ahead | nexus | 2 (2-2) |  | 2,000 |  | 25% |  |" in text
+    assert (
+        "| S, 8 x 3, 2 ahead | plain | 7 (6-8) | 3.50 (3.00-4.00) | 3.75 (2.50-5.00) | 4,000 |"
+        in text
+    )
+    assert "| 4,000 | 2.00 | 14% | 2e-07 |" in text
+    assert "| S, 8 x 3, 2 ahead | nexus | 2 (2-2) |  |  | 2,000 |  | 25% |  |" in text
     assert "3 of 3 plans valid, 2 within 220 ms; median 200 ms, longest 300 ms; 40 " in text
     assert "S, 2 ahead: 2.0e-02" in text
 
