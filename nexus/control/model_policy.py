@@ -17,6 +17,7 @@ from torch import Tensor
 from nexus.config import Config
 from nexus.control.goal_cost import CostConfig, GoalCost, WorldGoal
 from nexus.control.oracle import ORACLE_PLANNER, step_seed
+from nexus.control.pieces import InPieces, candidates_at_once
 from nexus.control.policy import Observation
 from nexus.control.threads import one_thread
 from nexus.data.episodes.batch import EpisodeBatch
@@ -63,6 +64,7 @@ class ModelPolicy:
     ) -> None:
         self.name, self.model, self.cost = name, model.eval(), cost
         self.robot: Robot = model.config.robots[robot]
+        self._threads = torch.get_num_threads()
         self._number, self._planning = robot, planning or PlanningConfig()
         self._planner: Planner = PLANNERS.build(self._planning.planner)
         self.space = action_space(self.robot)
@@ -121,8 +123,10 @@ class ModelPolicy:
         assert self._goal is not None
         cost = GoalCost(self.model, here, self._goal, self.cost, self._scale)
         number = self._control_step // self.robot.block
+        width: int = self.model.predictor.config.width  # pyright: ignore
+        candidates = candidates_at_once(here.latent.shape[1], width)
         return self._planner.plan(
-            cost,
+            InPieces(cost, candidates, self._threads),
             self.space,
             horizon=self._planning.horizon,
             seeds=[step_seed(seed, number) for seed in self._seeds],

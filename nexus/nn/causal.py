@@ -32,10 +32,7 @@ class Memory:
 
     def spread(self, times: int) -> "Memory":
         """The memory of each row for so many continuations of it, one after the other."""
-        layers = [
-            (key.repeat_interleave(times, dim=0), value.repeat_interleave(times, dim=0))
-            for key, value in self.layers
-        ]
+        layers = [(spread(key, times), spread(value, times)) for key, value in self.layers]
         return Memory(self.window, self.steps, layers)
 
     def extended(
@@ -62,9 +59,14 @@ class Memory:
         return key, value
 
 
+def spread(values: Float[Tensor, "batch *rest"], times: int) -> Float[Tensor, "rows *rest"]:
+    """Each row so many times, one after the other; a single row is not copied."""
+    return values.unsqueeze(1).expand(-1, times, *values.shape[1:]).flatten(0, 1)
+
+
 def attend_causally(
     attention: SelfAttention,
-    tokens: Float[Tensor, "batch tokens dim"],
+    qkv: Float[Tensor, "batch tokens dims"],
     *,
     layer: int,
     memory: Memory | None,
@@ -75,20 +77,21 @@ def attend_causally(
     """Self-attention of some steps, and of those that a memory holds; the memory takes them in.
 
     Args:
+        qkv: the new tokens' queries, keys and values, of the attention's own projection.
         allowed: what the new tokens may look at among the remembered and the new ones; see
             `banded`. None: everything.
         rotation: of the new tokens; what is remembered has been turned before.
     """
-    batch, length, dim = tokens.shape
-    heads = attention.num_heads
-    qkv = attention.qkv(tokens).view(batch, length, 3, heads, dim // heads)
+    batch, length, dim = *qkv.shape[:2], qkv.shape[2] // 3
+    qkv = qkv.view(batch, length, 3, attention.num_heads, -1)
     query, key, value = qkv.unbind(2)
     if rotation is not None:
         query, key = rotation(qkv[:, :, :2]).unbind(2)
     query, key, value = (part.transpose(1, 2) for part in (query, key, value))
     if memory is not None:
         key, value = memory.extended(layer, key, value, tokens_per_step)
-    mixed = attend(query, key, value, allowed)
+    # All the weight lies on the one token there is.
+    mixed = value if key.shape[2] == 1 else attend(query, key, value, allowed)
     return attention.proj(mixed.transpose(1, 2).reshape(batch, length, dim))
 
 

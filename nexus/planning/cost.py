@@ -12,8 +12,9 @@ from nexus.planning.plan import Plan
 
 FIRST = 8
 """Candidates judged first where there is a deadline, to learn what one costs."""
-PIECE = 0.1
-"""Share of the deadline that one piece of the candidates may take."""
+PIECE = 0.5
+"""Share of the time left that one piece of the candidates may take: a call costs something whatever
+its size, so that many small ones judge few candidates."""
 SAFETY = 1.5
 """A piece may take so many times longer than the last ones let expect."""
 
@@ -105,7 +106,7 @@ class Judge:
         left, each = self._deadline - self.seconds, SAFETY * self._seconds_each
         if left < SAFETY * self._least_seconds:
             return 0
-        return min(size, int(left / each), max(1, int(PIECE * self._deadline / each)))
+        return min(size, max(1, int(PIECE * left / each)))
 
     def _ask(self, candidates: Tensor) -> Tensor:
         began = time.perf_counter()

@@ -87,6 +87,19 @@ def test_errors_are_those_of_a_loop(trial, robot):
     np.testing.assert_allclose(errors.mean, (still**2).mean(axis=2), atol=1e-4)
 
 
+def test_what_was_foretold_before_is_not_asked_again(trial, robot):
+    model = Dots(robot, gain=(0.5, -1.0), context=2)
+    _, excerpts = excerpts_of(trial, model)
+    latents, states = rolled_out(model, excerpts)
+    asked = step_errors(model, excerpts, 0, seed=3)
+    given = step_errors(model, excerpts, 0, 3, (latents, states))
+    for name in ("model", "state", "shuffled"):
+        np.testing.assert_array_equal(getattr(given, name), getattr(asked, name))
+    other = step_errors(model, excerpts, 0, 3, (latents + 1, states))
+    apart = ((latents + 1 - excerpts.targets) ** 2).mean(dim=(2, 3)).numpy()
+    np.testing.assert_allclose(other.model, apart, rtol=1e-4)
+
+
 def test_shuffled_actions_are_another_excerpts_own(trial, robot):
     model = Dots(robot)
     _, excerpts = excerpts_of(trial, model)

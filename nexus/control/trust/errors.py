@@ -32,10 +32,20 @@ class StepErrors:
     state_copy: Errors | None
 
 
-def step_errors(model: Dynamics, excerpts: Excerpts, robot: int, seed: int) -> StepErrors:
-    """Errors on excerpts, of which there are at least two where shuffling is to mean anything."""
+def step_errors(
+    model: Dynamics,
+    excerpts: Excerpts,
+    robot: int,
+    seed: int,
+    foretold: tuple[Tensor, Tensor | None] | None = None,
+) -> StepErrors:
+    """Errors on excerpts, of which there are at least two where shuffling is to mean anything.
+
+    Args:
+        foretold: what `rolled_out` says follows on the true actions; None: it is asked.
+    """
     context, targets = excerpts.context, excerpts.targets
-    told, states = rolled_out(model, excerpts, robot)
+    told, states = foretold or rolled_out(model, excerpts, robot)
     actions = excerpts.actions[:, context - 1 :]
     others, _ = rolled_out(model, excerpts, robot, actions[_elsewhere(len(excerpts), seed)])
     still, _ = rolled_out(model, excerpts, robot, torch.zeros_like(actions))
@@ -43,13 +53,13 @@ def step_errors(model: Dynamics, excerpts: Excerpts, robot: int, seed: int) -> S
     state = state_copy = None
     if states is not None and excerpts.states is not None:
         where = excerpts.states[:, context:]
-        state = _squares(states, where)
-        state_copy = _squares(excerpts.states[:, context - 1, None].expand_as(where), where)
+        state = squares(states, where)
+        state_copy = squares(excerpts.states[:, context - 1, None].expand_as(where), where)
     return StepErrors(
-        _squares(told, targets),
-        _squares(last, targets),
-        _squares(others, targets),
-        _squares(still, targets),
+        squares(told, targets),
+        squares(last, targets),
+        squares(others, targets),
+        squares(still, targets),
         state,
         state_copy,
     )
@@ -104,5 +114,6 @@ def _elsewhere(count: int, seed: int) -> np.ndarray:
     return chosen
 
 
-def _squares(told: Tensor, true: Tensor) -> Errors:
+def squares(told: Tensor, true: Tensor) -> Errors:
+    """Mean squares of what is apart, an excerpt and step each."""
     return (told - true).square().flatten(2).mean(dim=-1).double().numpy()

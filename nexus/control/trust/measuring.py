@@ -9,7 +9,7 @@ from nexus.config import Config
 from nexus.control.dynamics import Dynamics
 from nexus.control.model_policy import action_space
 from nexus.control.trust.actions import action_rows
-from nexus.control.trust.errors import episode_spread, error_rows, step_errors
+from nexus.control.trust.errors import episode_spread, error_rows, squares, step_errors
 from nexus.control.trust.excerpts import Excerpts
 from nexus.control.trust.films import world_films
 from nexus.control.trust.landscapes import landscape
@@ -97,8 +97,8 @@ def measured(
         raise DataError(f"{trial.fitted.episodes.source}: no episode could be read to fit probes")
     count = min(config.excerpts, max(2, MOST_NUMBERS // (3 * steps * numbers)))
     excerpts = Excerpts.cut(judged, model.config.context, steps, count, seed)
-    foretold, _ = rolled_out(model, excerpts, robot_number)
-    errors = step_errors(model, excerpts, robot_number, seed)
+    foretold, states = rolled_out(model, excerpts, robot_number)
+    errors = step_errors(model, excerpts, robot_number, seed, (foretold, states))
     in_training = None
     if trial.apart:
         in_training = _training_errors(model, fitted, steps, count, robot_number, seed)
@@ -178,7 +178,7 @@ def _training_errors(model, fitted, steps, count, robot, seed):
     if not long:
         return None
     excerpts = Excerpts.cut(long, model.config.context, steps, count, seed)
-    return step_errors(model, excerpts, robot, seed).model
+    return squares(rolled_out(model, excerpts, robot)[0], excerpts.targets)
 
 
 def _long(episodes: list[SeenEpisode], steps: int) -> list[SeenEpisode]:

@@ -21,7 +21,7 @@ from nexus.models.contract import Module
 from nexus.models.worlds.action_predictor import step_coordinates
 from nexus.nn.attention import SelfAttention
 from nexus.nn.blocks import LAYER_NORM_EPS, Block, Mlp, init_weights, scale_residual_branches
-from nexus.nn.causal import Memory, attend_causally, banded
+from nexus.nn.causal import Memory, attend_causally, banded, spread
 from nexus.nn.grid import Grid
 from nexus.nn.rotary import Rotation, part_of, turns
 from nexus.registry import Registry
@@ -35,7 +35,11 @@ PREDICTORS = Registry(
 )
 Positive = pydantic.PositiveInt
 Tokens = Float[Tensor, "batch time tokens dim"]
+Frames = Float[Tensor, "distinct time tokens dim"]
+"""Of the rows alike of a batch, the first."""
 Vectors = Float[Tensor, "batch time width"]
+MOST_KEPT = 64
+"""Stretches of steps whose masks and rotations are kept."""
 
 
 class PredictorConfig(Config):
@@ -61,12 +65,13 @@ class StepPredictor(Module, Protocol):
     """Predicts each next step."""
 
     def forward(
-        self, latents: Tokens, actions: Vectors, states: Vectors, memory: Memory | None = None
+        self, latents: Frames, actions: Vectors, states: Vectors, memory: Memory | None = None
     ) -> tuple[Tokens, Vectors]:
         """The tokens after each step, and a summary of each step.
 
         Args:
-            latents: tokens of each step's frame.
+            latents: tokens of each step's frame; as many rows as there are of actions, or fewer,
+                each for as many rows of actions, one after the other.
             actions, states: vectors of `width`.
             memory: of the steps before, which takes these in; None: there were none.
         """
@@ -92,6 +97,7 @@ class _Predictor(nn.Module):
         self.view = nn.Parameter(torch.zeros(views, 1, config.width))
         self.norm = nn.LayerNorm(config.width, eps=LAYER_NORM_EPS)
         self.proj = nn.Linear(config.width, dim)
+        self._kept: dict[Any, tuple[Any, Rotation]] = {}
 
     @property
     def tokens(self) -> int:
@@ -102,13 +108,26 @@ class _Predictor(nn.Module):
         """An empty memory."""
         return Memory(self.config.window)
 
-    def _embedded(self, latents: Tokens) -> Tensor:
+    def _embedded(self, latents: Frames) -> Tensor:
         tokens = self.embed(latents).unflatten(2, (self.views, self.grid.places))
         return (tokens + self.view).flatten(2, 3)
 
     def _seen(self, steps: int, memory: Memory | None, like: Tensor) -> tuple[Any, Rotation]:
-        """What the new tokens may look at, and where they stand."""
+        """What the new tokens may look at, and where they stand; a search asks over and over."""
         first = 0 if memory is None else memory.steps
+        if torch.compiler.is_compiling():
+            return self._looked_up(first, steps, like)
+        key = (first, steps, like.dtype, like.device)
+        seen = self._kept.get(key)
+        if seen is None:
+            with torch.inference_mode(False):  # training may be next to ask
+                seen = self._looked_up(first, steps, like)
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
+            self._kept[key] = seen
+        return seen
+
+    def _looked_up(self, first: int, steps: int, like: Tensor) -> tuple[Any, Rotation]:
         window = self.config.window
         before = min(first, window - 1)
         allowed = banded(steps, before, window, self.tokens, like.device)
@@ -134,7 +153,7 @@ class _ConditionedBlock(nn.Module):
         allowed, rotation = seen
         mixed = attend_causally(
             self.attn,
-            _normed(tokens) * (1 + scale) + shift,
+            self.attn.qkv(_normed(tokens) * (1 + scale) + shift),
             layer=layer,
             memory=memory,
             tokens_per_step=per_step,
@@ -171,19 +190,21 @@ class AdaLNPredictor(_Predictor):
         nn.init.zeros_(self.proj.bias)
 
     def forward(
-        self, latents: Tokens, actions: Vectors, states: Vectors, memory: Memory | None = None
+        self, latents: Frames, actions: Vectors, states: Vectors, memory: Memory | None = None
     ) -> tuple[Tokens, Vectors]:
         """See `StepPredictor.forward`."""
         steps, per_step = latents.shape[1], self.tokens
         condition = self.condition(torch.cat([actions, states], dim=-1))
         seen = self._seen(steps, memory, latents)
-        tokens = (self._embedded(latents) + condition.unsqueeze(2)).flatten(1, 2)
+        times = len(actions) // len(latents)
+        tokens = spread(self._embedded(latents), times) + condition.unsqueeze(2)
+        tokens = tokens.flatten(1, 2)
         for layer, block in enumerate(self.blocks):
             tokens = block(tokens, condition, per_step, layer, memory, seen)
         if memory is not None:
             memory.steps += steps
         tokens = self.norm(tokens).unflatten(1, (steps, per_step))
-        return latents + self.proj(tokens), tokens.mean(dim=2)
+        return spread(latents, times) + self.proj(tokens), tokens.mean(dim=2)
 
 
 class InterleavedPredictor(_Predictor):
@@ -202,17 +223,23 @@ class InterleavedPredictor(_Predictor):
         scale_residual_branches(list(self.blocks))  # pyright: ignore
 
     def forward(
-        self, latents: Tokens, actions: Vectors, states: Vectors, memory: Memory | None = None
+        self, latents: Frames, actions: Vectors, states: Vectors, memory: Memory | None = None
     ) -> tuple[Tokens, Vectors]:
         """See `StepPredictor.forward`."""
         steps, per_step = latents.shape[1], self.tokens
         allowed, rotation = self._seen(steps, memory, latents)
-        conditions = torch.stack([actions, states], dim=2)
-        tokens = torch.cat([conditions, self._embedded(latents)], dim=2).flatten(1, 2)
+        times = len(actions) // len(latents)
+
+        def joined(conditions: Tensor, frames: Tensor) -> Tensor:
+            return torch.cat([conditions, spread(frames, times)], dim=2).flatten(1, 2)
+
+        # The first block's products know nothing of the actions yet, but for the action's token.
+        parts = torch.stack([actions, states], dim=2), self._embedded(latents)
+        tokens, qkv = joined(*parts), joined(*(_products(self.blocks[0], part) for part in parts))
         for layer, block in enumerate(self.blocks):
             mixed = attend_causally(
                 block.attn,  # pyright: ignore
-                block.norm1(tokens),  # pyright: ignore
+                qkv if layer == 0 else _products(block, tokens),
                 layer=layer,
                 memory=memory,
                 tokens_per_step=per_step,
@@ -225,6 +252,11 @@ class InterleavedPredictor(_Predictor):
             memory.steps += steps
         tokens = self.norm(tokens).unflatten(1, (steps, per_step))
         return self.proj(tokens[:, :, self.conditions :]), tokens[:, :, 1]
+
+
+def _products(block: Any, tokens: Tensor) -> Tensor:
+    """Queries, keys and values of a block's tokens."""
+    return block.attn.qkv(block.norm1(tokens))
 
 
 def _normed(tokens: Tensor) -> Tensor:

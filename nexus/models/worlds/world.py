@@ -26,8 +26,8 @@ from nexus.models.worlds.config import WorldConfig
 from nexus.models.worlds.embodiment import Embodiment
 from nexus.models.worlds.frame_encoder import FRAME_ENCODERS, FrameEncoder
 from nexus.models.worlds.objective import Latents, changes, errors, measured_health, regularized
-from nexus.models.worlds.predictors import PREDICTORS, StepPredictor
-from nexus.nn.causal import Memory
+from nexus.models.worlds.predictors import PREDICTORS, Frames, StepPredictor
+from nexus.nn.causal import Memory, spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,18 +35,24 @@ class WorldState:
     """Where a rollout stands, a row a continuation: tokens, state vectors' source and memory.
 
     `latent` are the tokens of the last step, `state` its scaled state (None where none is known).
+    So many rows after one another are `alike`: what follows from them alone is worked out once.
     """
 
     latent: Float[Tensor, "batch tokens dim"]
     state: Float[Tensor, "batch state"] | None
     memory: Memory
     robot: int = 0
+    alike: int = 1
 
     def spread(self, times: int) -> "WorldState":
         """Each row, so many times after one another."""
-        state = None if self.state is None else self.state.repeat_interleave(times, dim=0)
-        latent = self.latent.repeat_interleave(times, dim=0)
-        return replace(self, latent=latent, state=state, memory=self.memory.spread(times))
+        return replace(
+            self,
+            latent=spread(self.latent, times),
+            state=None if self.state is None else spread(self.state, times),
+            memory=self.memory.spread(times),
+            alike=times * self.alike,
+        )
 
 
 class WorldModel(nn.Module):
@@ -186,12 +192,13 @@ class WorldModel(nn.Module):
             actions: scaled.
         """
         given = None if state.state is None else state.state[:, None]
+        distinct = state.latent[:: state.alike, None]
         latents, summary = self._predict(
-            state.latent[:, None], actions[:, None], given, state.robot, state.memory
+            distinct, actions[:, None], given, state.robot, state.memory
         )
         foretold = self.robots[state.robot].foretold(given, summary)  # pyright: ignore
         after = None if foretold is None else foretold[:, 0]
-        return replace(state, latent=latents[:, 0], state=after)
+        return replace(state, latent=latents[:, 0], state=after, alike=1)
 
     @property
     def encoder_fixed(self) -> bool:
@@ -216,13 +223,13 @@ class WorldModel(nn.Module):
 
     def _predict(
         self,
-        latents: Latents,
+        latents: Frames,
         actions: Tensor,
         states: Tensor | None,
         robot: int,
         memory: Memory | None,
     ) -> tuple[Latents, Tensor]:
-        """The step after each one."""
+        """The step after each one; of latents, one row may serve several rows of actions."""
         body = self.robots[robot]
         vectors = body.state_vectors(states, actions)  # pyright: ignore
         done = body.action_vectors(actions)  # pyright: ignore

@@ -3,6 +3,7 @@ import torch
 from oracles.world import batch, robot, slow_rollout, world
 
 from nexus.errors import ConfigError, VideoShapeError
+from nexus.nn.causal import Memory, attend_causally
 
 ENCODERS = {
     "patches": {"kind": "patches", "patch_size": 8, "dim": 12, "hidden": 16, "patch_dim": 8},
@@ -201,3 +202,53 @@ def test_an_encoder_stays_as_it_is_after_its_steps():
     assert all(one.grad is not None for one in again.predictor.parameters())
     assert all(torch.equal(each, kept[name]) for name, each in again.encoder.state_dict().items())
     assert set(metrics).isdisjoint({"regularizer_loss", "slow_loss"})
+
+
+@pytest.mark.parametrize("kind", PREDICTORS)
+def test_what_a_search_has_kept_is_of_use_in_training_and_in_double_precision(kind):
+    """Masks and rotations are kept: tensors of inference mode could not be trained through."""
+    model = world(predictor=predictor(kind))
+    given = batch(model)
+    with torch.inference_mode():
+        model.eval()(given)
+    loss, _ = model.train()(given)
+    loss.backward()
+    assert all(p.grad is not None for p in model.predictor.blocks.parameters())
+    fresh, _ = world(predictor=predictor(kind)).train()(given)
+    assert torch.equal(loss, fresh)
+    latents = model.encode(given.frames).double()
+    told, _ = model.double()._predict(latents[:, :-1], given.actions.double(), None, 0, None)
+    assert told.dtype == torch.float64
+    again, _ = (
+        world(predictor=predictor(kind))
+        .double()
+        ._predict(latents[:, :-1], given.actions.double(), None, 0, None)
+    )
+    assert torch.equal(told, again)
+
+
+def test_a_single_token_that_sees_itself_alone_needs_no_softmax():
+    model = world(predictor=predictor("adaln", window=1)).eval()
+    block, tokens = model.predictor.blocks[0], torch.randn(3, 1, 24)
+    qkv = block.attn.qkv(tokens)
+    said = attend_causally(
+        block.attn,
+        qkv,
+        layer=0,
+        memory=Memory(1),
+        tokens_per_step=1,
+        allowed=None,
+        rotation=None,
+    )
+    torch.testing.assert_close(said, block.attn(tokens))
+
+
+def test_what_is_spread_twice_is_as_often_alike():
+    model = world().eval()
+    given = batch(model, size=2)
+    seen = model.encode(given.frames)
+    here = model.begin(seen[:, :2], given.actions[:, :1], given.states[:, :2])
+    actions = torch.randn(12, 2)
+    twice = model.step(here.spread(2).spread(3), actions)
+    once = model.step(here.spread(6), actions)
+    assert torch.equal(twice.latent, once.latent) and twice.alike == 1
