@@ -57,13 +57,13 @@ def world_entrants(
     model: WorldModel,
     settings: WorldPolicies | None = None,
     *,
-    training_seeds: Sequence[int] = (),
+    training_seeds: Sequence[range] = (),
 ) -> dict[str, Entrant]:
     """What takes part for a run, by short names.
 
     Args:
         model: that of the run, see `load_world`.
-        training_seeds: of the episodes that it was trained on.
+        training_seeds: of the episodes that it was trained on, a range a recording.
     """
     settings = settings or WorldPolicies()
     identity = {"run": str(Path(run).absolute()), "step": read_card(run).step}
