@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nexus.config import Config
 from nexus.control.dynamics import Dynamics
+from nexus.control.patch_weights import Weights, balanced, changed, moved_by_actions
 from nexus.errors import PlanningError
 from nexus.models.worlds.world import WorldState
 
@@ -37,6 +38,10 @@ class CostConfig(Config):
     distance: Literal["l2", "l1"] = "l2"
     over: Literal["horizon", "end"] = "horizon"
     """Summed over all steps, or at the last one alone."""
+    patches: Literal["alike", "changed", "changed_not_robot"] = "alike"
+    """How much each patch counts in `picture` and `things`: alike; by how far it is now from what
+    it is in the goal; the same, but less where it is the robot's (see
+    `nexus.control.patch_weights`). For models with a token a patch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +119,9 @@ class GoalCost:
                 "the cost weighs things, and this model does not tell them from the robot; train "
                 "one with model.slow_dim, or weigh the picture"
             )
+        self._robot_now: Weights | None = None
+        weighs_patches = config.patches != "alike"
+        self._weights = [self._patches(one) if weighs_patches else None for one in self.goals]
 
     def __call__(
         self, actions: Float[Tensor, "batch candidates horizon action"]
@@ -133,13 +141,36 @@ class GoalCost:
         for step in range(horizon):
             state = self.model.step(state, scaled[:, step])
             if self.config.over == "horizon" or step == horizon - 1:
-                goal = self.goals[min(step, len(self.goals) - 1)]
+                number = min(step, len(self.goals) - 1)
+                goal, weights = self.goals[number], self._weights[number]
                 rows = (batch, candidates)
                 latents = state.latent.unflatten(0, rows)
                 states = None if state.state is None else state.state.unflatten(0, rows)
                 slow = self.model.config.slow_dim
-                total = total + apart(latents, states, goal, self.config, slow)
+                total = total + apart(latents, states, goal, self.config, slow, weights)
         return total
+
+    @torch.no_grad()
+    def _patches(self, goal: Target) -> Weights | None:
+        """How much each patch counts against a goal."""
+        if isinstance(goal, WorldClass):
+            return None
+        now, config = self.here.latent, self.config
+        if now.shape[1] == 1:
+            raise PlanningError(
+                f"the cost weighs patches ({config.patches}), and this model has one token a "
+                "frame; train one with model.encoder vit or frozen, or weigh them alike"
+            )
+        weights = changed(now, goal.latents)
+        if config.patches == "changed_not_robot":
+            if self._robot_now is None:
+                self._robot_now = moved_by_actions(self.model, self.here, len(self._mean))
+            states = None if goal.states is None else goal.states[:, None]
+            none = now.new_zeros(len(now), 0, len(self._mean))
+            there = self.model.begin(goal.latents[:, None], none, states, self.here.robot)
+            robot_there = moved_by_actions(self.model, there, len(self._mean))
+            weights = weights * (1 - torch.maximum(self._robot_now, robot_there))
+        return balanced(weights)
 
 
 def apart(
@@ -148,11 +179,13 @@ def apart(
     goal: Target,
     config: CostConfig,
     slow_dim: int,
+    weights: Weights | None = None,
 ) -> Float[Tensor, "batch candidates terms"]:
     """The terms at one step: how far candidates are from the goal of their environment.
 
     Args:
         slow_dim: the first so many dimensions tell the things.
+        weights: how much each patch counts, 1 in the mean; None: alike.
 
     Raises:
         PlanningError: the goal is a class, and something else than the picture is weighed.
@@ -167,12 +200,12 @@ def apart(
             )
         return torch.stack([goal.surprise(latents), zero, zero], dim=-1)
     if config.picture:
-        picture = _distance(latents, goal.latents[:, None], config, 2)
+        picture = _over_patches(latents, goal.latents[:, None], config, weights)
     if config.things:
         there = goal.latents[:, None, :, :slow_dim]
-        things = _distance(latents[..., :slow_dim], there, config, 2)
+        things = _over_patches(latents[..., :slow_dim], there, config, weights)
     if config.proprioception and states is not None and goal.states is not None:
-        proprioception = _distance(states, goal.states[:, None], config, 1)
+        proprioception = _distance(states, goal.states[:, None], config)
     return torch.stack([picture, things, proprioception], dim=-1)
 
 
@@ -182,7 +215,14 @@ def weighed(terms: Float[Tensor, "*rest terms"], config: CostConfig) -> Float[Te
     return (terms * weights.to(terms)).sum(dim=-1)
 
 
-def _distance(here: Tensor, there: Tensor, config: CostConfig, axes: int) -> Tensor:
+def _over_patches(
+    here: Tensor, there: Tensor, config: CostConfig, weights: Weights | None
+) -> Float[Tensor, "batch candidates"]:
+    each = _distance(here, there, config)
+    return (each if weights is None else each * weights[:, None]).mean(dim=-1)
+
+
+def _distance(here: Tensor, there: Tensor, config: CostConfig) -> Tensor:
     difference = here - there
     difference = difference.square() if config.distance == "l2" else difference.abs()
-    return difference.flatten(-axes).mean(dim=-1)
+    return difference.mean(dim=-1)

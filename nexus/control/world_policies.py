@@ -14,7 +14,7 @@ import torch
 
 from nexus.checkpoints.files import load_checkpoint_model, read_card
 from nexus.config import Config
-from nexus.control.choosing import FROM_A_PICTURE, OWN_WEIGHTS, choose, told
+from nexus.control.choosing import FROM_A_PICTURE, FROM_PATCHES, OWN_WEIGHTS, choose, told
 from nexus.control.comparison import Entrant
 from nexus.control.goal_cost import CostConfig
 from nexus.control.model_policy import ModelPolicy, PlanningConfig
@@ -118,8 +118,9 @@ def chosen_on_validation(
             started=started,
         )
 
-    tells_things = model.config.slow_dim > 0
-    picture = best([one for one in FROM_A_PICTURE if tells_things or not one.things])
+    tells_things, tokens = model.config.slow_dim > 0, model.config.latent_shape[0]
+    tried = [one for one in FROM_A_PICTURE if tells_things or not one.things]
+    picture = best([*tried, *FROM_PATCHES] if tokens > 1 else tried)
     both = picture
     if model.config.robots[0].state_width:
         both = best([picture.with_changes(proprioception=weight) for weight in OWN_WEIGHTS])
