@@ -46,6 +46,9 @@ class PlanningConfig(Config):
     """A name of `nexus.planning.planner.PLANNERS`, or one of your own, with its settings."""
     horizon: pydantic.PositiveInt = 10
     """Steps of the model that are looked ahead."""
+    context: pydantic.PositiveInt | None = None
+    """Frames that a plan starts from, at most; null: as many as the predictor sees. The published
+    planner of V-JEPA 2-AC starts from the present one alone."""
     deadline: pydantic.PositiveFloat | None = None
     """Seconds that a plan may take; null: as long as it takes."""
 
@@ -122,7 +125,8 @@ class ModelPolicy:
 
     def _look(self, observations: Sequence[Mapping[str, Any]]) -> None:
         """Take in where the environments are, and what has been done since the last look."""
-        kept = self.model.predictor.config.window  # pyright: ignore
+        window: int = self.model.predictor.config.window  # pyright: ignore
+        kept = min(window, self._planning.context or window)
         if self._plan is not None:
             done = (self._plan.actions[:, 0] - self._scale[0]) / self._scale[1]
             self._actions = [*self._actions, done][-(kept - 1) :] if kept > 1 else []

@@ -27,8 +27,9 @@ from nexus.models.contract import EncoderRole, ModelConfig, checked, checked_rol
 from nexus.models.objectives.anti_collapse import Regularizer, sigreg, variance_covariance
 from nexus.models.objectives.losses import Loss
 from nexus.models.ssl import collapse
-from nexus.models.worlds.embodiment import Embodiment
+from nexus.models.worlds.embodiment import Embodiment, StateDynamics
 from nexus.models.worlds.frame_encoder import FRAME_ENCODERS, FrameEncoder
+from nexus.models.worlds.pose import NUMBERS as POSE
 from nexus.models.worlds.predictors import PREDICTORS, StepPredictor
 from nexus.nn.causal import Memory
 from nexus.registry import Choice, split_choice
@@ -76,6 +77,8 @@ class WorldConfig(ModelConfig):
     slow_weight: pydantic.NonNegativeFloat = 0.0
     inverse_weight: pydantic.NonNegativeFloat = 0.0
     """Weight of reading the action from two neighbouring latents."""
+    state_dynamics: StateDynamics = "learned"
+    """How states go on: `learned`, or `pose`: position, angles and gripper, moved by the action."""
     state_dropout: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
     """Share of batches whose states are hidden: the model then plans without them as well."""
 
@@ -88,6 +91,12 @@ class WorldConfig(ModelConfig):
         cameras = {len(robot.cameras) for robot in self.robots}
         if len(cameras) > 1:
             raise ValueError(f"robots have different numbers of cameras: {sorted(cameras)}")
+        widths = {(robot.action.width, robot.state_width) for robot in self.robots}
+        if self.state_dynamics == "pose" and widths - {(POSE, POSE)}:
+            raise ValueError(
+                f"state_dynamics pose is for actions and states of {POSE} numbers (position, "
+                f"angles, gripper); the robots have {sorted(widths)}"
+            )
         return self
 
     @property
@@ -158,7 +167,8 @@ class WorldModel(nn.Module):
         )
         width = self.predictor.config.width  # pyright: ignore
         self.robots = nn.ModuleList(
-            Embodiment(robot, width, config.frequencies) for robot in config.robots
+            Embodiment(robot, width, config.frequencies, config.state_dynamics)
+            for robot in config.robots
         )
         self.inverse = None
         if config.inverse_weight:
@@ -260,7 +270,7 @@ class WorldModel(nn.Module):
         latents, summary = self._predict(
             state.latent[:, None], actions[:, None], given, state.robot, state.memory
         )
-        foretold = self.robots[state.robot].foretold(given, summary)  # pyright: ignore
+        foretold = self.robots[state.robot].foretold(given, summary, actions[:, None])  # pyright: ignore
         after = None if foretold is None else foretold[:, 0]
         return replace(state, latent=latents[:, 0], state=after)
 
