@@ -15,11 +15,12 @@ import nexus
 from nexus.checkpoints.official_world import droid_robot, published_world
 from nexus.control.acting import Actor
 from nexus.control.model_policy import PlanningConfig
+from nexus.control.trust.measuring import TrustConfig
 from nexus.control.world_goals import PictureGoal
 from nexus.control.world_policies import load_world
 from nexus.data.episodes.lerobot_writer import LeRobotWriter
 from nexus.data.episodes.schema import Schema
-from nexus.errors import CheckpointError
+from nexus.errors import CheckpointError, DataError
 from nexus.nn.grid import Grid
 
 SEARCH = {"kind": "cem", "candidates": 8, "iterations": 2, "elites": 3}
@@ -134,6 +135,11 @@ def test_the_robot_is_that_of_a_recording(tmp_path):
     told = {"to": "world", "config": settings}
     done = nexus.convert(tmp_path / "ac.pt", tmp_path / "w", robot=tmp_path / "arm", **told)
     assert "was trained at 4 steps a second, robot 'robot' has 5" in done.explain()
+    judged = nexus.world_report(tmp_path / "w", tmp_path / "arm", settings=TrustConfig(steps=2))
+    assert judged.report.verdict and judged.page is None
+    assert (tmp_path / "w/results/world.json").exists()
+    with pytest.raises(DataError, match="does not say what it was trained on; name episodes"):
+        nexus.world_report(tmp_path / "w")
     own = load_world(tmp_path / "w").config.robots[0]
     assert own.cameras == ("wrist",) and own.action.names[0] == "dx"
     assert own.statistics.action.std[0] == pytest.approx(0.02, rel=0.5)
