@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from nexus.control.goal_cost import CostConfig
@@ -27,6 +28,7 @@ class Actor:
 
     Args:
         model: a world model, or the folder of its run or checkpoint.
+        device: where a folder's model goes, and plans are made.
         robot: which of the model's robots this is.
         cost: the weights of the cost's terms; `nexus plan` tells which are good.
         planning: how plans are searched for, and how long that may take.
@@ -40,12 +42,13 @@ class Actor:
         self,
         model: WorldModel | str | Path,
         *,
+        device: str | torch.device = "cpu",
         robot: int = 0,
         cost: CostConfig | None = None,
         planning: PlanningConfig | None = None,
         seed: int = 0,
     ) -> None:
-        self.model = model if isinstance(model, WorldModel) else load_world(model)
+        self.model = model if isinstance(model, WorldModel) else load_world(model, device)
         self._policy = ModelPolicy(
             self.model,
             name="actor",

@@ -63,6 +63,10 @@ class WorldClass:
     log_probabilities: LogProbabilities
     numbers: Int[Tensor, " batch"]
 
+    def to(self, device: torch.device) -> "WorldClass":
+        """The same for latents on a device; where the probe lies is its maker's business."""
+        return WorldClass(self.log_probabilities, self.numbers.to(device))
+
     def surprise(
         self, latents: Float[Tensor, "batch candidates tokens dim"]
     ) -> Float[Tensor, "batch candidates"]:

@@ -57,7 +57,7 @@ class ModelPolicy:
     """Plans with a world model, from pictures and from what the robot knows of itself.
 
     Args:
-        model: in eval mode.
+        model: in eval mode; plans are made on its device.
         robot: which of the model's robots acts.
         cost: the weights of the cost's terms.
         planning: how plans are searched for.
@@ -77,9 +77,9 @@ class ModelPolicy:
         self._number, self._planning = robot, planning or PlanningConfig()
         self._planner: Planner = PLANNERS.build(self._planning.planner)
         self.space = action_space(self.robot)
-        mean, std = self.robot.action_scale()
-        self._scale = torch.from_numpy(mean).float(), torch.from_numpy(std).float()
         self._observer = Observer(self.model, self.robot)
+        self._there = self.space.to(self._observer.device)
+        self._scale = self._there.mean, self._there.std
 
     @torch.no_grad()
     def begin(
@@ -116,7 +116,7 @@ class ModelPolicy:
         assert self._plan is not None
         self._control_step += 1
         block = self._plan.actions[:, 0].unflatten(-1, (self.robot.block, -1))
-        return block[:, within].numpy()
+        return block[:, within].cpu().numpy()
 
     @property
     def places(self) -> list[int]:
@@ -167,7 +167,7 @@ class ModelPolicy:
         number = self._control_step // self.robot.block
         return self._planner.plan(
             cost,
-            self.space,
+            self._there,
             horizon=self._planning.horizon,
             seeds=[step_seed(seed, number) for seed in self._seeds],
             start=self._plan and self._plan.after(1),

@@ -20,11 +20,15 @@ class Observer:
 
     Args:
         robot: its cameras, their order, and the scale of its states.
+
+    `device`: the model's; what is seen goes there.
     """
 
     def __init__(self, model: WorldModel, robot: Robot) -> None:
         self.model, self.robot = model, robot
         self._view = CenterView(model.config.image_sides)
+        weights = next(model.parameters(), None)
+        self.device = torch.device("cpu") if weights is None else weights.device
 
     def latents(self, shown: Sequence[Shown]) -> Float[Tensor, "batch tokens dim"]:
         """Tokens of each moment; pictures of any size are brought to the model's.
@@ -35,7 +39,7 @@ class Observer:
         frames = np.stack([self._frames(one) for one in shown])
         pictures = torch.from_numpy(frames).permute(0, 1, 4, 2, 3)[:, :, None]
         none = torch.zeros(len(frames), 0, self.robot.action_width)
-        batch = EpisodeBatch(pictures, none).normalised()
+        batch = EpisodeBatch(pictures.to(self.device), none).normalised()
         assert batch.frames is not None
         return self.model.encode(batch.frames)[:, 0]
 
@@ -56,7 +60,7 @@ class Observer:
                     f"{self.robot.name!r} {width}"
                 )
         stacked = np.stack([np.asarray(one, np.float32) for one in proprioception])
-        return torch.from_numpy(self.robot.scaled_states(stacked))
+        return torch.from_numpy(self.robot.scaled_states(stacked)).to(self.device)
 
     def _frames(self, shown: Shown) -> np.ndarray:
         """uint8 (cameras, height, width, 3), in the order of the robot's cameras."""

@@ -69,7 +69,7 @@ class Pursuit:
     ) -> None:
         self._observer, self._cost = observer, cost
         classes = [goal for goal in goals if isinstance(goal, ClassGoal)]
-        self._classes = _joined(classes) if classes else None
+        self._classes = _joined(classes).to(observer.device) if classes else None
         if classes and (len(classes) < len(goals)):
             raise PlanningError(
                 f"{len(classes)} of {len(goals)} goals are a probe's class; side by side all are "
@@ -152,7 +152,7 @@ class Pursuit:
             latents = torch.cat([part.latents for part in parts])
             return _Course(goal, latents, torch.cat(states) if states else None)
         if isinstance(goal, LatentGoal):
-            latents = goal.latent[None].float()
+            latents = goal.latent[None].to(self._observer.device, torch.float32)
             expected = self._observer.model.config.latent_shape
             if latents.shape[1:] != expected:
                 raise PlanningError(

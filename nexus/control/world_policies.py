@@ -34,7 +34,7 @@ class WorldPolicies(Config):
     untrained_seed: pydantic.NonNegativeInt = 0
 
 
-def load_world(run: str | Path) -> WorldModel:
+def load_world(run: str | Path, device: str | torch.device = "cpu") -> WorldModel:
     """The world model of a run or checkpoint, in eval mode.
 
     Raises:
@@ -47,7 +47,7 @@ def load_world(run: str | Path) -> WorldModel:
             f"{run} holds a model of kind {card.kind!r}, which knows no actions; train a world "
             "model with `nexus world train`"
         )
-    model = load_checkpoint_model(run)
+    model = load_checkpoint_model(run, device=device)
     assert isinstance(model, WorldModel)
     return model
 
@@ -137,4 +137,4 @@ def untrained(model: WorldModel, seed: int) -> WorldModel:
         torch.set_rng_state(state)
     if model.config.frozen:
         fresh.encoder.load_state_dict(model.encoder.state_dict())
-    return fresh.eval()
+    return fresh.to(next(model.parameters()).device).eval()
