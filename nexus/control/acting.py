@@ -81,8 +81,7 @@ class Actor:
             PlanningError: there is no goal, a camera or the state is missing, or the state is far
                 from all of the recording: another unit.
         """
-        if not self._aims:
-            raise PlanningError("there is no goal to plan for: call `aim` first")
+        self._check_aimed()
         observation: dict[str, Any] = {"pixels": shown}
         if proprioception is not None:
             observation["proprioception"] = self._checked(np.asarray(proprioception, np.float32))
@@ -91,8 +90,17 @@ class Actor:
 
     @property
     def place(self) -> int:
-        """The frame of a clip, or the sub-goal of a chain, that is pursued; counted from 0."""
+        """The frame of a clip, or the sub-goal of a chain, that is pursued; counted from 0.
+
+        Raises:
+            PlanningError: there is no goal.
+        """
+        self._check_aimed()
         return self._policy.places[0]
+
+    def _check_aimed(self) -> None:
+        if not self._aims:
+            raise PlanningError("there is no goal to plan for: call `aim` first")
 
     def _checked(self, own: np.ndarray) -> np.ndarray:
         if not np.isfinite(own).all():

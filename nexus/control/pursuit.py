@@ -76,7 +76,7 @@ class Pursuit:
                 "or none"
             )
         self._courses = [] if classes else [self._course(goal) for goal in goals]
-        self._looks = 0
+        self._count, self._looks = len(goals), 0
 
     def look(
         self,
@@ -104,8 +104,8 @@ class Pursuit:
 
     @property
     def places(self) -> list[int]:
-        """The frame of a clip or the sub-goal of a chain that each environment is at."""
-        return [course.place for course in self._courses]
+        """The frame of a clip or the sub-goal of a chain that each environment is at; else 0."""
+        return [course.place for course in self._courses] or [0] * self._count
 
     def _go_on(
         self,

@@ -81,6 +81,8 @@ class GoalChain:
         near: the next one's turn comes when the cost of standing still has fallen to this share of
             what it was one sub-goal before (for the first: at the start); None: never.
         steps: ... and after so many control steps at the latest; None: it may take for ever.
+
+    Both are looked at where a plan begins: at every step of the model.
     """
 
     goals: Sequence[PictureGoal | LatentGoal]

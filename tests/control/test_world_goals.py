@@ -108,7 +108,8 @@ def right_half(latents):
 
 def test_a_class_is_reached_wherever_all_else_is(dots):
     for number, side in ((1, 1), (0, -1)):
-        places, _ = driven(dots, ClassGoal(right_half, number), (8, 5), 4)
+        places, policy = driven(dots, ClassGoal(right_half, number), (8, 5), 4)
+        assert policy.places == [0]
         assert side * (places[-1][0] - 8) >= 2
 
 
@@ -173,6 +174,8 @@ def test_an_actor_does_what_the_policy_would(tmp_path):
     actor = Actor(saved(tmp_path / "w", model), cost=cost, planning=planning, seed=5)
     with pytest.raises(PlanningError, match="call `aim` first"):
         actor.act(frames(0), np.zeros(3))
+    with pytest.raises(PlanningError, match="call `aim` first"):
+        _ = actor.place
     actor.aim(goal)
     policy = ModelPolicy(model, name="p", cost=cost, planning=planning)
     policy.begin([], [goal], [5])
