@@ -26,7 +26,7 @@ def convert(
     ] = None,
     *,
     to: Annotated[
-        Literal["hf", "meta", "nexus", "onnx", "torch-export"],
+        Literal["hf", "meta", "nexus", "world", "onnx", "torch-export"],
         typer.Option(help="The format to write."),
     ],
     layout: Annotated[
@@ -64,6 +64,13 @@ def convert(
         typer.Option(help="Pattern of tensors that may be missing; may be given several times."),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
+    robot: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of world: a recording of the robot that is to act.",
+            show_default="the published arm",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace what an earlier conversion wrote to --out.")
     ] = False,
@@ -80,6 +87,7 @@ def convert(
         nexus convert facebook/vjepa2-vitl-fpc64-256 --to nexus --out vitl
         nexus convert vitl.pt --to torch-export --out vitl-16 --frames 16 --size 256
         nexus convert runs/first --to meta --layout training --out first-meta
+        nexus convert vjepa2-ac-vitg.pt --to world --out ac-world
     """
     from nexus import jobs
     from nexus.config import parse_overrides
@@ -101,5 +109,6 @@ def convert(
         num_frames=num_frames,
         img_size=size,
         layout=layout,
+        robot=robot,
     )
     terminal.output().print(done.explain(), markup=False)

@@ -198,7 +198,8 @@ def world_report(
         run, episodes, split=split, robot=robot, settings=settings, command=given_command()
     )
     _show_report(result.report)
-    terminal.output().print(f"Page: {result.page}", markup=False, soft_wrap=True)
+    if result.page is not None:
+        terminal.output().print(f"Page: {result.page}", markup=False, soft_wrap=True)
 
 
 def world_pack(

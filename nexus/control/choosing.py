@@ -17,8 +17,14 @@ FROM_A_PICTURE = (
     CostConfig(picture=0.3, things=1.0),
 )
 """What is tried where the goal is a picture; those with `things` where a model tells them."""
+FROM_PATCHES = (
+    CostConfig(picture=1.0, patches="changed"),
+    CostConfig(picture=1.0, patches="changed_not_robot"),
+)
+"""... where a model has a token a patch."""
 OWN_WEIGHTS = (0.01, 0.1)
 """Weights of proprioception that are tried beside the best of these."""
+_PATCHES = {"changed": "changed patches", "changed_not_robot": "changed patches but the robot's"}
 
 
 def choose(
@@ -65,7 +71,8 @@ def told(cost: CostConfig) -> str:
     """The weights in words."""
     weights = {"picture": cost.picture, "things": cost.things}
     weights["proprioception"] = cost.proprioception
-    return ", ".join(f"{name} {weight:g}" for name, weight in weights.items() if weight)
+    words = [f"{name} {weight:g}" for name, weight in weights.items() if weight]
+    return ", ".join(words if cost.patches == "alike" else [*words, _PATCHES[cost.patches]])
 
 
 def _worth(row: PolicyRow) -> tuple[int, float]:

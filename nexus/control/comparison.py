@@ -35,7 +35,7 @@ class Entrant:
             each shift; what is trained for all of them is better kept.
         settings: all that the policy depends on, as JSON: other settings, another result.
         shifted: whether it also acts in the shifts.
-        training_seeds: of the episodes that it was made from.
+        training_seeds: of the episodes that it was made from, a range a recording.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Entrant:
     make: Callable[[Make], Policy]
     settings: Mapping[str, Any] = field(default_factory=dict)
     shifted: bool = True
-    training_seeds: Sequence[int] = ()
+    training_seeds: Sequence[range] = ()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,6 @@
 """Which seeds goals are drawn from: those of an evaluation are never those of training episodes."""
 
-import json
-from collections.abc import Collection, Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 from nexus.errors import DataError
 
@@ -11,8 +9,6 @@ FIRST = 500_000_000
 of collected episodes begin."""
 BETWEEN, NUMBERS = 1_000_000, 500
 """So many seeds lie between two evaluations, and so many evaluations there are."""
-COLLECTION = "meta/nexus_collection.json"
-"""Where a folder of collected episodes says their seeds."""
 
 
 def evaluation_seeds(number: int, count: int) -> range:
@@ -34,35 +30,19 @@ def evaluation_seeds(number: int, count: int) -> range:
     return range(first, first + count)
 
 
-def check_unseen(evaluation: Iterable[int], training: Collection[int]) -> None:
+def check_unseen(evaluation: Iterable[int], training: Sequence[range]) -> None:
     """See to it that no training episode had the start and goal of an evaluation.
 
     Args:
-        training: the seeds of the episodes that a policy was made from; a range will do.
+        training: the seeds of the episodes that a policy was made from, a range a recording.
 
     Raises:
         DataError: some did; naming them.
     """
-    shared = sorted(seed for seed in evaluation if seed in training)
+    shared = sorted(seed for seed in evaluation if any(seed in one for one in training))
     if shared:
         some = ", ".join(map(str, shared[:5])) + (", ..." if len(shared) > 5 else "")
         raise DataError(
             f"{len(shared)} seeds of the evaluation were seen in training ({some}): success on "
             "them says nothing about new goals; evaluate with another --seed"
         )
-
-
-def recorded_seeds(folder: str | Path) -> range:
-    """The seeds that the episodes of a folder were reset with; none where nothing says them.
-
-    Raises:
-        DataError: what says them is damaged.
-    """
-    path = Path(folder) / COLLECTION
-    if not path.exists():
-        return range(0)
-    try:
-        first, after = json.loads(path.read_text(encoding="utf-8"))["reset_seeds"]
-        return range(first, after)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); expected `reset_seeds`") from error

@@ -14,7 +14,7 @@ import torch
 
 from nexus.checkpoints.files import load_checkpoint_model, read_card
 from nexus.config import Config
-from nexus.control.choosing import FROM_A_PICTURE, OWN_WEIGHTS, choose, told
+from nexus.control.choosing import FROM_A_PICTURE, FROM_PATCHES, OWN_WEIGHTS, choose, told
 from nexus.control.comparison import Entrant
 from nexus.control.goal_cost import CostConfig
 from nexus.control.model_policy import ModelPolicy, PlanningConfig
@@ -34,7 +34,7 @@ class WorldPolicies(Config):
     untrained_seed: pydantic.NonNegativeInt = 0
 
 
-def load_world(run: str | Path) -> WorldModel:
+def load_world(run: str | Path, device: str | torch.device = "cpu") -> WorldModel:
     """The world model of a run or checkpoint, in eval mode.
 
     Raises:
@@ -47,7 +47,7 @@ def load_world(run: str | Path) -> WorldModel:
             f"{run} holds a model of kind {card.kind!r}, which knows no actions; train a world "
             "model with `nexus world train`"
         )
-    model = load_checkpoint_model(run)
+    model = load_checkpoint_model(run, device=device)
     assert isinstance(model, WorldModel)
     return model
 
@@ -57,13 +57,13 @@ def world_entrants(
     model: WorldModel,
     settings: WorldPolicies | None = None,
     *,
-    training_seeds: Sequence[int] = (),
+    training_seeds: Sequence[range] = (),
 ) -> dict[str, Entrant]:
     """What takes part for a run, by short names.
 
     Args:
         model: that of the run, see `load_world`.
-        training_seeds: of the episodes that it was trained on.
+        training_seeds: of the episodes that it was trained on, a range a recording.
     """
     settings = settings or WorldPolicies()
     identity = {"run": str(Path(run).absolute()), "step": read_card(run).step}
@@ -118,8 +118,9 @@ def chosen_on_validation(
             started=started,
         )
 
-    tells_things = model.config.slow_dim > 0
-    picture = best([one for one in FROM_A_PICTURE if tells_things or not one.things])
+    tells_things, tokens = model.config.slow_dim > 0, model.config.latent_shape[0]
+    tried = [one for one in FROM_A_PICTURE if tells_things or not one.things]
+    picture = best([*tried, *FROM_PATCHES] if tokens > 1 else tried)
     both = picture
     if model.config.robots[0].state_width:
         both = best([picture.with_changes(proprioception=weight) for weight in OWN_WEIGHTS])
@@ -136,4 +137,4 @@ def untrained(model: WorldModel, seed: int) -> WorldModel:
         torch.set_rng_state(state)
     if model.config.frozen:
         fresh.encoder.load_state_dict(model.encoder.state_dict())
-    return fresh.eval()
+    return fresh.to(next(model.parameters()).device).eval()

@@ -19,8 +19,9 @@ import gymnasium
 import numpy as np
 
 from nexus.envs.adapter import AdaptedEnv
+from nexus.envs.play import Play
 from nexus.envs.protocol import Goal
-from nexus.envs.pusht_play import PushTPlay
+from nexus.envs.pusht_play import PushTPlayer
 from nexus.errors import SimulatorError
 
 SIDE = 512
@@ -93,7 +94,7 @@ class ExactPushT(gymnasium.Wrapper):
 
     def policies(self) -> Mapping[str, Callable[[], Any]]:
         """Ways to act that know the table, see `OffersPolicies`."""
-        return {"play": PushTPlay}
+        return {"play": partial(Play, PushTPlayer)}
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

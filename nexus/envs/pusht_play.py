@@ -1,13 +1,8 @@
 """Play for Push-T: goes behind the block, somewhere, and pushes through it."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float
-
-from nexus.envs.protocol import Goal
-from nexus.envs.streams import streams
 
 OBJECT_DIRECTED = 0.75
 """The share of stretches that are about the block; in the others the agent roams."""
@@ -18,7 +13,7 @@ NOISE = 12.0
 
 
 @dataclass
-class _Player:
+class PushTPlayer:
     """One agent at play: places that it is drawn to one after the other, and for how long."""
 
     rng: np.random.Generator
@@ -46,28 +41,3 @@ class _Player:
         behind = block + beside - self.rng.uniform(*AROUND) * direction
         through = block + beside + self.rng.uniform(0, 120) * direction
         return [behind, through]
-
-
-class PushTPlay:
-    """See the top of this file."""
-
-    name = "play"
-
-    def __init__(self) -> None:
-        self._players: list[_Player] = []
-
-    def begin(
-        self,
-        observations: Sequence[Mapping[str, np.ndarray]],
-        goals: Sequence[Goal],
-        seeds: Sequence[int],
-    ) -> None:
-        """A new set of episodes, see `nexus.control.policy.Policy`; goals are of no interest."""
-        self._players = [_Player(rng) for rng in streams(seeds)]
-
-    def act(
-        self, observations: Sequence[Mapping[str, np.ndarray]], states: Sequence[np.ndarray]
-    ) -> Float[np.ndarray, "environments 2"]:
-        """The actions of this step, from the exact states."""
-        every = zip(self._players, states, strict=True)
-        return np.stack([player.action(state) for player, state in every])

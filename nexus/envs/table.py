@@ -17,9 +17,10 @@ from jaxtyping import Float
 
 from nexus.envs.physics import AGENT_RADIUS, Table, dividing_wall
 from nexus.envs.picture import Look, draw
+from nexus.envs.play import Play
 from nexus.envs.protocol import Goal
 from nexus.envs.table_expert import TableExpert
-from nexus.envs.table_play import TablePlay
+from nexus.envs.table_play import TablePlayer
 from nexus.errors import SimulatorError
 
 TOLERANCE = 0.05
@@ -134,7 +135,7 @@ class TableEnv(gymnasium.Env):
     def policies(self) -> Mapping[str, Callable[[], Any]]:
         """Ways to act that know the table, see `OffersPolicies`."""
         expert = partial(TableExpert, self.table, self.task.moved)
-        return {"play": partial(TablePlay, self.table), "expert": expert}
+        return {"play": partial(Play, partial(TablePlayer, self.table)), "expert": expert}
 
     def get_state(self) -> np.ndarray:
         """float64 (2,) or (4,): all there is to know."""

@@ -8,15 +8,11 @@ roam    goes to some place
 drift   moves at random, in a direction that changes slowly
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from nexus.envs.physics import Table
-from nexus.envs.protocol import Goal
-from nexus.envs.streams import streams
 from nexus.envs.table_moves import going, pushing, toward
 
 SHARES = {"push": 0.6, "graze": 0.15, "roam": 0.1, "drift": 0.15}
@@ -32,7 +28,7 @@ KEPT = 0.8
 
 
 @dataclass
-class _Player:
+class TablePlayer:
     """One agent at play: its stretch, and how many steps of it are left."""
 
     table: Table
@@ -76,29 +72,3 @@ class _Player:
             return self.speed * toward(state[:2], state[2:] + beside + 0.2 * ahead)
         self.drift = KEPT * self.drift + np.sqrt(1 - KEPT**2) * self.rng.normal(size=2)
         return self.drift
-
-
-class TablePlay:
-    """See the top of this file."""
-
-    name = "play"
-
-    def __init__(self, table: Table) -> None:
-        self.table = table
-        self._players: list[_Player] = []
-
-    def begin(
-        self,
-        observations: Sequence[Mapping[str, np.ndarray]],
-        goals: Sequence[Goal],
-        seeds: Sequence[int],
-    ) -> None:
-        """A new set of episodes, see `nexus.control.policy.Policy`; goals are of no interest."""
-        self._players = [_Player(self.table, rng) for rng in streams(seeds)]
-
-    def act(
-        self, observations: Sequence[Mapping[str, np.ndarray]], states: Sequence[np.ndarray]
-    ) -> Float[np.ndarray, "environments 2"]:
-        """The actions of this step, from the exact states."""
-        every = zip(self._players, states, strict=True)
-        return np.stack([player.action(state) for player, state in every])

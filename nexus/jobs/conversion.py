@@ -13,20 +13,24 @@ from nexus.checkpoints.files import CONFIG_FILE, MODEL_FILE, ModelCard
 from nexus.checkpoints.huggingface import PREDICTOR_MASK_TOKEN, save_huggingface
 from nexus.checkpoints.load import FROM_PREDICTOR, Loaded, load
 from nexus.checkpoints.official import OFFICIAL_FILE, save_official
+from nexus.checkpoints.official_world import RATE, published_world
 from nexus.checkpoints.source import own_encoder
 from nexus.checkpoints.video_processor import PROCESSOR_FILE, has_processor
 from nexus.checkpoints.weights import checked_patterns, save_weights
 from nexus.data.clip_spec import ClipSpec
+from nexus.data.episodes.opening import open_episodes
+from nexus.data.episodes.robot import Robot
 from nexus.errors import CheckpointError
 from nexus.jobs.model_card import model_card
 from nexus.jobs.opening import clips_in_use
 from nexus.models.contract import EncoderRole
 from nexus.models.ssl import VJEPAConfig
+from nexus.training.world_recipe import trained_on
 from nexus.version import nexus_version
 
 ROLES: dict[str, EncoderRole] = {"target": "target", "context": "context"}
 LAYOUTS = ("hub", "training")
-FORMATS = ("hf", "meta", "nexus", "onnx", "torch-export")
+FORMATS = ("hf", "meta", "nexus", "world", "onnx", "torch-export")
 CARD_FILE = "README.md"
 ONNX_FILE, PROGRAM_FILE = "encoder.onnx", "encoder.pt2"
 OWN_FILES = {
@@ -67,14 +71,15 @@ def convert(
     num_frames: int | None = None,
     img_size: int | tuple[int, int] | None = None,
     layout: Literal["hub", "training"] = "hub",
+    robot: str | Path | None = None,
 ) -> Converted:
     """Convert weights; the folder appears whole, with a model card in README.md.
 
     Args:
         source: what `nexus.load` takes.
         out: a folder.
-        to: "hf" (transformers), "meta" (the published `.pt` layout), "nexus", or a graph of one
-            encoder: "onnx", "torch-export".
+        to: "hf" (transformers), "meta" (the published `.pt` layout), "nexus", "world" (a world
+            model of V-JEPA 2-AC's weights), or a graph of one encoder: "onnx", "torch-export".
         which: the encoder that goes out where the format has one ("hf" and the graphs).
         force: replace a folder that an earlier conversion wrote; no other is ever replaced.
         config, in_chans, predictor, allow_missing, revision: as in `nexus.load`. For a graph, the
@@ -82,6 +87,7 @@ def convert(
         num_frames, img_size: size of a graph's clips; default: the model's own.
         layout: of "meta": "hub", the names of published files, or "training", those that Meta's
             training loop loads strictly, with a fresh optimizer.
+        robot: of "world": a recording of the robot that is to act; None: the published arm.
 
     Raises:
         CheckpointError: the source cannot be loaded, the format cannot say what this model
@@ -98,6 +104,8 @@ def convert(
             f"layout is {layout!r} of format {to!r}; expected one of {', '.join(LAYOUTS)}, the "
             "latter of format 'meta' alone"
         )
+    if robot is not None and to != "world":
+        raise CheckpointError(f"a robot is named for the format 'world' alone, not for {to!r}")
     _check_free(out, force)
     graph = to in ("onnx", "torch-export")
     allow_missing = checked_patterns(allow_missing)
@@ -114,13 +122,14 @@ def convert(
         raise CheckpointError(
             f"the format {to!r} has no place for the action-conditioned predictor of "
             f"{loaded.path}; to convert the encoder alone, ask for a new predictor "
-            "(--fresh-predictor, predictor='fresh')"
+            "(--fresh-predictor, predictor='fresh'); to plan with both, the format is 'world'"
         )
     if loaded.assumed_size and not (graph and img_size):
         raise CheckpointError(
             f"{loaded.path}: {loaded.assumed_size}. A guess is not written into another format: "
             f"give --img-size {loaded.model.config.image_sides[0]} if it is right"
         )
+    acting = _robot(robot) if robot is not None else None
     clip = _clip(loaded, num_frames, img_size) if graph else None
     if not graph and (num_frames, img_size) != (None, None):
         raise CheckpointError(
@@ -131,7 +140,7 @@ def convert(
     sides = clip[1:] if clip else loaded.model.config.image_sides
     shown = clips_in_use(loaded).chosen({"img_size": sides})
     with atomic_folder(out) as folder:
-        notes = _write(folder, loaded, to, clip, shown, str(source), layout)
+        notes = _write(folder, loaded, to, clip, shown, str(source), layout, acting)
         card = model_card(
             loaded,
             source=str(source),
@@ -153,6 +162,7 @@ def _write(
     shown: ClipSpec,
     source: str,
     layout: Literal["hub", "training"],
+    robot: Robot | None,
 ) -> list[str]:
     """Write the weights' files and return what is worth a remark."""
     model = loaded.model
@@ -170,10 +180,36 @@ def _write(
         card = ModelCard("vjepa", model.config.to_mapping(), int(model.ema_step), about)
         write_json(folder / CONFIG_FILE, card.to_mapping())
         return []
+    if to == "world":
+        world = published_world(loaded, robot)
+        save_weights(folder / MODEL_FILE, world)
+        about = {"converted_from": source, "nexus": nexus_version()}
+        card = ModelCard("world", world.config.to_mapping(), 0, about)
+        write_json(folder / CONFIG_FILE, card.to_mapping())
+        return _world_notes(world.config.robots[0])
     assert clip is not None  # graphs have one
     export, name = (export_onnx, ONNX_FILE) if to == "onnx" else (export_program, PROGRAM_FILE)
     apart = export(own_encoder(loaded.encoder), folder / name, clip)
     return [f"run again, the graph's features are {apart:.1e} of the largest one apart"]
+
+
+def _robot(recording: str | Path) -> Robot:
+    """The robot of a recording, its statistics those of the training episodes."""
+    episodes = open_episodes(recording)
+    return Robot.of(episodes, trained_on(episodes), name="robot")
+
+
+def _world_notes(robot: Robot) -> list[str]:
+    order = "position (3), angles about x, y and z (3, radians), gripper (0 to 1)"
+    notes = [
+        f"a state is {order}; an action is its change, the angles' as a rotation from the left"
+    ]
+    if robot.rate != RATE:
+        notes.append(
+            f"the predictor was trained at {RATE:g} steps a second, robot {robot.name!r} has "
+            f"{robot.rate:g}: its actions are smaller or larger than those it knows"
+        )
+    return notes
 
 
 def _training_notes(config: VJEPAConfig) -> list[str]:

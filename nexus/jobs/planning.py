@@ -2,8 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,19 @@ import torch
 
 from nexus.atomic import atomic_path, check_writable
 from nexus.control.cloning import Cloned, CloningConfig, CloningPolicy, clone
-from nexus.control.collection import training_seeds
+from nexus.control.collection import Collection
 from nexus.control.comparison import Comparison, Entrant
 from nexus.control.evaluation import TIMED_STEPS
 from nexus.control.oracle import ORACLE_PLANNER, OWN_WEIGHT, Oracle, true_world
 from nexus.control.playing import Make
-from nexus.control.seeds import evaluation_seeds, recorded_seeds
+from nexus.control.seeds import evaluation_seeds
 from nexus.control.simple import RandomActions, ZeroAction
 from nexus.control.world_policies import chosen_on_validation, load_world, world_entrants
 from nexus.data.episodes.episodes import Episodes
 from nexus.data.episodes.opening import open_episodes
 from nexus.envs import SHIFTS, GoalEnvironment, TableEnv, shifted
 from nexus.envs.registry import environment_choice, make_environment
-from nexus.errors import ConfigError, DataError, did_you_mean
+from nexus.errors import ConfigError, did_you_mean
 from nexus.jobs.console import messages, progress, told_on_interrupt
 from nexus.models.worlds.world import WorldModel
 from nexus.planning import ActionSpace
@@ -111,7 +110,9 @@ def plan(
                 environment=env,
                 started=lambda who: messages().print(f"acting: {who}", markup=False),
             )
-        entrants |= world_entrants(run, model, weights, training_seeds=_seeds_of(Path(run)))
+        entrants |= world_entrants(
+            run, model, weights, training_seeds=_seeds_of(_sources(Path(run)))
+        )
     chosen = [_of_name(name, entrants) for name in policies or entrants]
     worlds: dict[str | None, Make] = {None: make}
     if shifts and isinstance(world, TableEnv):
@@ -172,15 +173,16 @@ def _take_weights(run: Path, env: str, out: Path) -> None:
             shutil.copyfile(packed, temporary)
 
 
-def _seeds_of(run: Path) -> range:
-    """The seeds of the episodes that a run was trained on, as far as they are known."""
+def _sources(run: Path) -> tuple[str, ...]:
+    """The recordings that a run was trained on, as far as they are known."""
     found = find_run(run)
-    sources = RunDirectory(found).read_info().data.sources if found else ()
-    ranges = []
-    for source in sources:
-        with suppress(DataError):
-            ranges.append(training_seeds(source))
-    return range(min(r.start for r in ranges), max(r.stop for r in ranges)) if ranges else range(0)
+    return RunDirectory(found).read_info().data.sources if found else ()
+
+
+def _seeds_of(recordings: Iterable[str | Path]) -> list[range]:
+    """The seeds that recordings were reset with, of those that say it."""
+    collections = map(Collection.of, recordings)
+    return [one.reset_seeds for one in collections if one is not None]
 
 
 def own_policies(data: str | Path | None, make: Make, cloning: CloningConfig) -> dict[str, Entrant]:
@@ -202,7 +204,7 @@ def own_policies(data: str | Path | None, make: Make, cloning: CloningConfig) ->
             "cloning",
             lambda world: CloningPolicy(learned()),
             {"data": _identity(Path(data)), **cloning.to_mapping()},
-            training_seeds=recorded_seeds(data),
+            training_seeds=_seeds_of([data]),
         )
     return entrants
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nexus.checkpoints.files import read_card
+from nexus.checkpoints.files import CONFIG_FILE, read_card
 from nexus.control.trust.measuring import Trial, TrustConfig, measured
 from nexus.control.world_policies import load_world
 from nexus.data.episodes.episodes import Episodes
@@ -16,7 +16,7 @@ from nexus.jobs.console import progress, told_on_interrupt
 from nexus.reports.page import write_report
 from nexus.runs.folder import RunDirectory, find_run, now
 from nexus.runs.world import WORLD, WORLD_FILMS, WorldReport
-from nexus.training.world_recipe import WorldRecipe, held_out, trained_on
+from nexus.training.world_recipe import EpisodesConfig, WorldRecipe, held_out, trained_on
 
 FRAMES_IN_MEMORY = 512_000_000
 """Bytes of decoded frames, of each of the two sets of episodes."""
@@ -47,7 +47,7 @@ def world_report(
     Writes `results/world.json` (and `results/world_films.npz`) into the run, and its page again.
 
     Args:
-        run: a world model's run.
+        run: a world model's run, or a folder of weights alone, which has no page.
         episodes: a recording of the same robot. None, or the run's own: its held-out episodes.
         split: of the recording; None: all of it, or what is held out.
         robot: which of the model's robots.
@@ -60,7 +60,8 @@ def world_report(
         ConfigError: a dimension that the action does not have.
     """
     folder = find_run(run)
-    if folder is None:
+    weights_alone = folder is None and (Path(run) / CONFIG_FILE).is_file()
+    if folder is None and not weights_alone:
         raise RunError(f"{run} is not a run; name the folder that `nexus world train` wrote")
     model = load_world(run)
     if not 0 <= robot < len(model.config.robots):
@@ -73,31 +74,42 @@ def world_report(
                            split, robot)  # fmt: skip
         with progress("measuring"):
             report, films = measured(model, trial, robot, settings, read_card(run).step)
-        report = report.with_changes(command=command, date=now())
-        report.save(folder / WORLD)
+        report, out = report.with_changes(command=command, date=now()), folder or Path(run)
+        report.save(out / WORLD)
         if films is not None:
-            films.save(folder / WORLD_FILMS)
+            films.save(out / WORLD_FILMS)
         else:
-            (folder / WORLD_FILMS).unlink(missing_ok=True)
-        with progress("drawing the page"):
-            place = write_report(folder) if page else None
+            (out / WORLD_FILMS).unlink(missing_ok=True)
+        place = None
+        if page and folder is not None:
+            with progress("drawing the page"):
+                place = write_report(folder)
     return WorldReportResult(report, place)
 
 
 def _trial(
-    folder: Path,
+    folder: Path | None,
     robot: Robot,
     size: tuple[int, int],
     source: str | Path | None,
     split: str | None,
     number: int,
 ) -> Trial:
-    """Which episodes are judged, and which ones probes are fitted on."""
-    data = WorldRecipe.from_mapping(RunDirectory(folder).read_recipe()).data
-    sources = RunDirectory(folder).read_info().data.sources
+    """Which episodes are judged, and which ones probes are fitted on.
+
+    Args:
+        folder: of the run; None: there are weights alone.
+    """
+    data, sources = EpisodesConfig(), ()
+    if folder is not None:
+        data = WorldRecipe.from_mapping(RunDirectory(folder).read_recipe()).data
+        sources = RunDirectory(folder).read_info().data.sources
     own = Path(sources[number]).expanduser() if number < len(sources) else None
     if source is None and own is None:
-        raise DataError(f"{folder} does not say what it was trained on; name episodes after it")
+        raise DataError(
+            f"{folder or 'a folder of weights'} does not say what it was trained on; name episodes "
+            "after it"
+        )
     if source is None or (own is not None and _same_place(Path(source), own)):
         assert own is not None
         recording = open_episodes(own, data.reader)

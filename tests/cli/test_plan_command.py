@@ -9,10 +9,11 @@ import nexus
 from nexus.checkpoints.files import ModelCard, save_checkpoint
 from nexus.cli.main import run
 from nexus.control.cloning import CloningConfig
+from nexus.control.collection import Collection
 from nexus.control.seeds import evaluation_seeds
 from nexus.envs import TableEnv
 from nexus.errors import CheckpointError, ConfigError, DataError, RunError
-from nexus.jobs.planning import check_fits
+from nexus.jobs.planning import _seeds_of, check_fits
 from nexus.models.ssl import VJEPAModel
 from nexus.runs.control import ControlTable
 
@@ -107,6 +108,22 @@ def test_a_world_model_plans_from_what_it_was_trained_on(tmp_path, capsys):
     assert picture["proprioception"] == 0 and untrained == picture
     assert alone["picture"] == alone["things"] == 0 and alone["proprioception"] == 1
     assert {**both, "proprioception": 0} == {**picture, "proprioception": 0}
+
+
+def test_seeds_of_several_recordings_are_theirs_and_none_between(tmp_path):
+    for seed in (0, 7):
+        told = Collection(environment="push", policy="play", seed=seed, episodes=3)
+        (tmp_path / str(seed) / "meta").mkdir(parents=True)
+        told.write(tmp_path / str(seed))
+    folders = [tmp_path / "0", tmp_path / "elsewhere", str(tmp_path / "7")]
+    first = 10**9
+    assert _seeds_of(folders) == [
+        range(first, first + 3),
+        range(first + 7 * 10**6, first + 7000003),
+    ]
+    (tmp_path / "7/meta/nexus_collection.json").write_text('{"reset')
+    with pytest.raises(DataError, match="cannot be read"):
+        _seeds_of(folders)
 
 
 def test_a_model_that_does_not_fit_the_world_is_refused(tmp_path):

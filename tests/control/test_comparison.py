@@ -93,7 +93,7 @@ def test_an_interrupted_comparison_keeps_what_is_finished(tmp_path):
 def test_seeds_of_training_are_refused_before_anything_acts(tmp_path):
     made = []
     first, _ = entrants(made)
-    learned = Entrant("learned", "cloning", first.make, training_seeds=range(8, 100))
+    learned = Entrant("learned", "cloning", first.make, training_seeds=[range(8, 100)])
     with pytest.raises(DataError, match=r"1 seeds of the evaluation were seen in training \(8\)"):
         COMPARISON.run([first, learned], tmp_path)
     assert made == []

@@ -9,7 +9,7 @@ from scipy.stats import norm
 from nexus.control.evaluation import PolicyResult, evaluate
 from nexus.control.films import BAR, MISSED, REACHED, montage
 from nexus.control.results import policy_row, wilson
-from nexus.control.seeds import BETWEEN, check_unseen, evaluation_seeds, recorded_seeds
+from nexus.control.seeds import BETWEEN, check_unseen, evaluation_seeds
 from nexus.control.simple import ZeroAction
 from nexus.envs import Goal, TableEnv
 from nexus.errors import DataError, SimulatorError
@@ -131,27 +131,16 @@ def test_the_interval_is_wilsons():
 def test_evaluations_share_no_seed_and_seen_ones_are_refused():
     first, second = evaluation_seeds(0, 100), evaluation_seeds(1, 100)
     assert len({*first, *second}) == 200
-    check_unseen(first, range(100_000))
-    check_unseen(first, second)
+    check_unseen(first, [range(100_000), second])
     with pytest.raises(DataError, match="3 seeds of the evaluation were seen in training"):
-        check_unseen(first, [first[0], 7, first[5], first[99]])
+        check_unseen(first, [first[5:7], range(9), first[99:]])
     with pytest.raises(DataError, match="other|another"):
-        check_unseen(range(10), range(5, 8))
+        check_unseen(range(10), [range(5, 8)])
+    check_unseen(first[5:8], [first[:5], first[8:]])  # what lies between two recordings is free
     assert max(evaluation_seeds(499, BETWEEN)) < 10**9, "where those of collections begin"
     for number, count in ((-1, 5), (500, 5), (0, 0), (0, BETWEEN + 1)):
         with pytest.raises(DataError, match="an evaluation has a number"):
             evaluation_seeds(number, count)
-
-
-def test_a_collection_says_its_seeds(tmp_path):
-    assert len(recorded_seeds(tmp_path)) == 0, "nothing says them"
-    (tmp_path / "meta").mkdir()
-    told = tmp_path / "meta" / "nexus_collection.json"
-    told.write_text('{"reset_seeds": [7, 9]}')
-    assert recorded_seeds(tmp_path) == range(7, 9)
-    told.write_text('{"reset')
-    with pytest.raises(DataError, match="cannot be read"):
-        recorded_seeds(tmp_path)
 
 
 def test_a_film_shows_each_episode_beside_its_goal_and_how_it_ended():

@@ -73,7 +73,7 @@ def slow_rollout(model, latents, actions, states, context, robot=0):
     latents, states = latents[:, :context], states[:, :context]
     for step in range(context - 1, actions.shape[1]):
         predicted, summary = model._predict(latents, actions[:, : step + 1], states, robot, None)
-        after = model.robots[robot].foretold(states, summary)
+        after = model.robots[robot].foretold(states, summary, actions[:, : step + 1])
         latents = torch.cat([latents, predicted[:, -1:]], dim=1)
         states = torch.cat([states, after[:, -1:]], dim=1)
     return latents[:, context:], states[:, context:]

@@ -3,6 +3,7 @@
 data/demo_0/actions                          (steps, dims)
 data/demo_0/obs/agentview_image              uint8 (steps, height, width, 3)
 data/demo_0/obs/robot0_eef_pos, ...          (steps, dims): what the robot knows of itself
+data/demo_0/states                           (steps, dims): the simulator's, without names
 mask/train, mask/valid                       names of the episodes of a split
 data, attribute env_args                     JSON; env_kwargs.control_freq is the rate
 """
@@ -22,7 +23,7 @@ from nexus.data.episodes.schema import Schema
 from nexus.data.pictures import PictureView, collect
 from nexus.errors import DataError
 
-IMAGE = "_image"
+IMAGE, STATES = "_image", "states"
 BODY = ("eef_pos", "eef_quat", "gripper_qpos")
 """What robomimic itself gives to policies of each robot, and we take for its state."""
 
@@ -36,12 +37,16 @@ class RobomimicReader:
         state_keys: observations that are the state, side by side; None: those of `BODY` that are
             there, of each robot.
         fps: steps a second, where the file does not say it.
+        environment: which numbers of the simulator's states (`states`: MuJoCo's time, places and
+            speeds, side by side) tell where things are, by names: `{"cube_x": 10, ...}`. None:
+            none are read, since a picture does not show all of them.
     """
 
     action: Schema | None = None
     state: Schema | None = None
     state_keys: Sequence[str] | None = None
     fps: float | None = None
+    environment: Mapping[str, int] | None = None
 
     def open(self, path: Path, *, strict: bool = True) -> Episodes:
         """The episodes of a file; only shapes are read.
@@ -73,9 +78,14 @@ class RobomimicReader:
             state_keys = self._state_keys(path, observed)
             fps = self.fps or _rate(path, file["data"].attrs.get("env_args"))
             splits = _splits(file)
+            places = self.environment or {}
+            numbers = [*(f"obs/{key}" for key in state_keys), "actions"]
+            if places:
+                numbers.append(STATES)
+                _check_places(path, places, first)
             problems, episodes = [], []
             for index in sorted(demos):
-                faults = _faults(demos[index], cameras, state_keys, first)
+                faults = _faults(demos[index], cameras, numbers, first)
                 if faults:
                     problems += [EpisodeProblem(index, kind, text) for kind, text in faults]
                     continue
@@ -95,8 +105,9 @@ class RobomimicReader:
             action=action,
             state=state,
             episodes=tuple(episodes),
-            storage=RobomimicStorage(path, fps, tuple(state_keys)),
+            storage=RobomimicStorage(path, fps, tuple(state_keys), tuple(places.values())),
             problems=tuple(problems),
+            environment=Schema.plain(list(places), fps) if places else None,
         )
 
     def _state_keys(self, path: Path, observed: Mapping[str, Any]) -> list[str]:
@@ -119,6 +130,8 @@ class RobomimicStorage:
     path: Path
     fps: float
     state_keys: tuple[str, ...]
+    places: tuple[int, ...] = ()
+    """Columns of the simulator's states."""
 
     def table(self, index: int) -> EpisodeTable:
         """The numbers of an episode.
@@ -134,6 +147,9 @@ class RobomimicStorage:
                 actions=actions,
                 states=np.concatenate(parts, axis=1) if parts else None,
                 times=np.arange(len(actions)) / self.fps,
+                environment_states=(
+                    _matrix(demo[STATES], np.float64)[:, self.places] if self.places else None
+                ),
             )
 
     def frames(
@@ -176,7 +192,7 @@ def _is_demo(name: str) -> bool:
 
 
 def _faults(
-    demo: Any, cameras: Mapping[str, Any], state_keys: Sequence[str], first: Any
+    demo: Any, cameras: Mapping[str, Any], numbers: Sequence[str], first: Any
 ) -> list[tuple[str, str]]:
     """What an episode lacks that the first one has: kind and sentence."""
     if "actions" not in demo:
@@ -194,7 +210,7 @@ def _faults(
                     f"expected uint8 {(*cameras[camera], 3)}",
                 )
             )
-    for key in (*(f"obs/{key}" for key in state_keys), "actions"):
+    for key in numbers:
         if key not in demo:
             faults.append(("missing_data", f"it has no {key}"))
         elif demo[key].shape[1:] != first[key].shape[1:]:
@@ -244,7 +260,20 @@ def _splits(file: Any) -> dict[str, str]:
     return splits
 
 
-def _matrix(values: Any) -> np.ndarray:
-    """float32 (steps, dims)."""
-    array = np.asarray(values[:], dtype=np.float32)
+def _check_places(path: Path, places: Mapping[str, int], demo: Any) -> None:
+    """See to it that the simulator's states have such numbers."""
+    if STATES not in demo:
+        raise DataError(f"{path}: there are no {STATES} to read {', '.join(places)} from")
+    width = int(np.prod(demo[STATES].shape[1:]))
+    for name, place in places.items():
+        if not 0 <= place < width:
+            raise DataError(
+                f"{path}: {name!r} is number {place} of the simulator's states; they have {width}, "
+                "counted from 0"
+            )
+
+
+def _matrix(values: Any, dtype: Any = np.float32) -> np.ndarray:
+    """(steps, dims)."""
+    array = np.asarray(values[:], dtype=dtype)
     return array.reshape(len(array), -1)

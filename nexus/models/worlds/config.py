@@ -9,7 +9,9 @@ from nexus.data.episodes.robot import Robot
 from nexus.models.contract import ModelConfig
 from nexus.models.objectives.anti_collapse import Regularizer
 from nexus.models.objectives.losses import Loss
+from nexus.models.worlds.embodiment import StateDynamics
 from nexus.models.worlds.frame_encoder import FRAME_ENCODERS
+from nexus.models.worlds.pose import NUMBERS as POSE
 from nexus.registry import Choice, split_choice
 
 
@@ -55,6 +57,8 @@ class WorldConfig(ModelConfig):
     slow_weight: pydantic.NonNegativeFloat = 0.0
     inverse_weight: pydantic.NonNegativeFloat = 0.0
     """Weight of reading the action from two neighbouring latents."""
+    state_dynamics: StateDynamics = "learned"
+    """How states go on: `learned`, or `pose`: position, angles and gripper, moved by the action."""
     state_dropout: float = pydantic.Field(0.0, ge=0.0, lt=1.0)
     """Share of batches whose states are hidden: the model then plans without them as well."""
 
@@ -67,6 +71,12 @@ class WorldConfig(ModelConfig):
         cameras = {len(robot.cameras) for robot in self.robots}
         if len(cameras) > 1:
             raise ValueError(f"robots have different numbers of cameras: {sorted(cameras)}")
+        widths = {(robot.action.width, robot.state_width) for robot in self.robots}
+        if self.state_dynamics == "pose" and widths - {(POSE, POSE)}:
+            raise ValueError(
+                f"state_dynamics pose is for actions and states of {POSE} numbers (position, "
+                f"angles, gripper); the robots have {sorted(widths)}"
+            )
         return self
 
     @property

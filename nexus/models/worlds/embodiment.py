@@ -4,12 +4,16 @@ A model of several robots has one of these for each; everything else they share.
 """
 
 import math
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from nexus.data.episodes.robot import Robot
+from nexus.models.worlds.pose import PoseDynamics
+
+StateDynamics = Literal["learned", "pose"]
 
 
 class Embodiment(nn.Module):
@@ -20,12 +24,16 @@ class Embodiment(nn.Module):
 
     Args:
         dim: width of the vectors, and of what states are foretold from.
+        dynamics: whether the change of the state is learned, or follows from the action; see
+            `nexus.models.worlds.pose`.
     """
 
     low: Tensor
     extent: Tensor
 
-    def __init__(self, robot: Robot, dim: int, frequencies: int) -> None:
+    def __init__(
+        self, robot: Robot, dim: int, frequencies: int, dynamics: StateDynamics = "learned"
+    ) -> None:
         super().__init__()
         self.frequencies = frequencies
         self.action = nn.Linear(robot.action_width, dim)
@@ -34,7 +42,9 @@ class Embodiment(nn.Module):
         self.register_buffer("extent", torch.tensor(extent, dtype=torch.float32))
         width = robot.state_width * (1 + 2 * frequencies)
         self.state = nn.Linear(width, dim) if robot.state_width else None
-        self.next_state = nn.Linear(dim, robot.state_width) if robot.state_width else None
+        learned = dynamics == "learned" and robot.state_width > 0
+        self.next_state = nn.Linear(dim, robot.state_width) if learned else None
+        self.pose = PoseDynamics(robot) if dynamics == "pose" else None
         # Where no state is known: a vector that stands for "it is at rest, wherever it is".
         self.rest = nn.Parameter(torch.zeros(dim))
 
@@ -56,9 +66,14 @@ class Embodiment(nn.Module):
         return self.state(torch.cat([states, *waves], dim=-1))
 
     def foretold(
-        self, states: Float[Tensor, "batch time state"] | None, summary: Tensor
+        self,
+        states: Float[Tensor, "batch time state"] | None,
+        summary: Float[Tensor, "batch time dim"],
+        actions: Float[Tensor, "batch time action"],
     ) -> Float[Tensor, "batch time state"] | None:
         """The scaled states of the next step; None where none are known."""
+        if states is not None and self.pose is not None:
+            return self.pose(states, actions)
         if states is None or self.next_state is None:
             return None
         return states + self.next_state(summary)

@@ -23,7 +23,7 @@ from nexus.nn.attention import SelfAttention
 from nexus.nn.blocks import LAYER_NORM_EPS, Block, Mlp, init_weights, scale_residual_branches
 from nexus.nn.causal import Memory, attend_causally, banded, spread
 from nexus.nn.grid import Grid
-from nexus.nn.rotary import Rotation, part_of, turns
+from nexus.nn.rotary import RotaryKind, Rotation, part_of, turns
 from nexus.registry import Registry
 
 PREDICTORS = Registry(
@@ -51,6 +51,10 @@ class PredictorConfig(Config):
     mlp_ratio: pydantic.PositiveFloat = 2.0
     window: Positive = 3
     """Steps that a step sees, itself among them."""
+    rotary: RotaryKind = "interleaved"
+    """`tiled`: as V-JEPA 2-AC was trained."""
+    side: Positive | None = None
+    """Rows and columns are scaled to those of a grid of this side; null: of the frames' height."""
 
     @pydantic.model_validator(mode="after")
     def _heads_fit(self) -> "PredictorConfig":
@@ -131,9 +135,10 @@ class _Predictor(nn.Module):
         window = self.config.window
         before = min(first, window - 1)
         allowed = banded(steps, before, window, self.tokens, like.device)
-        coordinates = _coordinates(self.grid, self.conditions, self.views, first, steps, like)
+        side = self.config.side or self.grid.height
+        coordinates = _coordinates(self.grid, self.conditions, self.views, side, first, steps, like)
         head = self.config.width // self.config.heads
-        return allowed, turns(coordinates, head, "interleaved")
+        return allowed, turns(coordinates, head, self.config.rotary)
 
 
 class _ConditionedBlock(nn.Module):
@@ -264,11 +269,11 @@ def _normed(tokens: Tensor) -> Tensor:
 
 
 def _coordinates(
-    grid: Grid, conditions: int, views: int, first: int, steps: int, like: Tensor
+    grid: Grid, conditions: int, views: int, side: int, first: int, steps: int, like: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Time, row and column of each token of some steps; all cameras have the same places."""
     one = Grid(1, grid.height, grid.width)
-    _, row, column = step_coordinates(one, 0, grid.height, like=like)
+    _, row, column = step_coordinates(one, 0, side, like=like)
     row, column = (F.pad(each.repeat(1, views), (conditions, 0)) for each in (row, column))
     time = torch.arange(first, first + steps, device=like.device, dtype=row.dtype)
     return (

@@ -87,7 +87,8 @@ class WorldModel(nn.Module):
         )
         width = self.predictor.config.width  # pyright: ignore
         self.robots = nn.ModuleList(
-            Embodiment(robot, width, config.frequencies) for robot in config.robots
+            Embodiment(robot, width, config.frequencies, config.state_dynamics)
+            for robot in config.robots
         )
         self.inverse = None
         if config.inverse_weight:
@@ -196,7 +197,7 @@ class WorldModel(nn.Module):
         latents, summary = self._predict(
             distinct, actions[:, None], given, state.robot, state.memory
         )
-        foretold = self.robots[state.robot].foretold(given, summary)  # pyright: ignore
+        foretold = self.robots[state.robot].foretold(given, summary, actions[:, None])  # pyright: ignore
         after = None if foretold is None else foretold[:, 0]
         return replace(state, latent=latents[:, 0], state=after, alike=1)
 

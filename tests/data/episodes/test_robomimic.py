@@ -39,6 +39,7 @@ def path(tmp_path):
             demo["actions"] = observed(index, "actions", 7)
             for key, width in {**BODY, "object": 10}.items():
                 demo[f"obs/{key}"] = observed(index, key, width)
+            demo["states"] = observed(index, "states", 12)
             for camera in ("agentview", "hand"):
                 demo[f"obs/{camera}_image"] = shown(camera, index)
         file["mask/train"] = np.array([b"demo_0", b"demo_10"])
@@ -77,6 +78,27 @@ def test_the_state_can_be_chosen(path):
     assert np.allclose(episodes.states(1)[:, :10], observed(1, "object", 10))
     with pytest.raises(DataError, match="no observation 'objects'; known: agentview_image"):
         open_episodes(path, RobomimicReader(state_keys=["objects"]))
+
+
+def test_the_simulators_states_are_read_where_they_are_named(path):
+    assert open_episodes(path).environment is None
+    reader = RobomimicReader(environment={"cube_y": 9, "cube_x": 3})
+    episodes = pickle.loads(pickle.dumps(open_episodes(path, reader)))
+    assert episodes.environment.names == ("cube_y", "cube_x")
+    for index in LENGTHS:
+        expected = observed(index, "states", 12)[:, [9, 3]]
+        assert np.array_equal(episodes.environment_states(index), expected), "to the bit"
+    with pytest.raises(DataError, match="'z' is number 12 of the simulator's states; they have 12"):
+        open_episodes(path, RobomimicReader(environment={"z": 12}))
+    with h5py.File(path, "a") as file:
+        del file["data/demo_1/states"]
+    with pytest.raises(DataError, match="episode 1: it has no states"):
+        open_episodes(path, reader)
+    assert open_episodes(path).indices == (0, 1, 10), "who does not ask does not miss them"
+    with h5py.File(path, "a") as file:
+        del file["data/demo_0/states"]
+    with pytest.raises(DataError, match="there are no states to read cube_y, cube_x from"):
+        open_episodes(path, reader)
 
 
 def test_a_rate_that_is_not_there_is_asked_for(path):
