@@ -175,6 +175,26 @@ def reader(prepared, tmp_path, monkeypatch):
     return enter
 
 
+def fewer(words):
+    """Options of `nexus world` and `nexus plan` that make small what the page leaves large."""
+    if words[1] == "plan":
+        names = {"--episodes": 2, "--steps": 3, "--validation": 1}
+        if "--demo" in words:
+            del names["--validation"]
+    else:
+        names = {"collect": {"--episodes": 12}, "train": {"--steps": 5}}.get(words[2], {})
+        if words[2] == "train" and "--resume" not in words:
+            names["--set"] = "training.batch_size=4"
+    given = {one: words[words.index(one) + 1] for one in names if one in words}
+    large = {one for one, value in given.items() if value.isdigit() and int(value) > 100}
+    return [
+        word
+        for one, value in names.items()
+        if one not in given or one in large
+        for word in (one, str(value))
+    ]
+
+
 def run_command(line, monkeypatch):
     if line in NOT_HERE:
         return
@@ -186,6 +206,8 @@ def run_command(line, monkeypatch):
     assert words[0] == "nexus", f"no rule how to test {line!r}"
     if any(line.startswith(slow) for slow in ONLY_PARSED):
         words.append("--help")
+    elif words[1] in ("plan", "world"):
+        words += fewer(words)
     elif words[1] in ("plan-run", "pretrain", "adapt") and "--help" not in words:
         chosen = words[1] != "adapt" and not {"--recipe", "--resume"} & set(words)
         words += TINY + TINY_MODEL * chosen
