@@ -21,7 +21,7 @@ SEARCH = {"kind": "icem", "candidates": 64, "iterations": 4, "elites": 8}
 
 
 class DotsModel(Dots):
-    predictor = SimpleNamespace(config=SimpleNamespace(window=1))
+    predictor = SimpleNamespace(config=SimpleNamespace(window=1, width=1))
 
     def eval(self):
         return self

@@ -74,7 +74,7 @@ def outputs(to, folder, video):
     return torch.from_numpy(session.run(None, {"video": video.numpy()})[0])
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", [one for one in FORMATS if one != "world"])
 def test_a_run_is_converted_and_gives_its_features(tmp_path, a_run, model, to, capsys):
     out = tmp_path / "out"
     assert run(["convert", str(a_run), "--to", to, "--out", str(out)]) == 0
