@@ -36,6 +36,7 @@ from plain_planning import PlainCost
 from planning_report import report
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from waiting import progress
 
 from nexus.control.goal_cost import CostConfig, GoalCost, WorldGoal
 from nexus.control.model_policy import PlanningConfig, action_space
@@ -306,12 +307,6 @@ def scale_of(robot: Robot, device: str) -> tuple[Tensor, Tensor]:
 def names(letter: str, width: int) -> list[str]:
     """So many of them."""
     return [f"{letter}{number}" for number in range(width)]
-
-
-def progress(text: str) -> None:
-    """A line that replaces itself, for those who wait."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

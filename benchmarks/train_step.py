@@ -28,6 +28,7 @@ import torch
 from machine import QUICK, describe, gemm_rate
 from step_report import report
 from step_worker import TURN_SECONDS, Case, Worker
+from waiting import progress
 
 Row = dict[str, Any]
 
@@ -132,12 +133,6 @@ def row(case: Case, worker: Worker | None, peak: Row | None, failures: dict[Case
         "encoder_parameters": worker.facts["encoder_parameters"],
         "flops": {**asdict(flops), "total": flops.total},
     }
-
-
-def progress(text: str) -> None:
-    """A line that replaces itself, for those who wait."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

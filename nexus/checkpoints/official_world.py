@@ -25,9 +25,10 @@ from nexus.data.episodes.statistics import QUANTILES, EpisodeStatistics, Statist
 from nexus.errors import CheckpointError
 from nexus.models.encoder import EncoderConfig
 from nexus.models.worlds.action_predictor import ActionPredictorConfig
+from nexus.models.worlds.config import WorldConfig
 from nexus.models.worlds.embodiment import Embodiment
 from nexus.models.worlds.pose import NUMBERS
-from nexus.models.worlds.world import WorldConfig, WorldModel
+from nexus.models.worlds.world import WorldModel
 
 RATE = 4.0
 """Steps a second in training."""

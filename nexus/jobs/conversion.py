@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from nexus.atomic import atomic_folder, check_writable, write_json, write_text
+from nexus.atomic import atomic_folder, check_writable, write_text
 from nexus.checkpoints.clips import CLIPS_KEY
 from nexus.checkpoints.export import export_onnx, export_program
-from nexus.checkpoints.files import CONFIG_FILE, MODEL_FILE, ModelCard
+from nexus.checkpoints.files import CONFIG_FILE, MODEL_FILE, ModelCard, write_card
 from nexus.checkpoints.huggingface import PREDICTOR_MASK_TOKEN, save_huggingface
 from nexus.checkpoints.load import FROM_PREDICTOR, Loaded, load
 from nexus.checkpoints.official import OFFICIAL_FILE, save_official
@@ -21,7 +21,7 @@ from nexus.data.clip_spec import ClipSpec
 from nexus.data.episodes.opening import open_episodes
 from nexus.data.episodes.robot import Robot
 from nexus.errors import CheckpointError
-from nexus.jobs.model_card import model_card
+from nexus.jobs.model_card import CARD_FILE, model_card
 from nexus.jobs.opening import clips_in_use
 from nexus.models.contract import EncoderRole
 from nexus.models.ssl import VJEPAConfig
@@ -31,7 +31,6 @@ from nexus.version import nexus_version
 ROLES: dict[str, EncoderRole] = {"target": "target", "context": "context"}
 LAYOUTS = ("hub", "training")
 FORMATS = ("hf", "meta", "nexus", "world", "onnx", "torch-export")
-CARD_FILE = "README.md"
 ONNX_FILE, PROGRAM_FILE = "encoder.onnx", "encoder.pt2"
 OWN_FILES = {
     CARD_FILE, CONFIG_FILE, MODEL_FILE, OFFICIAL_FILE, ONNX_FILE, f"{ONNX_FILE}.data", PROGRAM_FILE,
@@ -178,14 +177,14 @@ def _write(
         kept = {CLIPS_KEY: shown.to_mapping()}
         about = {"converted_from": source, "nexus": nexus_version(), **kept}
         card = ModelCard("vjepa", model.config.to_mapping(), int(model.ema_step), about)
-        write_json(folder / CONFIG_FILE, card.to_mapping())
+        write_card(folder, card)
         return []
     if to == "world":
         world = published_world(loaded, robot)
         save_weights(folder / MODEL_FILE, world)
         about = {"converted_from": source, "nexus": nexus_version()}
         card = ModelCard("world", world.config.to_mapping(), 0, about)
-        write_json(folder / CONFIG_FILE, card.to_mapping())
+        write_card(folder, card)
         return _world_notes(world.config.robots[0])
     assert clip is not None  # graphs have one
     export, name = (export_onnx, ONNX_FILE) if to == "onnx" else (export_program, PROGRAM_FILE)

@@ -19,13 +19,15 @@ from nexus.runs.read import RunFiles, read_run
 from nexus.version import nexus_version
 
 FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
-_ENVIRONMENT = jinja2.Environment(
+CARD_FILE = "README.md"
+TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("nexus.jobs"),
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
+"""Of all that jobs write for people to read on."""
 
 
 def model_card(
@@ -51,7 +53,7 @@ def model_card(
     folder = find_run(loaded.path) if loaded.kind == "nexus" else None
     run = read_run(folder) if folder else None
     probes = run.probes.rows if run and run.probes else ()
-    return _ENVIRONMENT.get_template("model_card.md.j2").render(
+    return TEMPLATES.get_template("model_card.md.j2").render(
         source=source,
         to=to,
         which=which,
@@ -76,7 +78,7 @@ def model_card(
 def licence_of(folder: Path) -> str | None:
     """The licence that the README.md of a source's folder names, if there is one."""
     try:
-        head = FRONT_MATTER.match((folder / "README.md").read_text(encoding="utf-8"))
+        head = FRONT_MATTER.match((folder / CARD_FILE).read_text(encoding="utf-8"))
         front = yaml.safe_load(head[1]) if head else None
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return None
@@ -110,4 +112,4 @@ def _code(text: str) -> str:
     return f"`{text.replace('`', '').replace('|', '&#124;')}`"
 
 
-_ENVIRONMENT.filters["code"] = _code
+TEMPLATES.filters["code"] = _code

@@ -13,26 +13,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
-
 from nexus.atomic import atomic_folder, write_text
 from nexus.checkpoints.files import MODEL_FILE, read_card, resolve_checkpoint, write_card
 from nexus.errors import OutputError, RunError
+from nexus.jobs.model_card import CARD_FILE, TEMPLATES
 from nexus.jobs.planning import TABLE, WEIGHTS
 from nexus.reports.control_table import control_markdown, headline
 from nexus.runs.control import ControlTable
 from nexus.runs.folder import find_run
 from nexus.runs.read import read_run
 from nexus.version import nexus_version
-
-CARD = "README.md"
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("nexus.jobs"),
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
 
 
 def pack_world(
@@ -69,7 +59,7 @@ def pack_world(
         chosen = Path(planned[0]) / WEIGHTS if planned else None
         if chosen is not None and chosen.exists():
             shutil.copyfile(chosen, folder / WEIGHTS)
-        text = _TEMPLATES.get_template("world_card.md.j2").render(
+        text = TEMPLATES.get_template("world_card.md.j2").render(
             card=card,
             info=read_run(home).info if home else None,
             megabytes=(folder / MODEL_FILE).stat().st_size / 1e6,
@@ -78,7 +68,7 @@ def pack_world(
             date=time.strftime("%Y-%m-%d"),
             note=note,
         )
-        write_text(folder / CARD, text)
+        write_text(folder / CARD_FILE, text)
     return out
 
 

@@ -1,8 +1,5 @@
 """`benchmarks/encoder.py`: its ratios and tables; it runs and prints what it promises."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import encoder
@@ -47,19 +44,12 @@ def test_the_floor_multiplies_what_the_encoder_does() -> None:
 
 
 @pytest.mark.slow
-def test_quick(tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, SCRIPT, "--quick", "--threads", "1", "--json", tmp_path / "out.json"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr
-    result = json.loads((tmp_path / "out.json").read_text())
+def test_quick(quick) -> None:
+    result, printed = quick(SCRIPT)
     assert {row["mode"] for row in result["rows"]} == {"inference", "training"}
     assert all(row["difference"] < 1e-5 for row in result["rows"])
     for row in result["rows"]:
         assert set(row["seconds"]) == {"nexus", "transformers", "floor"}
     assert [step["precision"] for step in result["steps"]] == ["fp32", "bf16"]
     assert all(step["flops_per_step"] > 0 for step in result["steps"])
-    assert "whole `vjepa2` train step" in run.stdout
+    assert "whole `vjepa2` train step" in printed

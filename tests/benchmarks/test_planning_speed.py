@@ -1,9 +1,6 @@
 """`benchmarks/planning.py`: plain readings equal the model, FLOPs are all counted, it runs."""
 
 import argparse
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import planning
@@ -153,15 +150,8 @@ def test_the_tables_hold_the_figures():
 
 
 @pytest.mark.slow
-def test_quick(tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, SCRIPT, "--quick", "--threads", "1", "--json", tmp_path / "out.json"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr
-    result = json.loads((tmp_path / "out.json").read_text())
+def test_quick(quick) -> None:
+    result, _ = quick(SCRIPT)
     arms = {(row["search"], row["horizon"], row["arm"]) for row in result["rows"]}
     assert ("published", 2, "plain") in arms and ("one token", 5, "window again") in arms
     flops = {(row["search"], row["horizon"], row["arm"]): row["flops"] for row in result["rows"]}
