@@ -72,12 +72,12 @@ def plan(
             help="Goals, apart from the others, on which the weights of a world model's cost are "
             "chosen; 0: none are tried.",
         ),
-    ] = 16,
+    ] = 32,
     shifts: Annotated[
         bool | None,
         typer.Option(
             "--shifts/--no-shifts",
-            help="Policies that learned act under other colours, sizes and backgrounds, too.",
+            help="The planner with pictures and cloning act under other colours, sizes and backgrounds, too.",
             show_default="shifts, without --demo",
         ),
     ] = None,

@@ -1,6 +1,10 @@
-"""Weights of a cost, chosen by how often goals are reached: on validation goals, no others."""
+"""Weights of a cost, chosen by how often goals are reached: on validation goals, no others.
 
-from collections.abc import Callable, Sequence
+Few goals tell a bad choice from a good one, not a good one from the best. So all candidates get a
+few, the better half of them twice as many, and so on (successive halving, arXiv 1502.07943).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from nexus.control.evaluation import evaluate
@@ -13,8 +17,9 @@ from nexus.runs.control import ControlTable, PolicyRow
 FROM_A_PICTURE = (
     CostConfig(picture=1.0),
     CostConfig(picture=0.0, things=1.0),
+    CostConfig(picture=0.01, things=1.0),
     CostConfig(picture=0.03, things=1.0),
-    CostConfig(picture=0.3, things=1.0),
+    CostConfig(picture=0.1, things=1.0),
 )
 """What is tried where the goal is a picture; those with `things` where a model tells them."""
 FROM_PATCHES = (
@@ -24,6 +29,8 @@ FROM_PATCHES = (
 """... where a model has a token a patch."""
 OWN_WEIGHTS = (0.01, 0.1)
 """Weights of proprioception that are tried beside the best of these."""
+FIRST_GOALS = 8
+"""On so many goals all candidates are tried."""
 _PATCHES = {"changed": "changed patches", "changed_not_robot": "changed patches but the robot's"}
 
 
@@ -45,26 +52,48 @@ def choose(
         seeds: of the validation's starts and goals.
         record: a file for what was tried; what it holds already is not tried again.
         environment: its name, for the record.
-        started: told what is tried next.
+        started: told what is tried next, and on how many goals.
 
     Raises:
         SimulatorError: see `evaluate`.
     """
-    if len(candidates) == 1:
-        return candidates[0]
     rows = {row.policy: row for row in _kept(record)}
-    for cost in candidates:
+
+    def tried(cost: CostConfig, until: int) -> PolicyRow:
         name = told(cost)
-        if name not in rows:
+        before = rows.get(name)
+        new = seeds[before.count + before.dropped if before else 0 : until]
+        if new:
             if started:
-                started(f"validation, {name}")
-            result = evaluate(policy(cost), make, seeds, steps=steps, timed_steps=1, filmed=0)
-            row = policy_row(result, role="other", settings=cost.to_mapping())
+                started(f"validation, {name}, {len(new)} goals")
+            result = evaluate(policy(cost), make, new, steps=steps, timed_steps=0, filmed=0)
+            row = policy_row(result, settings=cost.to_mapping(), before=before)
             rows[name] = row.with_changes(policy=name)
             ControlTable(environment=environment, steps=steps, rows=tuple(rows.values())).save(
                 record
             )
-    return max(candidates, key=lambda cost: _worth(rows[told(cost)]))
+        return rows[name]
+
+    left = list(candidates)
+    for until, kept in halving(len(seeds), len(left)):
+        if len(left) > 1:
+            worth = {told(cost): _worth(tried(cost, until), seeds[:until]) for cost in left}
+            left = sorted(left, key=lambda cost: worth[told(cost)], reverse=True)[:kept]
+    return left[0]
+
+
+def halving(goals: int, candidates: int) -> Iterator[tuple[int, int]]:
+    """On how many goals candidates are tried, round by round, and how many of them stay.
+
+    The better half, rounded up, stays, and gets twice the goals; two at least until all goals are
+    used, where one stays.
+    """
+    until = FIRST_GOALS
+    while 2 * until <= goals:
+        candidates = max(2, (candidates + 1) // 2)
+        yield until, candidates
+        until *= 2
+    yield goals, 1
 
 
 def told(cost: CostConfig) -> str:
@@ -75,8 +104,12 @@ def told(cost: CostConfig) -> str:
     return ", ".join(words if cost.patches == "alike" else [*words, _PATCHES[cost.patches]])
 
 
-def _worth(row: PolicyRow) -> tuple[int, float]:
-    return row.successes_at_end, -(row.final_distance or 0.0)
+def _worth(row: PolicyRow, seeds: Sequence[int]) -> tuple[int, float]:
+    """What a row reached on some goals."""
+    among = frozenset(seeds)
+    episodes = [one for one in row.episodes if one.seed in among]
+    distances = [one.final_distance or 0.0 for one in episodes]
+    return sum(one.success_at_end for one in episodes), -sum(distances)
 
 
 def _kept(record: Path) -> tuple[PolicyRow, ...]:

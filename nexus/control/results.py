@@ -23,9 +23,15 @@ def policy_row(
     shift: str | None = None,
     film: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    before: PolicyRow | None = None,
 ) -> PolicyRow:
-    """Sum up what a policy reached; see `PolicyRow`."""
-    episodes, count = result.episodes, len(result.episodes)
+    """Sum up what a policy reached; see `PolicyRow`.
+
+    Args:
+        before: what it reached on other goals, to be counted along; times are the result's.
+    """
+    episodes = (*(before.episodes if before else ()), *result.episodes)
+    count = len(episodes)
     at_end = sum(one.success_at_end for one in episodes)
     waits = [one.steps_to_success for one in episodes if one.steps_to_success is not None]
     distances = [one.final_distance for one in episodes if one.final_distance is not None]
@@ -34,7 +40,7 @@ def policy_row(
         role=role,
         shift=shift,
         count=count,
-        dropped=len(result.dropped),
+        dropped=len(result.dropped) + (before.dropped if before else 0),
         successes_at_end=at_end,
         successes_ever=len(waits),
         interval_at_end=wilson(at_end, count),
@@ -43,7 +49,7 @@ def policy_row(
         final_distance=float(np.mean(distances)) if distances else None,
         ms=_median([1000 * one for one in result.seconds_alone]),
         ms_95=_quantile([1000 * one for one in result.seconds_alone], 0.95),
-        ms_side_by_side=_median([1000 * one / count for one in result.seconds]),
+        ms_side_by_side=_median([1000 * one / len(result.episodes) for one in result.seconds]),
         film=film,
         settings=settings or {},
         episodes=episodes,

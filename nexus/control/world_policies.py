@@ -75,7 +75,8 @@ def world_entrants(
 
         known = {**identity, "cost": cost.to_mapping(), "planning": settings.planning.to_mapping()}
         seeds = training_seeds if trained else ()
-        return Entrant(name, role, make, known, shifted=trained, training_seeds=seeds)
+        shifted = role == "picture"
+        return Entrant(name, role, make, known, shifted=shifted, training_seeds=seeds)
 
     entrants = {"picture": entrant("planner, picture alone", settings.picture, "picture")}
     if model.config.robots[0].state_width:
@@ -98,11 +99,15 @@ def chosen_on_validation(
     record: Path,
     environment: str,
     planning: PlanningConfig | None = None,
+    with_both: bool = True,
     started: Callable[[str], None] | None = None,
 ) -> WorldPolicies:
     """The weights that reach most validation goals, of those that `nexus.control.choosing` names.
 
-    Args: see `nexus.control.choosing.choose`.
+    Args:
+        with_both: also those of a goal that is a picture and proprioception.
+
+    Others: see `nexus.control.choosing.choose`.
     """
     planning = planning or PlanningConfig()
 
@@ -122,7 +127,7 @@ def chosen_on_validation(
     tried = [one for one in FROM_A_PICTURE if tells_things or not one.things]
     picture = best([*tried, *FROM_PATCHES] if tokens > 1 else tried)
     both = picture
-    if model.config.robots[0].state_width:
+    if with_both and model.config.robots[0].state_width:
         both = best([picture.with_changes(proprioception=weight) for weight in OWN_WEIGHTS])
     return WorldPolicies(picture=picture, both=both, planning=planning)
 

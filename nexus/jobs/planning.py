@@ -56,7 +56,7 @@ def plan(
     policies: Sequence[str] | None = None,
     data: str | Path | None = None,
     cloning: CloningConfig | None = None,
-    validation: int = 16,
+    validation: int = 32,
     timed_steps: int = TIMED_STEPS,
     command: str | None = None,
 ) -> ControlTable:
@@ -72,13 +72,14 @@ def plan(
         episodes: starts and goals, drawn by the environment from seeds that no recording has.
         seed: number of the evaluation; others have other starts and goals.
         steps: control steps an episode; None: as the environment cuts it, else 40.
-        shifts: also with other colours, another size of the agent, another background, for
-            policies that learned.
+        shifts: also with other colours, another size of the agent, another background, for those
+            who are shown pictures: the planner with pictures alone and cloning.
         policies: some of those there are, by their short names; None: all.
         data: robot episodes to imitate.
         cloning: how they are imitated.
         validation: goals, apart from the others, on which the weights of a world model's cost are
-            chosen; 0 takes the picture as a whole, and a tenth of the proprioception beside it.
+            chosen, unless a packed model brings them along; 0 takes the picture as a whole, and a
+            tenth of the proprioception beside it.
         timed_steps: steps that are played one environment at a time, to time an action.
         command: how this was asked for, for the page.
 
@@ -99,8 +100,9 @@ def plan(
     if run is not None:
         model = check_fits(Path(run), world)
         weights = None
-        _take_weights(Path(run), env, out)
-        if validation and not {"picture", "both", "untrained"}.isdisjoint(policies or WORLD):
+        validation = _take_weights(Path(run), env, out) or validation
+        acting = {*(policies or WORLD)}
+        if validation and acting & {"picture", "both", "untrained"}:
             weights = chosen_on_validation(
                 model,
                 make,
@@ -108,6 +110,7 @@ def plan(
                 steps=limit,
                 record=out / WEIGHTS,
                 environment=env,
+                with_both="both" in acting,
                 started=lambda who: messages().print(f"acting: {who}", markup=False),
             )
         entrants |= world_entrants(
@@ -164,13 +167,23 @@ def check_fits(run: Path, world: GoalEnvironment) -> WorldModel:
     return model
 
 
-def _take_weights(run: Path, env: str, out: Path) -> None:
-    """What was tried on validation goals when a model was packed, so that it is not tried again."""
+def _take_weights(run: Path, env: str, out: Path) -> int:
+    """Take along what was tried on validation goals when a model was packed.
+
+    Returns:
+        On how many goals at most, so that nothing is tried again; 0: there is nothing to take.
+    """
     packed, record = run / WEIGHTS, out / WEIGHTS
-    if packed.exists() and not record.exists() and ControlTable.read(packed).environment == env:
+    if not packed.exists():
+        return 0
+    table = ControlTable.read(packed)
+    if table.environment != env:
+        return 0
+    if not record.exists():
         out.mkdir(parents=True, exist_ok=True)
         with atomic_path(record) as temporary:
             shutil.copyfile(packed, temporary)
+    return max(row.count + row.dropped for row in table.rows)
 
 
 def _sources(run: Path) -> tuple[str, ...]:

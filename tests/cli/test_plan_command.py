@@ -103,7 +103,7 @@ def test_a_world_model_plans_from_what_it_was_trained_on(tmp_path, capsys):
     roles = ["picture", "proprioception", "both", "untrained"]
     assert [row.role for row in table.rows] == roles
     tried = ControlTable.read(plans / "weights.json")
-    assert len(tried.rows) == 4 + 2
+    assert len(tried.rows) == 5 + 2
     picture, alone, both, untrained = (row.settings["cost"] for row in table.rows)
     assert picture["proprioception"] == 0 and untrained == picture
     assert alone["picture"] == alone["things"] == 0 and alone["proprioception"] == 1

@@ -153,20 +153,29 @@ class _ConditionedBlock(nn.Module):
     def forward(
         self, tokens: Tensor, condition: Tensor, per_step: int, layer: int, memory: Any, seen: Any
     ) -> Tensor:
-        parts = self.modulation(F.gelu(condition)).repeat_interleave(per_step, dim=1).chunk(6, -1)
-        shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = parts
-        allowed, rotation = seen
-        mixed = attend_causally(
-            self.attn,
-            self.attn.qkv(_normed(tokens) * (1 + scale) + shift),
-            layer=layer,
-            memory=memory,
-            tokens_per_step=per_step,
-            allowed=allowed,
-            rotation=rotation,
-        )
-        tokens = tokens + (1 + gate) * mixed
-        return tokens + (1 + mlp_gate) * self.mlp(_normed(tokens) * (1 + mlp_scale) + mlp_shift)
+        """Args: `condition`: after its activation; `seen`: see `_Predictor._seen`; None: each token
+        sees itself alone."""
+        parts = self.modulation(condition)
+        if per_step > 1:
+            parts = parts.repeat_interleave(per_step, dim=1)
+        shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = parts.chunk(6, -1)
+        moved = torch.addcmul(shift, _normed(tokens), 1 + scale)
+        if seen is None:
+            mixed = self.attn.proj(_values(self.attn, moved))
+        else:
+            allowed, rotation = seen
+            mixed = attend_causally(
+                self.attn,
+                self.attn.qkv(moved),
+                layer=layer,
+                memory=memory,
+                tokens_per_step=per_step,
+                allowed=allowed,
+                rotation=rotation,
+            )
+        tokens = torch.addcmul(tokens, 1 + gate, mixed)
+        moved = torch.addcmul(mlp_shift, _normed(tokens), 1 + mlp_scale)
+        return torch.addcmul(tokens, 1 + mlp_gate, self.mlp(moved))
 
 
 class AdaLNPredictor(_Predictor):
@@ -200,12 +209,13 @@ class AdaLNPredictor(_Predictor):
         """See `StepPredictor.forward`."""
         steps, per_step = latents.shape[1], self.tokens
         condition = self.condition(torch.cat([actions, states], dim=-1))
-        seen = self._seen(steps, memory, latents)
+        alone = per_step == self.config.window == 1
+        seen = None if alone else self._seen(steps, memory, latents)
         times = len(actions) // len(latents)
         tokens = spread(self._embedded(latents), times) + condition.unsqueeze(2)
-        tokens = tokens.flatten(1, 2)
+        tokens, activated = tokens.flatten(1, 2), F.gelu(condition)
         for layer, block in enumerate(self.blocks):
-            tokens = block(tokens, condition, per_step, layer, memory, seen)
+            tokens = block(tokens, activated, per_step, layer, memory, seen)
         if memory is not None:
             memory.steps += steps
         tokens = self.norm(tokens).unflatten(1, (steps, per_step))
@@ -262,6 +272,12 @@ class InterleavedPredictor(_Predictor):
 def _products(block: Any, tokens: Tensor) -> Tensor:
     """Queries, keys and values of a block's tokens."""
     return block.attn.qkv(block.norm1(tokens))
+
+
+def _values(attention: SelfAttention, tokens: Tensor) -> Tensor:
+    """The values alone: where a token sees itself alone, all the weight lies on its own."""
+    width = tokens.shape[-1]
+    return F.linear(tokens, attention.qkv.weight[2 * width :], attention.qkv.bias[2 * width :])
 
 
 def _normed(tokens: Tensor) -> Tensor:

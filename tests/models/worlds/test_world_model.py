@@ -3,7 +3,9 @@ import torch
 from oracles.world import batch, robot, slow_rollout, world
 
 from nexus.errors import ConfigError, VideoShapeError
+from nexus.models.worlds.predictors import AdaLNPredictor
 from nexus.nn.causal import Memory, attend_causally
+from nexus.nn.grid import Grid
 
 ENCODERS = {
     "patches": {"kind": "patches", "patch_size": 8, "dim": 12, "hidden": 16, "patch_dim": 8},
@@ -241,6 +243,16 @@ def test_a_single_token_that_sees_itself_alone_needs_no_softmax():
         rotation=None,
     )
     torch.testing.assert_close(said, block.attn(tokens))
+
+
+def test_a_predictor_of_single_tokens_works_out_no_attention():
+    predictor_alone = AdaLNPredictor(dim=8, grid=Grid(1, 1, 1), width=24, heads=2, window=1)
+    for parameter in predictor_alone.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    block, tokens, condition = predictor_alone.blocks[0], *torch.randn(2, 3, 5, 24)
+    seen = predictor_alone._seen(5, None, tokens)
+    attended = block(tokens, condition, 1, 0, None, seen)
+    torch.testing.assert_close(block(tokens, condition, 1, 0, None, None), attended)
 
 
 def test_what_is_spread_twice_is_as_often_alike():
