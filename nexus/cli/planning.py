@@ -73,11 +73,20 @@ def plan(
             "chosen; 0: none are tried.",
         ),
     ] = 32,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A change to how a world model's plans are searched for: horizon=5.",
+        ),
+    ] = None,
     shifts: Annotated[
         bool | None,
         typer.Option(
             "--shifts/--no-shifts",
-            help="The planner with pictures and cloning act under other colours, sizes and backgrounds, too.",
+            help="The planner with pictures and cloning also act under other colours, sizes and "
+            "backgrounds.",
             show_default="shifts, without --demo",
         ),
     ] = None,
@@ -92,10 +101,13 @@ def plan(
         nexus plan --demo
         nexus plan --env reach --out plans/reach
         nexus plan runs/world --env push --out plans/world
+        nexus plan runs/world --env push --out plans/short --set horizon=5
         nexus plan --env push --out plans/push --data pushes --policies random,oracle,cloning
     """
     from nexus import jobs
+    from nexus.config import parse_overrides
 
+    planning = parse_overrides(settings or [])
     chosen = policies.split(",") if policies else None
     if demo:
         if run is not None:
@@ -110,6 +122,7 @@ def plan(
             shifts=bool(shifts),
             policies=chosen,
             data=data,
+            planning=planning,
             command=given_command(),
         )
         for name, table in tables.items():
@@ -128,6 +141,7 @@ def plan(
         policies=chosen,
         data=data,
         validation=validation,
+        planning=planning,
         command=given_command(),
     )
     _show(table, out)

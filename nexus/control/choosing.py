@@ -4,8 +4,9 @@ Few goals tell a bad choice from a good one, not a good one from the best. So al
 few, the better half of them twice as many, and so on (successive halving, arXiv 1502.07943).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nexus.control.evaluation import evaluate
 from nexus.control.goal_cost import CostConfig
@@ -43,6 +44,7 @@ def choose(
     steps: int,
     record: Path,
     environment: str,
+    about: Mapping[str, Any] | None = None,
     started: Callable[[str], None] | None = None,
 ) -> CostConfig:
     """The weights that reach most goals at the end; of equals, those that end nearest.
@@ -52,12 +54,14 @@ def choose(
         seeds: of the validation's starts and goals.
         record: a file for what was tried; what it holds already is not tried again.
         environment: its name, for the record.
+        about: what else the results depend on, as JSON; what was recorded with others is dropped.
         started: told what is tried next, and on how many goals.
 
     Raises:
         SimulatorError: see `evaluate`.
     """
-    rows = {row.policy: row for row in _kept(record)}
+    about = about or {}
+    rows = {row.policy: row for row in _kept(record) if about.items() <= row.settings.items()}
 
     def tried(cost: CostConfig, until: int) -> PolicyRow:
         name = told(cost)
@@ -67,7 +71,7 @@ def choose(
             if started:
                 started(f"validation, {name}, {len(new)} goals")
             result = evaluate(policy(cost), make, new, steps=steps, timed_steps=0, filmed=0)
-            row = policy_row(result, settings=cost.to_mapping(), before=before)
+            row = policy_row(result, settings={**cost.to_mapping(), **about}, before=before)
             rows[name] = row.with_changes(policy=name)
             ControlTable(environment=environment, steps=steps, rows=tuple(rows.values())).save(
                 record

@@ -25,8 +25,13 @@ from nexus.runs.control import PolicyRole
 
 
 class WorldPolicies(Config):
-    """Weights of the cost's terms in each row, and how plans are searched for."""
+    """Weights of the cost's terms in each row, and how plans are searched for.
 
+    Kept as `planning.yaml`, so that a model that is passed on plans as it did here.
+    """
+
+    environment: str | None = None
+    """That in which they were chosen."""
     picture: CostConfig = CostConfig(picture=1.0)
     both: CostConfig = CostConfig(picture=1.0, proprioception=0.1)
     proprioception: CostConfig = CostConfig(picture=0.0, proprioception=1.0)
@@ -99,12 +104,15 @@ def chosen_on_validation(
     record: Path,
     environment: str,
     planning: PlanningConfig | None = None,
+    step: int = 0,
     with_both: bool = True,
     started: Callable[[str], None] | None = None,
 ) -> WorldPolicies:
     """The weights that reach most validation goals, of those that `nexus.control.choosing` names.
 
     Args:
+        planning: how plans are searched for.
+        step: of the model's training; a record of another one counts no more.
         with_both: also those of a goal that is a picture and proprioception.
 
     Others: see `nexus.control.choosing.choose`.
@@ -120,16 +128,17 @@ def chosen_on_validation(
             steps=steps,
             record=record,
             environment=environment,
+            about={"step": step, "planning": planning.to_mapping()},
             started=started,
         )
 
     tells_things, tokens = model.config.slow_dim > 0, model.config.latent_shape[0]
     tried = [one for one in FROM_A_PICTURE if tells_things or not one.things]
     picture = best([*tried, *FROM_PATCHES] if tokens > 1 else tried)
-    both = picture
+    both = picture.with_changes(proprioception=OWN_WEIGHTS[-1])
     if with_both and model.config.robots[0].state_width:
         both = best([picture.with_changes(proprioception=weight) for weight in OWN_WEIGHTS])
-    return WorldPolicies(picture=picture, both=both, planning=planning)
+    return WorldPolicies(environment=environment, picture=picture, both=both, planning=planning)
 
 
 def untrained(model: WorldModel, seed: int) -> WorldModel:

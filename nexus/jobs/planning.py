@@ -1,6 +1,5 @@
 """`plan`: policies side by side in an environment, from starts and goals that are new to them."""
 
-import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
@@ -9,16 +8,24 @@ from typing import Any
 
 import torch
 
-from nexus.atomic import atomic_path, check_writable
+from nexus.atomic import check_writable
+from nexus.checkpoints.files import read_card
+from nexus.config import merge, read_yaml, write_yaml
 from nexus.control.cloning import Cloned, CloningConfig, CloningPolicy, clone
 from nexus.control.collection import Collection
 from nexus.control.comparison import Comparison, Entrant
 from nexus.control.evaluation import TIMED_STEPS
+from nexus.control.model_policy import PlanningConfig
 from nexus.control.oracle import ORACLE_PLANNER, OWN_WEIGHT, Oracle, true_world
 from nexus.control.playing import Make
 from nexus.control.seeds import evaluation_seeds
 from nexus.control.simple import RandomActions, ZeroAction
-from nexus.control.world_policies import chosen_on_validation, load_world, world_entrants
+from nexus.control.world_policies import (
+    WorldPolicies,
+    chosen_on_validation,
+    load_world,
+    world_entrants,
+)
 from nexus.data.episodes.episodes import Episodes
 from nexus.data.episodes.opening import open_episodes
 from nexus.envs import SHIFTS, GoalEnvironment, TableEnv, shifted
@@ -34,8 +41,8 @@ from nexus.training.cpu import cpu_name, usable_cores
 
 TABLE, PAGE = "planning.json", "planning.html"
 """What `plan` writes into its folder, beside what `Comparison` keeps there."""
-WEIGHTS = "weights.json"
-"""What was tried on validation goals."""
+WEIGHTS, SETTINGS = "weights.json", "planning.yaml"
+"""What was tried on validation goals, and what was chosen there."""
 WORLD = ("picture", "proprioception", "both", "untrained")
 """The policies of a world model."""
 VALIDATION = 499
@@ -57,14 +64,16 @@ def plan(
     data: str | Path | None = None,
     cloning: CloningConfig | None = None,
     validation: int = 32,
+    planning: Mapping[str, Any] | None = None,
     timed_steps: int = TIMED_STEPS,
     command: str | None = None,
 ) -> ControlTable:
     """Let policies act from the same starts to the same goals, and write down who reaches them.
 
     The folder `out` then holds `planning.json` (the table with a row of each episode),
-    `planning.html` (the page) and, in `policies`, what is finished, a file a policy and world: the
-    same call goes on after what is there.
+    `planning.html` (the page), `planning.yaml` (the weights that were chosen and how plans were
+    searched for) and, in `policies`, what is finished, a file a policy and world: the same call
+    goes on after what is there.
 
     Args:
         run: a world model's run; its policies come after the others.
@@ -80,11 +89,13 @@ def plan(
         validation: goals, apart from the others, on which the weights of a world model's cost are
             chosen, unless a packed model brings them along; 0 takes the picture as a whole, and a
             tenth of the proprioception beside it.
+        planning: changes to how a world model's plans are searched for, keys of
+            `nexus.control.model_policy.PlanningConfig`: `{"horizon": 5}`.
         timed_steps: steps that are played one environment at a time, to time an action.
         command: how this was asked for, for the page.
 
     Raises:
-        ConfigError: there is no such environment or policy.
+        ConfigError: there is no such environment, policy or setting.
         RunError: `run` is not that of a world model.
         DataError: the data cannot be read or imitated, or were drawn from the evaluation's seeds.
         SimulatorError: the environment cannot be evaluated in; see `evaluate`.
@@ -99,23 +110,27 @@ def plan(
     entrants = own_policies(data, make, cloning or CloningConfig())
     if run is not None:
         model = check_fits(Path(run), world)
-        weights = None
-        validation = _take_weights(Path(run), env, out) or validation
         acting = {*(policies or WORLD)}
-        if validation and acting & {"picture", "both", "untrained"}:
-            weights = chosen_on_validation(
-                model,
-                make,
-                evaluation_seeds(VALIDATION, validation),
-                steps=limit,
-                record=out / WEIGHTS,
-                environment=env,
-                with_both="both" in acting,
-                started=lambda who: messages().print(f"acting: {who}", markup=False),
-            )
-        entrants |= world_entrants(
-            run, model, weights, training_seeds=_seeds_of(_sources(Path(run)))
-        )
+        kept = _packed(Path(run), env)
+        search = _searching(kept, planning or {})
+        if kept is None or kept.planning != search:
+            kept = WorldPolicies(planning=search)
+            if validation and acting & {"picture", "both", "untrained"}:
+                kept = chosen_on_validation(
+                    model,
+                    make,
+                    evaluation_seeds(VALIDATION, validation),
+                    steps=limit,
+                    record=out / WEIGHTS,
+                    environment=env,
+                    planning=search,
+                    step=read_card(run).step,
+                    with_both="both" in acting,
+                    started=lambda who: messages().print(f"acting: {who}", markup=False),
+                )
+        if kept.environment:
+            write_yaml(out / SETTINGS, kept.to_mapping())
+        entrants |= world_entrants(run, model, kept, training_seeds=_seeds_of(_sources(Path(run))))
     chosen = [_of_name(name, entrants) for name in policies or entrants]
     worlds: dict[str | None, Make] = {None: make}
     if shifts and isinstance(world, TableEnv):
@@ -167,23 +182,22 @@ def check_fits(run: Path, world: GoalEnvironment) -> WorldModel:
     return model
 
 
-def _take_weights(run: Path, env: str, out: Path) -> int:
-    """Take along what was tried on validation goals when a model was packed.
+def _packed(run: Path, env: str) -> WorldPolicies | None:
+    """What a packed model brings along for an environment; None: nothing.
 
-    Returns:
-        On how many goals at most, so that nothing is tried again; 0: there is nothing to take.
+    Raises:
+        ConfigError: it cannot be read.
     """
-    packed, record = run / WEIGHTS, out / WEIGHTS
-    if not packed.exists():
-        return 0
-    table = ControlTable.read(packed)
-    if table.environment != env:
-        return 0
-    if not record.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        with atomic_path(record) as temporary:
-            shutil.copyfile(packed, temporary)
-    return max(row.count + row.dropped for row in table.rows)
+    if not (run / SETTINGS).exists():
+        return None
+    kept = WorldPolicies.from_mapping(read_yaml(run / SETTINGS))
+    return kept if kept.environment == env else None
+
+
+def _searching(kept: WorldPolicies | None, changes: Mapping[str, Any]) -> PlanningConfig:
+    """How plans are searched for: as a packed model says, or by default, and what is changed."""
+    usual = (kept or WorldPolicies()).planning
+    return PlanningConfig.from_mapping(merge(usual.to_mapping(), changes))
 
 
 def _sources(run: Path) -> tuple[str, ...]:

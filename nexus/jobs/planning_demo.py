@@ -1,8 +1,9 @@
 """`plan_demo`: models that come with nexus plan to goals that they have never seen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from nexus.errors import ConfigError, did_you_mean
 from nexus.jobs.planning import plan
@@ -34,6 +35,7 @@ def plan_demo(
     shifts: bool = False,
     policies: Sequence[str] | None = None,
     data: str | Path | None = None,
+    planning: Mapping[str, Any] | None = None,
     command: str | None = None,
 ) -> dict[str, ControlTable]:
     """Let the shipped models plan from pictures, beside random actions; a table an environment.
@@ -56,6 +58,7 @@ def plan_demo(
             shifts=shifts,
             policies=policies or POLICIES,
             data=data,
+            planning=planning,
             command=command,
         )
         for name in ([env] if env else SHIPPED)

@@ -2,7 +2,8 @@
 
     FOLDER/model.safetensors   the weights, without what only training needs
     FOLDER/config.json         the model's settings, its robots and their statistics among them
-    FOLDER/weights.json        the weights of the cost that were chosen, if it was planned with
+    FOLDER/planning.yaml       the weights of the cost that were chosen and how plans are searched
+                               for, if it was planned with
     FOLDER/README.md           what it is, how it was trained, who reached which goals with it
 
 Wherever a run is asked for to plan with, such a folder will do.
@@ -17,9 +18,9 @@ from nexus.atomic import atomic_folder, write_text
 from nexus.checkpoints.files import MODEL_FILE, read_card, resolve_checkpoint, write_card
 from nexus.errors import OutputError, RunError
 from nexus.jobs.model_card import CARD_FILE, TEMPLATES
-from nexus.jobs.planning import TABLE, WEIGHTS
+from nexus.jobs.planning import SETTINGS, TABLE, WEIGHTS
 from nexus.reports.control_table import control_markdown, headline
-from nexus.runs.control import ControlTable
+from nexus.runs.control import ControlTable, PolicyRow
 from nexus.runs.folder import find_run
 from nexus.runs.read import read_run
 from nexus.version import nexus_version
@@ -34,7 +35,7 @@ def pack_world(
         run: of a world model.
         out: a folder that is not there yet.
         planned: folders of `nexus plan` with this run, for the card; the first one's weights of the
-            cost are kept, and `nexus plan` takes them instead of trying any.
+            cost, and how it searched, are kept, and `nexus plan` takes them instead of trying any.
         note: a paragraph for the card.
 
     Returns:
@@ -56,13 +57,14 @@ def pack_world(
     with atomic_folder(out) as folder:
         shutil.copyfile(resolve_checkpoint(run) / MODEL_FILE, folder / MODEL_FILE)
         write_card(folder, card)
-        chosen = Path(planned[0]) / WEIGHTS if planned else None
+        chosen = Path(planned[0]) / SETTINGS if planned else None
         if chosen is not None and chosen.exists():
-            shutil.copyfile(chosen, folder / WEIGHTS)
+            shutil.copyfile(chosen, folder / SETTINGS)
         text = TEMPLATES.get_template("world_card.md.j2").render(
             card=card,
             info=read_run(home).info if home else None,
             megabytes=(folder / MODEL_FILE).stat().st_size / 1e6,
+            tried=_tried(Path(planned[0]) / WEIGHTS) if planned else (),
             tables=[(table, control_markdown(table).strip(), headline(table)) for table in tables],
             version=nexus_version(),
             date=time.strftime("%Y-%m-%d"),
@@ -70,6 +72,11 @@ def pack_world(
         )
         write_text(folder / CARD_FILE, text)
     return out
+
+
+def _tried(record: Path) -> tuple[PolicyRow, ...]:
+    """The weights that were tried on validation goals."""
+    return ControlTable.read(record).rows if record.exists() else ()
 
 
 def _table(folder: Path, run: Path) -> ControlTable:

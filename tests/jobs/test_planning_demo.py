@@ -14,12 +14,12 @@ from nexus.jobs.planning_demo import SHIPPED, shipped_world
 def test_a_shipped_model_is_small_and_has_a_card(env):
     folder = shipped_world(env)
     assert sorted(file.name for file in folder.iterdir()) == [
-        "README.md", "config.json", "model.safetensors", "weights.json",
+        "README.md", "config.json", "model.safetensors", "planning.yaml",
     ]  # fmt: skip
     card = (folder / "README.md").read_text()
     for part in ("trained on", "recipe, seed", "command", "planner, picture alone"):
         assert part in card
-    texts = [card, (folder / "config.json").read_text(), (folder / "weights.json").read_text()]
+    texts = [card, (folder / "config.json").read_text(), (folder / "planning.yaml").read_text()]
     assert not any(re.search(r"[\"'` ]/\w+/", text) for text in texts), "a path of some machine"
 
 

@@ -6,7 +6,8 @@ import pytest
 
 import nexus
 from nexus.errors import OutputError, RunError
-from nexus.jobs.planning import TABLE, WEIGHTS
+from nexus.jobs.planning import SETTINGS, TABLE, WEIGHTS
+from nexus.runs.control import ControlTable
 
 QUICK = {"episodes": 2, "steps": 3, "shifts": False, "policies": ["picture"], "timed_steps": 1}
 SMALL = (
@@ -42,18 +43,44 @@ def test_a_packed_model_plans_as_its_run_does(run, tmp_path):
         table
     )
     # No weights are tried again: what was chosen came along.
-    assert (tmp_path / "again" / WEIGHTS).read_bytes() == (planned / WEIGHTS).read_bytes()
+    assert not (tmp_path / "again" / WEIGHTS).exists()
+    assert (tmp_path / "again" / SETTINGS).read_bytes() == (planned / SETTINGS).read_bytes()
     assert sorted(file.name for file in packed.iterdir()) == [
-        "README.md", "config.json", "model.safetensors", "weights.json",
+        "README.md", "config.json", "model.safetensors", "planning.yaml",
     ]  # fmt: skip
     card = (packed / "README.md").read_text()
     assert "For a test." in card and "planner, picture alone" in card and "world-joint, 0" in card
+    assert "| things 1 | 1 | " in card  # the weights that were tried
+
+
+def test_a_packed_model_searches_as_it_did_and_otherwise_on_demand(run, tmp_path):
+    settings = {"horizon": 2, "planner": {"candidates": 16}}
+    out = tmp_path / "planned"
+    told = {"env": "push", "validation": 1, **QUICK}
+    nexus.plan(run, out=out, planning=settings, **told)
+    packed = nexus.pack_world(run, tmp_path / "packed", planned=[out])
+    table = nexus.plan(packed, out=tmp_path / "again", **told)
+    search = table.rows[-1].settings["planning"]
+    assert (search["horizon"], search["planner"]["candidates"]) == (2, 16)
+    assert search["planner"]["kind"] == "icem"
+    # Other plans, other weights: they are tried anew.
+    other = nexus.plan(packed, out=tmp_path / "other", planning={"planner": "mppi"}, **told)
+    assert other.rows[-1].settings["planning"]["planner"] == "mppi"
+    assert (tmp_path / "other" / WEIGHTS).exists()
+
+
+def test_weights_tried_with_another_search_are_not_taken_for_this_one(run, tmp_path):
+    told = {"env": "push", "validation": 1, **QUICK}
+    for horizon in (2, 3):
+        nexus.plan(run, out=tmp_path, planning={"horizon": horizon}, **told)
+        tried = ControlTable.read(tmp_path / WEIGHTS).rows
+        assert {row.settings["planning"]["horizon"] for row in tried} == {horizon}
 
 
 def test_weights_of_another_environment_are_not_taken(run, tmp_path):
     packed = nexus.pack_world(run, tmp_path / "packed", planned=[run.parent / "planned"])
     nexus.plan(packed, env="push-walls", out=tmp_path / "walls", validation=0, **QUICK)
-    assert not (tmp_path / "walls" / WEIGHTS).exists()
+    assert not (tmp_path / "walls" / SETTINGS).exists()
 
 
 def test_what_cannot_be_packed_is_refused(run, tmp_path):
