@@ -71,6 +71,7 @@ class EpisodeFeed:
             for number, each in enumerate(recordings)
         ]
         self._taken = [0] * len(recordings)
+        self._learning: WorldModel | None = None
         total = sum(len(each.indices) for each in recordings)
         self.ledger = FailureLedger(total, limit=recipe.data.max_bad_episodes)
         for each in recordings:
@@ -87,6 +88,7 @@ class EpisodeFeed:
         Raises:
             DataError: too many episodes have failed.
         """
+        self._look_at_encoder()
         while True:
             robot = self._next_robot()
             recording, order = self._recordings[robot], self._orders[robot]
@@ -101,14 +103,23 @@ class EpisodeFeed:
                 return TakenStretches(self._pinned(batch), order.epoch(number))
 
     def attach(self, model: Module) -> None:
-        """Where the encoder is frozen, batches hold what it says of frames, not frames."""
-        if not self._recipe.model.frozen:
-            return
+        """Once the encoder stays as it is, batches hold what it says of frames, not frames."""
         assert isinstance(model, WorldModel)
+        self._learning = model
+        self._look_at_encoder()
+
+    def _look_at_encoder(self) -> None:
+        model = self._learning
+        if model is None or not model.encoder_fixed:
+            return
         weights = tensor_digest(model.encoder.state_dict())
+        # Another run has another encoder, unless it was trained before: nobody needs these again.
         for each in self._recordings:
-            kept = KeptLatents(each, partial(encoded, model), weights, user_index_dir())
+            memory = 0 if self._recipe.model.frozen else each.memory
+            encode = partial(encoded, model)
+            kept = KeptLatents(each, encode, weights, user_index_dir(), memory=memory)
             each.latents_of = kept.of
+        self._learning = None
 
     def random_batch(self) -> EpisodeBatch:
         """Noise in the shape of a micro-batch of the first robot."""

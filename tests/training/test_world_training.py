@@ -20,6 +20,7 @@ from nexus.data.episodes.stretches import Stretches
 from nexus.errors import ConfigError, DataError, TrainingError
 from nexus.jobs.world_training import train_world
 from nexus.models.ssl import VJEPAModel
+from nexus.training.episode_feed import EpisodeFeed
 from nexus.training.recipe import recipe_names
 from nexus.training.step import TrainStep
 from nexus.training.world_recipe import held_out, load_world_recipe, trained_on
@@ -35,6 +36,7 @@ SMALL = (
     "training.threads=1",
     "training.tensorboard=false",
 )
+KEYPOINTS = ("model.encoder={kind: keypoints, patch_size: 8, width: 8}",)
 QS = Schema.plain(["qx", "qy", "qz"], 10)
 LENGTHS = (8, 6, 9, 7, 8, 6, 7, 8, 9, 6, 5)
 
@@ -63,7 +65,7 @@ def rows(run):
     "changes",
     [
         (),
-        ("model.encoder={kind: keypoints, patch_size: 8, width: 8}", "model.encoder_steps=4"),
+        (*KEYPOINTS, "model.encoder_steps=4"),
     ],
 )
 def test_a_run_that_was_interrupted_ends_with_the_same_bits(
@@ -89,6 +91,27 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(
     before, after = weights(tmp_path / "whole"), weights(tmp_path / "broken")
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert rows(tmp_path / "whole") == rows(tmp_path / "broken")
+
+
+def test_an_encoder_that_is_finished_sees_each_frame_once_more(tmp_path, recording, monkeypatch):
+    changes = ("training.steps=12", *KEYPOINTS, "model.encoder_steps=2")
+    decoded = []
+    frames = Stretches._decoded
+
+    def counting(self, index, numbers):
+        decoded.append(index)
+        return frames(self, index, numbers)
+
+    monkeypatch.setattr(Stretches, "_decoded", counting)
+    train(recording, tmp_path / "kept", *changes)
+    # In twelve steps each of ten episodes is met several times.
+    assert sorted(decoded) == sorted(set(decoded))
+    monkeypatch.setattr(EpisodeFeed, "_look_at_encoder", lambda self: None)
+    train(recording, tmp_path / "seen", *changes)
+    kept, seen = weights(tmp_path / "kept"), weights(tmp_path / "seen")
+    assert any(not torch.equal(kept[name], seen[name]) for name in kept)  # half precision
+    for name in kept:
+        torch.testing.assert_close(kept[name], seen[name], rtol=0.01, atol=1e-3)
 
 
 def test_the_run_knows_its_robot_and_refuses_another(tmp_path, recording):

@@ -1,7 +1,7 @@
-"""What a frozen encoder says of a recording's frames, worked out once and kept on disk.
+"""What a frozen encoder says of a recording's frames, worked out once and kept, mostly on disk.
 
-A file an episode, in a folder that is named after all that they depend on: the encoder's weights,
-how frames are sampled and shown, and the recording. Half precision: 1/2000 of a value.
+On disk, a file an episode, in a folder that is named after all that they depend on: the encoder's
+weights, how frames are sampled and shown, and the recording. Half precision: 1/2000 of a value.
 """
 
 import warnings
@@ -30,10 +30,19 @@ class KeptLatents:
         encode: works them out.
         weights: identifies the encoder.
         root: where they are kept; a place that cannot be written costs a warning, and memory.
+        memory: bytes of them that are kept in memory instead, those that are asked for first.
     """
 
-    def __init__(self, recording: Stretches, encode: Encode, weights: str, root: Path) -> None:
-        self._recording, self._encode = recording, encode
+    def __init__(
+        self,
+        recording: Stretches,
+        encode: Encode,
+        weights: str,
+        root: Path,
+        *,
+        memory: int = 0,
+    ) -> None:
+        self._recording, self._encode, self._room = recording, encode, memory
         source, cameras = str(recording.episodes.source), recording.robot.cameras
         told = [weights, source, cameras, recording.sampling]
         self.folder = root / "latents" / digest(told)[:24]
@@ -55,6 +64,11 @@ class KeptLatents:
         except (OSError, ValueError):  # not there, or cut off: worked out anew
             pass
         latents = self._encode(self._recording.frames(index, 0, len(numbers)))
+        self._recording.release(index)
+        if latents.nbytes <= self._room:
+            self._room -= latents.nbytes
+            self._in_memory[index] = latents
+            return latents
         try:
             with atomic_path(place) as partial, partial.open("wb") as file:
                 np.save(file, latents)

@@ -65,7 +65,7 @@ class Stretches:
         if not len(self.windows):
             reason = next(iter(self.failures.values()), "there is no episode")
             raise DataError(f"{episodes.source}: nothing to train on: {reason}")
-        self._room = memory
+        self.memory, self._room = memory, memory
         self.latents_of: Callable[[int], np.ndarray] | None = None
         """Where set, batches hold an episode's latents in place of its frames."""
         self._numbers_of: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -113,6 +113,12 @@ class Stretches:
             self._kept[index] = self._decoded(index, numbers)
             self._room -= size
         return self._kept[index][:, first : first + count]
+
+    def release(self, index: int) -> None:
+        """Forget an episode's frames: they are not asked for again."""
+        frames = self._kept.pop(index, None)
+        if frames is not None:
+            self._room += frames.nbytes
 
     def actions(self, index: int) -> Float32[np.ndarray, "steps action"]:
         """Scaled actions of an episode's model steps."""
