@@ -23,6 +23,7 @@ from nexus.checkpoints.huggingface import save_huggingface
 from nexus.checkpoints.official import save_official
 from nexus.cli.main import app, run
 from nexus.config import Config
+from nexus.control.cloning import CloningConfig
 from nexus.fitting.choice import FEWER
 from nexus.fitting.movement import MOST_RECORDS
 from nexus.fitting.words import FEW_CLIPS, FEW_STEPS
@@ -59,6 +60,7 @@ TINY_MODEL = [
 ]
 """Appended where the size would be chosen."""
 
+CLONING = CloningConfig(steps=10, width=16)
 TINY_WORLD = ToyConfig(
     train_clips=12, validation_clips=6, test_clips=6, tasks={"speed": 1.0}, size=32, num_frames=16
 )
@@ -178,11 +180,15 @@ def reader(prepared, tmp_path, monkeypatch):
 def fewer(words):
     """Options of `nexus world` and `nexus plan` that make small what the page leaves large."""
     if words[1] == "plan":
-        names = {"--episodes": 2, "--steps": 3, "--validation": 1}
-        if "--demo" in words:
-            del names["--validation"]
+        names = {"--episodes": 2, "--steps": 3}
+        if "--demo" not in words:  # other plans than a packed model's would need other weights
+            names |= {"--validation": 1, "--set": "horizon=2"}
     else:
-        names = {"collect": {"--episodes": 12}, "train": {"--steps": 5}}.get(words[2], {})
+        names = {
+            "collect": {"--episodes": 12},
+            "train": {"--steps": 5},
+            "report": {"--excerpts": 16, "--candidates": 8},
+        }.get(words[2], {})
         if words[2] == "train" and "--resume" not in words:
             names["--set"] = "training.batch_size=4"
     given = {one: words[words.index(one) + 1] for one in names if one in words}
@@ -208,6 +214,7 @@ def run_command(line, monkeypatch):
         words.append("--help")
     elif words[1] in ("plan", "world"):
         words += fewer(words)
+        monkeypatch.setattr("nexus.jobs.planning.CloningConfig", lambda: CLONING)
     elif words[1] in ("plan-run", "pretrain", "adapt") and "--help" not in words:
         chosen = words[1] != "adapt" and not {"--recipe", "--resume"} & set(words)
         words += TINY + TINY_MODEL * chosen
