@@ -4,7 +4,7 @@ Few goals tell a bad choice from a good one, not a good one from the best. So al
 few, the better half of them twice as many, and so on (successive halving, arXiv 1502.07943).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +81,9 @@ def choose(
     left = list(candidates)
     for until, kept in halving(len(seeds), len(left)):
         if len(left) > 1:
-            worth = {told(cost): _worth(tried(cost, until), seeds[:until]) for cost in left}
-            left = sorted(left, key=lambda cost: worth[told(cost)], reverse=True)[:kept]
+            among = frozenset(seeds[:until])
+            left.sort(key=lambda cost: _worth(tried(cost, until), among), reverse=True)
+            left = left[:kept]
     return left[0]
 
 
@@ -108,9 +109,8 @@ def told(cost: CostConfig) -> str:
     return ", ".join(words if cost.patches == "alike" else [*words, _PATCHES[cost.patches]])
 
 
-def _worth(row: PolicyRow, seeds: Sequence[int]) -> tuple[int, float]:
+def _worth(row: PolicyRow, among: Collection[int]) -> tuple[int, float]:
     """What a row reached on some goals."""
-    among = frozenset(seeds)
     episodes = [one for one in row.episodes if one.seed in among]
     distances = [one.final_distance or 0.0 for one in episodes]
     return sum(one.success_at_end for one in episodes), -sum(distances)

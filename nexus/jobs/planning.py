@@ -112,8 +112,8 @@ def plan(
         model = check_fits(Path(run), world)
         acting = {*(policies or WORLD)}
         kept = _packed(Path(run), env)
-        search = _searching(kept, planning or {})
-        if kept is None or kept.planning != search:
+        search = PlanningConfig.from_mapping(merge(kept.planning.to_mapping(), planning or {}))
+        if kept.environment is None or kept.planning != search:
             kept = WorldPolicies(planning=search)
             if validation and acting & {"picture", "both", "untrained"}:
                 kept = chosen_on_validation(
@@ -182,22 +182,16 @@ def check_fits(run: Path, world: GoalEnvironment) -> WorldModel:
     return model
 
 
-def _packed(run: Path, env: str) -> WorldPolicies | None:
-    """What a packed model brings along for an environment; None: nothing.
+def _packed(run: Path, env: str) -> WorldPolicies:
+    """What a packed model brings along for an environment; if nothing, the defaults, of none.
 
     Raises:
         ConfigError: it cannot be read.
     """
     if not (run / SETTINGS).exists():
-        return None
+        return WorldPolicies()
     kept = WorldPolicies.from_mapping(read_yaml(run / SETTINGS))
-    return kept if kept.environment == env else None
-
-
-def _searching(kept: WorldPolicies | None, changes: Mapping[str, Any]) -> PlanningConfig:
-    """How plans are searched for: as a packed model says, or by default, and what is changed."""
-    usual = (kept or WorldPolicies()).planning
-    return PlanningConfig.from_mapping(merge(usual.to_mapping(), changes))
+    return kept if kept.environment == env else WorldPolicies()
 
 
 def _sources(run: Path) -> tuple[str, ...]:

@@ -113,8 +113,8 @@ class EpisodeFeed:
         if model is None or not model.encoder_fixed:
             return
         weights = tensor_digest(model.encoder.state_dict())
-        # Another run has another encoder, unless it was trained before: nobody needs these again.
         for each in self._recordings:
+            # What an encoder of this run says is of no use to another run.
             memory = 0 if self._recipe.model.frozen else each.memory
             encode = partial(encoded, model)
             kept = KeptLatents(each, encode, weights, user_index_dir(), memory=memory)
